@@ -1,0 +1,16 @@
+//! Every decision Mainstay takes, as pure functions and state machines.
+//!
+//! Nothing here reads a clock, a socket, a disk or a die: time and randomness are arguments. That is what makes every
+//! decision testable without a runtime and replayable from its record. This crate's `Cargo.toml` is the proof.
+//!
+//! Two shapes only:
+//! - a **machine** may be lost and is rebuilt from evidence ([`lease`], [`health`], [`breaker`], [`balance`], [`call`]);
+//! - the **journal** of a run is durable: state changes only through `fold`, recovery is `fold` over the log ([`run`]).
+
+pub mod agent;
+pub mod effect;
+pub mod id;
+pub mod json;
+pub mod name;
+pub mod outcome;
+pub mod time;
