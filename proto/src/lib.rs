@@ -1,1 +1,20 @@
+//! Mainstay's wire: package `mainstay.v1`, and nothing else.
+//!
+//! - [`pb`]: the generated messages, clients and servers. Never used past the border: parse with the conversions here.
+//! - [`reason`]: every reason code a client may see, with its page for `mainstay explain`.
+//! - [`fault`]: one error shape, turned into a `tonic::Status` with `ErrorInfo` and `BadRequest` in one place.
+//! - [`agent`], [`outcome`], [`time`]: conversions between messages and the kernel's types; each names the field at fault.
 
+pub mod fault;
+pub mod reason;
+pub mod time;
+
+pub mod pb {
+    //! Generated from `proto/mainstay/v1/*.proto`, where every field is documented.
+    #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+    #![allow(clippy::wildcard_enum_match_arm, clippy::unused_async, clippy::unwrap_used)]
+    tonic::include_proto!("mainstay.v1");
+}
+
+/// All descriptors of the package, encoded, for reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

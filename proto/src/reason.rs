@@ -1,0 +1,208 @@
+//! Every reason code a person may meet, each with its gRPC code, its cause and the way out.
+//!
+//! A code is a promise: programs branch on it, so it is never renamed and never reused. `mainstay explain CODE` prints
+//! the page kept here. Findings about workflow documents, schemas and expressions carry codes of the kernel's; they have
+//! their pages here too, so that there is one place to look.
+
+use tonic::Code;
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal, $code:ident, $cause:literal, $remedy:literal;)+) => {
+        /// Why a request was refused or a call failed.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $(#[doc = $cause] $variant,)+
+        }
+
+        impl Reason {
+            /// Every reason, in the order of the catalogue.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The code on the wire.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+
+            /// The gRPC status code it travels under.
+            #[must_use]
+            pub const fn grpc(self) -> Code {
+                match self { $(Self::$variant => Code::$code,)+ }
+            }
+
+            /// What happened, in general.
+            #[must_use]
+            pub const fn cause(self) -> &'static str {
+                match self { $(Self::$variant => $cause,)+ }
+            }
+
+            /// What to do about it.
+            #[must_use]
+            pub const fn remedy(self) -> &'static str {
+                match self { $(Self::$variant => $remedy,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    // What a request says.
+    FieldInvalid = "FIELD_INVALID", InvalidArgument,
+        "A field of the request is missing, malformed or out of its bounds.",
+        "The error names the field and what it takes. Correct it and send the request again.";
+    NameInvalid = "NAME_INVALID", InvalidArgument,
+        "A name has a character, a length or a shape that names do not have here.",
+        "Use 1 to 64 of a-z, 0-9, '.', '_' and '-', starting and ending with a letter or digit. Look-alike letters of other alphabets are refused on purpose.";
+    JsonInvalid = "JSON_INVALID", InvalidArgument,
+        "A payload is not strict JSON: it is malformed, nested deeper than 64, repeats a key, or has a number no double can hold.",
+        "The error gives the place. Send valid JSON; if a program wrote it, look for NaN, Infinity and duplicate keys.";
+    PayloadTooLarge = "PAYLOAD_TOO_LARGE", ResourceExhausted,
+        "A message or payload is larger than the server takes (4 MiB by default).",
+        "Send less, or pass large documents by reference. The limit is `--max-payload` of the server and `limits.payload` of the sidecar.";
+    DeadlinePassed = "DEADLINE_PASSED", DeadlineExceeded,
+        "The deadline of the request had passed before any work could begin, or is not positive.",
+        "Give a longer deadline, and check that the clocks and proxies on the way do not eat it.";
+    PageTokenInvalid = "PAGE_TOKEN_INVALID", InvalidArgument,
+        "The page token was not made by this server for this very request.",
+        "Start again without a token; pass `next_page_token` back unchanged and with the same filters.";
+    IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", AlreadyExists,
+        "The idempotency key was used before for a different request. The first run is unchanged.",
+        "Use a new key for a new request. To repeat the first one, send exactly what was sent then.";
+
+    // Registration.
+    AgentInvalid = "AGENT_INVALID", InvalidArgument,
+        "The registration breaks a rule: a field is missing, too large, or given twice.",
+        "The error names the field in the manifest. What was registered before is unchanged.";
+    AddressRefused = "ADDRESS_REFUSED", InvalidArgument,
+        "The instance's address is not an allowed place to call: wrong scheme, user information, or an IP outside the allowed networks.",
+        "Register `http://HOST:PORT` whose every IP is inside the networks given to the server with `--allow-network`.";
+    InstanceHeld = "INSTANCE_HELD", PermissionDenied,
+        "Another sidecar holds a live lease on this agent and instance name, at another address.",
+        "Give this instance a name of its own (`instance:` in the manifest), or stop the other one; its lease lapses by itself.";
+    LeaseUnknown = "LEASE_UNKNOWN", NotFound,
+        "The lease is not known: it lapsed, was given back, or was replaced by a newer registration.",
+        "Register again. The sidecar does so by itself.";
+    LeaseNotYours = "LEASE_NOT_YOURS", PermissionDenied,
+        "The lease id presented belongs to another instance.",
+        "Present the lease id that this instance's own registration returned.";
+
+    // Things that are not there.
+    WorkflowNotFound = "WORKFLOW_NOT_FOUND", NotFound,
+        "No workflow of that name and version is stored for this tenant.",
+        "`mainstay workflows list` shows what is there; `mainstay workflows put FILE` stores one.";
+    RunNotFound = "RUN_NOT_FOUND", NotFound,
+        "No run of that id exists for this tenant.",
+        "`mainstay runs` lists them. An id is `run_` and 32 hexadecimal digits.";
+    AgentNotFound = "AGENT_NOT_FOUND", NotFound,
+        "No agent of that name is registered for this tenant.",
+        "`mainstay agents` lists them. Start the agent's sidecar with `mainstay sidecar --manifest FILE`.";
+    CapabilityUnknown = "CAPABILITY_UNKNOWN", NotFound,
+        "No agent has ever registered this capability, so the request could never be served.",
+        "Check the spelling against `mainstay agents`, and start the sidecar of the agent that offers it.";
+
+    // Workflows.
+    WorkflowInvalid = "WORKFLOW_INVALID", InvalidArgument,
+        "The workflow document has errors; nothing was stored.",
+        "Each finding names its place and what to do. `mainstay workflows lint FILE` shows them all.";
+    WorkflowVersionTaken = "WORKFLOW_VERSION_TAKEN", AlreadyExists,
+        "This version of the workflow exists with another content. Versions never change, because runs pin them.",
+        "Raise `version:` in the document and put it again.";
+
+    // Contracts.
+    InputSchemaMismatch = "INPUT_SCHEMA_MISMATCH", InvalidArgument,
+        "The input breaks the schema it is declared to hold to.",
+        "The error gives the path in the document. Correct the caller, the mapping of the step, or the schema.";
+    OutputSchemaMismatch = "OUTPUT_SCHEMA_MISMATCH", FailedPrecondition,
+        "The agent's answer is not JSON or breaks its declared output schema. It was not passed on.",
+        "Correct the agent or its manifest; the error gives the path in the answer.";
+    MappingFailed = "MAPPING_FAILED", FailedPrecondition,
+        "An expression in a step's input or in the workflow's output could not be evaluated over the values of this run.",
+        "The error names the expression. Guard values that may be absent, for example `has(steps.x.output.y) ? ... : ...`.";
+
+    // Calls.
+    NoInstance = "NO_INSTANCE", Unavailable,
+        "No instance could take the call in time: none registered, none healthy, all breakers open, or all at their limit.",
+        "`mainstay agent NAME` shows each instance with its health and breakers, and why.";
+    AgentUnreachable = "AGENT_UNREACHABLE", Unavailable,
+        "The agent or its sidecar could not be reached, or the connection broke during the call.",
+        "Look at the sidecar's log and its probe of the agent.";
+    AgentTimeout = "AGENT_TIMEOUT", DeadlineExceeded,
+        "The agent did not answer within the time allowed and its work was cut.",
+        "Raise `timeout` of the step or `sla` of the capability if the work really takes that long.";
+    AgentBusy = "AGENT_BUSY", ResourceExhausted,
+        "The agent is at its declared concurrency. Busy is not dead: this opens no breaker.",
+        "Raise `max_concurrency` in the manifest if the agent can take it, or run more instances.";
+    AgentFailed = "AGENT_FAILED", Aborted,
+        "The agent answered that it failed.",
+        "The message is the agent's own. Look at the agent's log for the attempt id.";
+    OutcomeUnknown = "OUTCOME_UNKNOWN", Unknown,
+        "A side-effecting call may or may not have happened, and nobody can say. It is never repeated blindly.",
+        "Check at the agent whether the effect took place (look for the attempt id), then start a new run for what is missing.";
+    CallCancelled = "CALL_CANCELLED", Cancelled,
+        "The call was cancelled.",
+        "Nothing to do, unless nobody meant to.";
+    CapabilityNotServed = "CAPABILITY_NOT_SERVED", NotFound,
+        "This sidecar's manifest does not have the capability.",
+        "The caller's view is out of date, or the manifest lacks the capability. `mainstay agents` shows what each one offers.";
+    AttemptReused = "ATTEMPT_REUSED", AlreadyExists,
+        "The same idempotency key came with a different body. The first one's outcome is unchanged.",
+        "Use one key for one request.";
+
+    // Runs.
+    StepFailed = "STEP_FAILED", Aborted,
+        "A critical step failed, and with it the run.",
+        "`mainstay trace RUN` shows the step, its attempts and where the failure began.";
+    RunCancelled = "RUN_CANCELLED", Cancelled,
+        "The run was cancelled.",
+        "The record says by what reason. Start it again if nobody meant to.";
+    RunDeadline = "RUN_DEADLINE", DeadlineExceeded,
+        "The run's deadline passed before it ended.",
+        "`mainstay trace RUN` shows where the time went. Raise `deadline` of the workflow or speed the step up.";
+    RunEnded = "RUN_ENDED", FailedPrecondition,
+        "The run has ended already, so it cannot be cancelled.",
+        "Nothing to do. `mainstay trace RUN` shows how it ended.";
+
+    // The server itself.
+    StoreReadOnly = "STORE_READ_ONLY", ResourceExhausted,
+        "The store refuses writes, most often because the disk is full. Reads go on, and nothing acknowledged is lost.",
+        "Make room on the disk of `--data`. The server tries again by itself every few seconds.";
+    StoreFailed = "STORE_FAILED", Unavailable,
+        "The store did not answer a read or a write.",
+        "Look at the server's log and `mainstay status`; try again.";
+    RecordDamaged = "RECORD_DAMAGED", DataLoss,
+        "A record of this run or agent fails its checksum and is kept aside. Everything else works.",
+        "`mainstay status` lists damaged records. Restore the store from a backup if the record matters.";
+    Overloaded = "OVERLOADED", ResourceExhausted,
+        "The server is at one of its limits and takes no more for now.",
+        "Try again after the delay in the error.";
+    ServerDraining = "SERVER_DRAINING", Unavailable,
+        "The server is shutting down and takes no new work.",
+        "Try again in a moment, or at another server.";
+    Internal = "INTERNAL", Internal,
+        "Something happened that should not: a fault of ours.",
+        "Report it with the server's log lines around this time.";
+}
+
+impl Reason {
+    /// The reason with this code.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|reason| reason.as_str() == code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_unique_and_upper_case_and_found_again() {
+        let mut seen = std::collections::BTreeSet::new();
+        for reason in Reason::ALL {
+            let code = reason.as_str();
+            assert!(seen.insert(code), "{code} is there twice");
+            assert!(code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'), "{code}");
+            assert_eq!(Reason::from_code(code), Some(*reason));
+        }
+    }
+}

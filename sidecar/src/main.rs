@@ -1,0 +1,2 @@
+//! The `mainstay-sidecar` command.
+fn main() {}
