@@ -8,9 +8,13 @@
 //! - the **journal** of a run is durable: state changes only through `fold`, recovery is `fold` over the log ([`run`]).
 
 pub mod agent;
+pub mod dice;
 pub mod effect;
+pub mod health;
 pub mod id;
 pub mod json;
+pub mod lease;
 pub mod name;
 pub mod outcome;
+pub mod retry;
 pub mod time;

@@ -54,6 +54,9 @@ impl Class {
     }
 }
 
+/// The code of a failure whose outcome nobody can tell: the ledger was asked in vain. Such a call is never repeated blindly.
+pub const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
+
 /// Whether the agent began the work before the call failed. Decides if a side-effecting call may be made again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

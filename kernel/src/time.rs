@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub mod text;
+
 /// A point on this process's monotonic clock: time since an arbitrary origin.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Mono(Duration);
@@ -88,6 +90,35 @@ impl Add<Duration> for Wall {
     }
 }
 
+/// Both clocks read at one moment: what it takes to write a monotonic point down, or to read one back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// The monotonic clock.
+    pub mono: Mono,
+    /// The wall clock.
+    pub wall: Wall,
+}
+
+impl Now {
+    /// What the wall clock shows at `point`.
+    #[must_use]
+    pub fn wall_at(self, point: Mono) -> Wall {
+        if point >= self.mono {
+            return self.wall + (point - self.mono);
+        }
+        let ago = i64::try_from((self.mono - point).as_millis()).unwrap_or(i64::MAX);
+        Wall(self.wall.0.saturating_sub(ago))
+    }
+
+    /// The monotonic point at which the wall clock shows `wall`; the clock's origin for anything before it.
+    #[must_use]
+    pub fn mono_at(self, wall: Wall) -> Mono {
+        let ahead = wall.saturating_since(self.wall);
+        let ago = self.wall.saturating_since(wall);
+        Mono((self.mono.0.saturating_add(ahead)).saturating_sub(ago))
+    }
+}
+
 impl fmt::Debug for Wall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}ms", self.0)
@@ -104,6 +135,18 @@ mod tests {
         assert_eq!(a - b, Duration::ZERO);
         assert_eq!(b - a, Duration::from_secs(1));
         assert_eq!(Wall::from_millis(5).saturating_since(Wall::from_millis(9)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_monotonic_point_survives_a_restart_through_the_wall_clock() {
+        let before = Now { mono: Mono::at(Duration::from_secs(100)), wall: Wall::from_millis(1_000_000) };
+        let written = before.wall_at(Mono::at(Duration::from_secs(130)));
+        assert_eq!(written, Wall::from_millis(1_030_000));
+        assert_eq!(before.wall_at(Mono::at(Duration::from_secs(90))), Wall::from_millis(990_000));
+
+        let after = Now { mono: Mono::at(Duration::from_secs(5)), wall: Wall::from_millis(1_010_000) };
+        assert_eq!(after.mono_at(written), Mono::at(Duration::from_secs(25)));
+        assert_eq!(after.mono_at(Wall::from_millis(0)), Mono::default());
     }
 
     #[test]

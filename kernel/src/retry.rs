@@ -1,0 +1,280 @@
+//! Whether a failed call is made again: one pure function, the only place where that is decided.
+//!
+//! The run journal asks it between the attempts of a step, and [`crate::call`] asks it for a direct call. Everyone below
+//! is told not to retry, so attempts never multiply across levels.
+//!
+//! # What may be repeated
+//! It depends on what the call may do to the world, and on whether the agent began:
+//!
+//! | effect | `Began::No` | `Began::Yes` | `Began::Unknown` |
+//! |---|---|---|---|
+//! | read-only | repeat | repeat | repeat |
+//! | idempotent | repeat, same key | repeat, same key | repeat, same key |
+//! | side-effecting | repeat, same key | only an agent's error, and only if the policy says so | ask the ledger |
+//!
+//! Only transport failures, timeouts, overload, unavailability, agent errors and contract breaches are repeated at all. A
+//! caller's fault stays one; a cancelled call was not wanted; low confidence and budgets have rules of their own.
+//!
+//! A side-effecting call that began and failed is not repeated by default, because "I failed" does not say "I did
+//! nothing". An author who knows the agent cleans up behind itself opts in with
+//! [`RetryPolicy::retry_agent_errors`]. A contract breach is never repeated there: the work *was* done, only its answer is
+//! bad.
+//!
+//! # Which key
+//! A key (an [`crate::id::AttemptId`]) names one effect on the world.
+//! - **Kept** whenever the effect may already have happened or certainly has not: `Began::No` (the ledger holds nothing
+//!   under it), and every repetition of an idempotent call. "The same key twice is the same as once" is what an idempotent
+//!   agent promises; under a new key the repetition would be a second effect.
+//! - **New** when the work is to be done afresh: a read-only call that began or may have (nothing to repeat by accident, and
+//!   a fresh key does not join a stuck one), and a side-effecting call repeated after an agent's error (the ledger would
+//!   answer the old key with the old failure for ever).
+//!
+//! This asks one thing of the ledger: it replays every recorded success, and a recorded *failure* only for side-effecting
+//! keys. An idempotent key that failed may run again.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::dice::Dice;
+use crate::effect::EffectClass;
+use crate::outcome::{Began, Class, Failure, OUTCOME_UNKNOWN};
+use crate::time::text;
+
+/// The most attempts a policy may ask for. With the longest back-off that is over three hours; gRPC stops at 5, Restate at
+/// 70. Work that fails more often needs a person, not a machine.
+pub const MAX_ATTEMPTS: u32 = 20;
+
+/// The longest back-off a policy may ask for: beyond 10 min a schedule or a signal says better what is meant.
+pub const LONGEST_BACKOFF: Duration = Duration::from_secs(600);
+
+/// How often and how fast to try again.
+///
+/// In a document: `retry: { max_attempts: 3, initial: 200ms, factor: 2, max: 10s, retry_agent_errors: false }`, each
+/// optional.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Document", into = "Document")]
+pub struct RetryPolicy {
+    /// Attempts in all, the first one included: 1 ..= [`MAX_ATTEMPTS`].
+    pub max_attempts: u32,
+    /// The ceiling of the first back-off; at most [`RetryPolicy::max`].
+    pub initial: Duration,
+    /// What the ceiling is multiplied by each time: 1 ..= 10.
+    pub factor: u32,
+    /// The highest ceiling: at most [`LONGEST_BACKOFF`].
+    pub max: Duration,
+    /// Whether a side-effecting call is made again after the agent answered that it failed.
+    pub retry_agent_errors: bool,
+}
+
+/// A policy that cannot be meant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// Too many attempts, or none.
+    #[error("`max_attempts` is {0}: give 1 to {MAX_ATTEMPTS}")]
+    MaxAttempts(u32),
+    /// The multiplier is out of bounds.
+    #[error("`factor` is {0}: give 1 to 10")]
+    Factor(u32),
+    /// The longest back-off is out of bounds.
+    #[error("`max` is {0:?}: give at most {LONGEST_BACKOFF:?}")]
+    Max(Duration),
+    /// The first back-off is longer than the longest.
+    #[error("`initial` is {initial:?}: give at most `max`, {max:?}")]
+    Initial {
+        /// The first back-off asked for.
+        initial: Duration,
+        /// The longest back-off asked for.
+        max: Duration,
+    },
+}
+
+/// What to do about a failed call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a verdict must be carried out"]
+pub enum Verdict {
+    /// Make it again.
+    Retry {
+        /// After this long; always less than the time that remains.
+        after: Duration,
+        /// Whether under the same key; see the module's page.
+        same_key: bool,
+    },
+    /// Nobody knows whether the work was done: ask the ledger of the sidecar that was called.
+    AskLedger,
+    /// It stays failed.
+    GiveUp {
+        /// Why it is not made again.
+        why: GiveUp,
+    },
+}
+
+/// Why a failed call is not made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GiveUp {
+    /// Repeating cannot help with this kind of failure.
+    NotRetryable(Class),
+    /// As many attempts were made as the policy allows.
+    AttemptsExhausted,
+    /// No time remains for another attempt, or the callee asked for more time than remains.
+    DeadlineTooNear,
+    /// A side effect was begun and may have happened in part.
+    SideEffectBegan,
+    /// Whether the side effect happened is unknown, and the ledger could not tell.
+    OutcomeUnknown,
+}
+
+/// Decides about `failure` of attempt number `attempt` (from 1), with `remaining` until the deadline.
+///
+/// A failure with the code [`OUTCOME_UNKNOWN`] says that the ledger has been asked in vain.
+pub fn decide(
+    policy: &RetryPolicy,
+    effect: EffectClass,
+    failure: &Failure,
+    attempt: u32,
+    remaining: Duration,
+    dice: &mut Dice,
+) -> Verdict {
+    let give_up = |why| Verdict::GiveUp { why };
+    match failure.class {
+        Class::Transport
+        | Class::Timeout
+        | Class::Overload
+        | Class::Unavailable
+        | Class::AgentError
+        | Class::ContractBreach => {}
+        Class::Success | Class::LowConfidence | Class::OverBudget | Class::CallerFault | Class::Cancelled => {
+            return give_up(GiveUp::NotRetryable(failure.class));
+        }
+    }
+    let same_key = match (effect, failure.began) {
+        (EffectClass::ReadOnly, Began::No)
+        | (EffectClass::Idempotent, _)
+        | (EffectClass::SideEffecting, Began::No) => true,
+        (EffectClass::ReadOnly, Began::Yes | Began::Unknown) => false,
+        (EffectClass::SideEffecting, Began::Yes) => {
+            if !(policy.retry_agent_errors && failure.class == Class::AgentError) {
+                return give_up(GiveUp::SideEffectBegan);
+            }
+            false
+        }
+        // Asking is not an attempt: it is owed even when no attempt is left.
+        (EffectClass::SideEffecting, Began::Unknown) if failure.code == OUTCOME_UNKNOWN => {
+            return give_up(GiveUp::OutcomeUnknown);
+        }
+        (EffectClass::SideEffecting, Began::Unknown) => return Verdict::AskLedger,
+    };
+    if attempt >= policy.max_attempts {
+        return give_up(GiveUp::AttemptsExhausted);
+    }
+    let pushback = failure.retry_after.unwrap_or_default();
+    let room = remaining.saturating_sub(pushback);
+    if room.is_zero() {
+        return give_up(GiveUp::DeadlineTooNear);
+    }
+    // Jitter is added to a pushback: callers who were all told "in one second" must not all come in one second.
+    Verdict::Retry { after: pushback + dice.jitter(policy.ceiling(attempt).min(room)), same_key }
+}
+
+impl RetryPolicy {
+    /// One attempt and no other.
+    pub const NONE: Self = Self { max_attempts: 1, ..Self::DEFAULT };
+
+    /// Three attempts, as resilience4j, LangGraph and Conductor do; from 200 ms, because an agent's sidecar is restarted
+    /// in about that time; doubling, as AWS and gRPC do; at most 10 s, the usual interval of a health poll.
+    pub const DEFAULT: Self = Self {
+        max_attempts: 3,
+        initial: Duration::from_millis(200),
+        factor: 2,
+        max: Duration::from_secs(10),
+        retry_agent_errors: false,
+    };
+
+    /// Checks the bounds of every field.
+    ///
+    /// # Errors
+    /// [`PolicyError`] names the first field that is out of bounds.
+    pub fn validate(&self) -> Result<(), PolicyError> {
+        if !(1..=MAX_ATTEMPTS).contains(&self.max_attempts) {
+            return Err(PolicyError::MaxAttempts(self.max_attempts));
+        }
+        if !(1..=10).contains(&self.factor) {
+            return Err(PolicyError::Factor(self.factor));
+        }
+        if self.max > LONGEST_BACKOFF {
+            return Err(PolicyError::Max(self.max));
+        }
+        if self.initial > self.max {
+            return Err(PolicyError::Initial { initial: self.initial, max: self.max });
+        }
+        Ok(())
+    }
+
+    /// The back-off's ceiling after attempt number `attempt` (from 1).
+    #[must_use]
+    pub fn ceiling(&self, attempt: u32) -> Duration {
+        let growth = self.factor.saturating_pow(attempt.saturating_sub(1));
+        self.initial.saturating_mul(growth).min(self.max)
+    }
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// The policy as written; becomes a [`RetryPolicy`] only if every field is in bounds.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Document {
+    max_attempts: u32,
+    #[serde(with = "text")]
+    initial: Duration,
+    factor: u32,
+    #[serde(with = "text")]
+    max: Duration,
+    retry_agent_errors: bool,
+}
+
+impl Default for Document {
+    fn default() -> Self {
+        RetryPolicy::DEFAULT.into()
+    }
+}
+
+impl From<RetryPolicy> for Document {
+    fn from(policy: RetryPolicy) -> Self {
+        let RetryPolicy { max_attempts, initial, factor, max, retry_agent_errors } = policy;
+        Self { max_attempts, initial, factor, max, retry_agent_errors }
+    }
+}
+
+impl TryFrom<Document> for RetryPolicy {
+    type Error = PolicyError;
+    fn try_from(document: Document) -> Result<Self, PolicyError> {
+        let Document { max_attempts, initial, factor, max, retry_agent_errors } = document;
+        let policy = Self { max_attempts, initial, factor, max, retry_agent_errors };
+        policy.validate()?;
+        Ok(policy)
+    }
+}
+
+impl fmt::Display for GiveUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotRetryable(class) => write!(f, "{} is not retried", class.as_str()),
+            Self::AttemptsExhausted => f.write_str("every attempt allowed was made"),
+            Self::DeadlineTooNear => f.write_str("the deadline is too near for another attempt"),
+            Self::SideEffectBegan => f.write_str("the side effect was begun and is not repeated"),
+            Self::OutcomeUnknown => {
+                f.write_str("whether the side effect happened is unknown, and it is not repeated")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
