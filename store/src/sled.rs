@@ -1,0 +1,386 @@
+//! The embedded store on sled 0.34, the default: the only file that speaks to it.
+//!
+//! sled is fast and has traps. How each is answered here:
+//! - Its `flush` asks the kernel to start writing, no more: a power cut takes everything since the last background sync.
+//!   So the log file is opened a second time and `fdatasync`ed after each flush.
+//! - A tree page above 128 KiB goes to a file of its own, which sled never syncs, and rewriting pages of large values
+//!   amplifies writes. A page holds up to 17 records, so `records` keeps values up to [`MAX_INLINE`] and larger ones are
+//!   cut into parts in a tree of their own. No page reaches the limit.
+//! - Opening a damaged file may panic: it is caught. After a damaged page an iterator repeats its error for ever: the
+//!   range behind the page is searched for, and the scan goes on there.
+//! - An I/O error sticks to the open handle: the committer opens a new one (see `committer`).
+//! - A dropped handle keeps its file lock for a moment, and so does a process that is being killed: opening waits
+//!   [`LOCK_PATIENCE`] for it.
+//! - Memory: the cache is 1 GiB by default; see [`SledOptions::cache_bytes`]. Its garbage collection runs only in the
+//!   periodic flush, which therefore stays on.
+//! - Subscriptions, asynchronous flushes and generated ids are never used: the first blocks writers, the second hangs
+//!   under concurrency, the third skips unpredictably.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::Bytes;
+use sled::transaction::{ConflictableTransactionError, TransactionError, Transactional, TransactionalTree};
+use sled::{Db, IVec, Iter, Tree};
+
+use crate::batch::Batch;
+use crate::commit::{Commit, Version};
+use crate::committer::{Committer, guarded};
+use crate::engine::{Engine, Reason, Rows, Slot, Writes};
+use crate::envelope::{self, Body};
+use crate::feed::{Change, Watch};
+use crate::host;
+use crate::quarantine::{Damage, Damaged};
+use crate::status::{Status, StatusChanges};
+use crate::store::{Entry, Page, ReadError, Stats, Store};
+
+mod gap;
+mod options;
+mod probe;
+
+pub use options::{DiskFault, OpenError, SledOptions};
+
+/// Bytes of a value that stays in its record: 17 of them, with the longest keys, stay below sled's 128 KiB page limit.
+pub const MAX_INLINE: usize = 4 * 1024;
+
+/// Bytes in one part of a larger value; the same sum holds for the pages of parts.
+const PART: usize = 4 * 1024;
+
+/// Milliseconds between sled's own flushes, in which alone it collects garbage. Commits do not wait for it.
+const BACKGROUND_FLUSH_MS: u64 = 500;
+
+/// How long opening waits for somebody else's lock before it gives up: a killed process is gone much sooner.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Pause between two tries for the lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// Format of the whole store, in `meta`. A program refuses to open a newer one.
+const FORMAT: u64 = 1;
+
+/// A store in one directory, open in one process at a time.
+#[derive(Debug)]
+pub struct SledStore {
+    committer: Committer<SledEngine>,
+    config: Arc<SledConfig>,
+}
+
+#[derive(Debug)]
+struct SledConfig {
+    dir: PathBuf,
+    options: SledOptions,
+    /// Counted across reopenings.
+    syncs: AtomicU64,
+}
+
+#[derive(Debug)]
+struct SledEngine {
+    db: Db,
+    config: Arc<SledConfig>,
+    /// sled's log, opened a second time to be synced.
+    log: File,
+    /// Key → envelope.
+    records: Tree,
+    /// Version ‖ number ‖ part → bytes of values above [`MAX_INLINE`].
+    parts: Tree,
+    /// `format`, and `next`: the version below which all may be used.
+    meta: Tree,
+    next_version: Version,
+}
+
+// === impl SledStore ===
+
+impl SledStore {
+    /// Opens the store in `dir`, or creates it there. Blocks; [`LOCK_PATIENCE`] at most for a lock.
+    ///
+    /// # Errors
+    /// [`OpenError`]; each says what to do next.
+    pub fn open(dir: impl Into<PathBuf>, options: SledOptions) -> Result<Self, OpenError> {
+        let config = Arc::new(SledConfig { dir: dir.into(), options, syncs: AtomicU64::new(0) });
+        let engine = SledEngine::open(&config)?;
+        let committer =
+            Committer::start(engine, Arc::new(Arc::clone(&config))).map_err(|source| config.io(source))?;
+        Ok(Self { committer, config })
+    }
+}
+
+impl Store for SledStore {
+    fn get(&self, key: &[u8]) -> Result<Option<Entry>, ReadError> {
+        self.committer.shared().view.get(key)
+    }
+
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Page, ReadError> {
+        self.committer.shared().view.scan(prefix, after, limit)
+    }
+
+    fn commit(&self, batch: Batch) -> Commit {
+        self.committer.shared().commit(batch)
+    }
+
+    fn watch(&self, prefix: &[u8]) -> Watch {
+        self.committer.shared().feed.watch(prefix)
+    }
+
+    fn status(&self) -> Status {
+        self.committer.shared().status.get()
+    }
+
+    fn status_changes(&self) -> StatusChanges {
+        self.committer.shared().status.changes()
+    }
+
+    fn quarantined(&self) -> Vec<Damaged> {
+        self.committer.shared().view.quarantine.list()
+    }
+
+    fn stats(&self) -> Stats {
+        self.committer.shared().stats(self.config.syncs.load(Relaxed))
+    }
+}
+
+// === impl SledConfig ===
+
+impl SledConfig {
+    fn io(&self, source: io::Error) -> OpenError {
+        OpenError::Io { path: self.dir.clone(), source }
+    }
+
+    fn damaged(&self, detail: impl ToString) -> OpenError {
+        OpenError::Damaged { path: self.dir.clone(), detail: detail.to_string() }
+    }
+
+    fn refused(&self, error: sled::Error) -> OpenError {
+        match error {
+            sled::Error::Io(source) if !is_cut_short(&source) => self.io(source),
+            sled::Error::Io(_)
+            | sled::Error::Corruption { .. }
+            | sled::Error::CollectionNotFound(_)
+            | sled::Error::Unsupported(_)
+            | sled::Error::ReportableBug(_) => self.damaged(error),
+        }
+    }
+
+    /// Opens sled, waiting a little for a lock.
+    fn open_db(&self) -> Result<Db, OpenError> {
+        let settings = sled::Config::new()
+            .path(&self.dir)
+            .cache_capacity(self.options.cache_bytes)
+            .flush_every_ms(Some(BACKGROUND_FLUSH_MS));
+        let mut waited = Duration::ZERO;
+        loop {
+            let opened = guarded(|| Ok(settings.open())).map_err(|panic| self.damaged(panic))?;
+            match opened {
+                Ok(db) => return Ok(db),
+                Err(error) if !is_lock(&error) => return Err(self.refused(error)),
+                Err(_) if waited >= LOCK_PATIENCE => {
+                    return Err(OpenError::Locked { path: self.dir.clone() });
+                }
+                Err(_) => {
+                    host::pause(LOCK_PAUSE);
+                    waited += LOCK_PAUSE;
+                }
+            }
+        }
+    }
+}
+
+// === impl SledEngine ===
+
+impl SledEngine {
+    fn open(config: &Arc<SledConfig>) -> Result<Self, OpenError> {
+        fs::create_dir_all(&config.dir).map_err(|source| config.io(source))?;
+        let db = config.open_db()?;
+        let tree = |name| {
+            guarded(|| Ok(db.open_tree(name)))
+                .map_err(|panic| config.damaged(panic))?
+                .map_err(|e| config.refused(e))
+        };
+        let (records, parts, meta) = (tree("records")?, tree("parts")?, tree("meta")?);
+        let number = |key: &str| number(&meta, key).map_err(|damage| config.damaged(damage));
+        let found = number("format")?.unwrap_or(FORMAT);
+        if found > FORMAT {
+            return Err(OpenError::Newer { path: config.dir.clone(), found, known: FORMAT });
+        }
+        let next_version = number("next")?.unwrap_or(1);
+        let log = open_log(&config.dir).map_err(|source| config.io(source))?;
+        Ok(Self { db, config: Arc::clone(config), log, records, parts, meta, next_version })
+    }
+
+    /// The raw record under a key.
+    fn raw(&self, key: &[u8]) -> Result<Option<IVec>, Damage> {
+        guarded(|| self.records.get(key).map_err(|e| e.to_string()))
+            .map_err(|detail| Damage::Unreadable { until: None, detail })
+    }
+
+    fn slot(&self, key: &[u8], record: &[u8]) -> Slot {
+        match self.payload(key, record) {
+            Ok(entry) => Slot::Found(entry),
+            Err(damage) => Slot::Damaged(damage),
+        }
+    }
+
+    fn payload(&self, key: &[u8], record: &[u8]) -> Result<Entry, Damage> {
+        let envelope = envelope::open(record)?;
+        let value = match envelope.body {
+            Body::Inline(payload) => Bytes::copy_from_slice(payload),
+            Body::Parts { id, len } => self.join_parts(envelope.version, id, len)?,
+        };
+        envelope.verify(key, &value)?;
+        Ok(Entry { value, version: envelope.version })
+    }
+
+    fn join_parts(&self, version: Version, id: u32, len: u32) -> Result<Bytes, Damage> {
+        let mut payload = Vec::new();
+        for part in part_keys(version, id, len) {
+            let bytes = guarded(|| self.parts.get(part).map_err(|e| e.to_string()))
+                .map_err(|detail| Damage::Unreadable { until: None, detail })?;
+            payload.extend_from_slice(&bytes.ok_or(Damage::Truncated)?);
+        }
+        Ok(payload.into())
+    }
+}
+
+impl Engine for SledEngine {
+    type Config = Arc<SledConfig>;
+
+    fn reopen(config: &Self::Config) -> Result<Self, Reason> {
+        Self::open(config).map_err(|error| error.to_string())
+    }
+
+    fn probe(config: &Self::Config) -> Result<(), Reason> {
+        if let Some(fault) = &config.options.disk_fault {
+            fault.before_reopen().map_err(|error| error.to_string())?;
+        }
+        probe::try_write(&config.dir).map_err(|error| error.to_string())
+    }
+
+    fn next_version(&self) -> Version {
+        self.next_version
+    }
+
+    fn read(&self, key: &[u8]) -> Slot {
+        match self.raw(key) {
+            Ok(Some(record)) => self.slot(key, &record),
+            Ok(None) => Slot::Absent,
+            Err(damage) => Slot::Damaged(damage),
+        }
+    }
+
+    fn rows<'a>(&'a self, prefix: &'a [u8], after: Option<&[u8]>) -> Rows<'a> {
+        let rows = gap::Rows::new(&self.records, prefix, after);
+        Box::new(rows.map(|row| match row {
+            Ok((key, record)) => {
+                let slot = self.slot(&key, &record);
+                (Bytes::copy_from_slice(&key), slot)
+            }
+            Err(Damaged { key, damage }) => (key, Slot::Damaged(damage)),
+        }))
+    }
+
+    fn apply(&self, writes: &Writes<'_>, reserve: Option<Version>) -> Result<(), Reason> {
+        let trees = (&self.records, &self.parts, &self.meta);
+        let applied = trees.transaction(|(records, parts, meta)| {
+            for (id, change) in (0..).zip(writes.values()) {
+                let old = write(records, parts, change, id)?;
+                remove_parts(parts, old.as_deref())?;
+            }
+            if let Some(reserve) = reserve {
+                meta.insert("format", &FORMAT.to_be_bytes())?;
+                meta.insert("next", &reserve.to_be_bytes())?;
+            }
+            Ok::<_, ConflictableTransactionError<()>>(())
+        });
+        applied.map_err(|error| match error {
+            TransactionError::Storage(error) => error.to_string(),
+            TransactionError::Abort(()) => "aborted".to_owned(),
+        })
+    }
+
+    fn sync(&self) -> Result<(), Reason> {
+        self.db.flush().map_err(|error| error.to_string())?;
+        if let Some(fault) = &self.config.options.disk_fault {
+            fault.before_sync().map_err(|error| error.to_string())?;
+        }
+        self.log.sync_data().map_err(|error| error.to_string())?;
+        self.config.syncs.fetch_add(1, Relaxed);
+        Ok(())
+    }
+}
+
+/// Writes one change and returns the record that was there.
+fn write(
+    records: &TransactionalTree,
+    parts: &TransactionalTree,
+    change: &Change,
+    id: u32,
+) -> Result<Option<IVec>, ConflictableTransactionError<()>> {
+    let key = change.key.as_ref();
+    let Some(value) = &change.value else { return Ok(records.remove(key)?) };
+    if value.len() <= MAX_INLINE {
+        return Ok(records.insert(key, envelope::seal(key, change.version, value))?);
+    }
+    for (part, bytes) in part_keys(change.version, id, value_len(value)).zip(value.chunks(PART)) {
+        parts.insert(&part[..], bytes)?;
+    }
+    Ok(records.insert(key, envelope::seal_in_parts(key, change.version, value, id))?)
+}
+
+/// Removes the parts of a record that is gone. Parts of a record too damaged to name them stay behind, unseen.
+fn remove_parts(
+    parts: &TransactionalTree,
+    record: Option<&[u8]>,
+) -> Result<(), ConflictableTransactionError<()>> {
+    let Some(Ok(envelope)) = record.map(envelope::open) else { return Ok(()) };
+    if let Body::Parts { id, len } = envelope.body {
+        for part in part_keys(envelope.version, id, len) {
+            parts.remove(&part[..])?;
+        }
+    }
+    Ok(())
+}
+
+/// The keys of the parts of a value, in order: appended versions grow, so new parts fill the last pages.
+fn part_keys(version: Version, id: u32, len: u32) -> impl Iterator<Item = [u8; 14]> {
+    // A damaged length must not become a long loop: no value is longer than the limit.
+    let count = len.min(crate::limits::MAX_VALUE as u32).div_ceil(PART as u32) as u16;
+    (0..count).map(move |part| {
+        let mut key = [0; 14];
+        key[..8].copy_from_slice(&version.to_be_bytes());
+        key[8..12].copy_from_slice(&id.to_be_bytes());
+        key[12..].copy_from_slice(&part.to_be_bytes());
+        key
+    })
+}
+
+fn value_len(value: &Bytes) -> u32 {
+    u32::try_from(value.len()).unwrap_or(u32::MAX)
+}
+
+fn number(meta: &Tree, key: &str) -> Result<Option<u64>, String> {
+    let bytes = guarded(|| meta.get(key).map_err(|error| error.to_string()))?;
+    let number = |bytes: IVec| bytes.as_ref().try_into().map(u64::from_be_bytes);
+    bytes.map(number).transpose().map_err(|_| format!("the number `{key}` is cut short"))
+}
+
+/// Opens sled's log a second time, and makes its existence durable once.
+fn open_log(dir: &Path) -> io::Result<File> {
+    let log = File::options().write(true).open(dir.join("db"))?;
+    File::open(dir.join("conf"))?.sync_all()?;
+    File::open(dir)?.sync_all()?;
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(log)
+}
+
+fn is_lock(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
+}
+
+fn is_cut_short(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData)
+}
