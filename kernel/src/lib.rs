@@ -8,6 +8,8 @@
 //! - the **journal** of a run is durable: state changes only through `fold`, recovery is `fold` over the log ([`run`]).
 
 pub mod agent;
+pub mod balance;
+pub mod breaker;
 pub mod dice;
 pub mod effect;
 pub mod health;

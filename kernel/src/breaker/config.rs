@@ -1,0 +1,125 @@
+//! When a breaker opens, how long it waits, what closes it.
+
+use std::time::Duration;
+
+use super::reason::Reason;
+use super::window::Counts;
+use crate::dice::Dice;
+
+/// The share of its SLA an agent must have been given before a timeout is held against it. Not all of it: of a call
+/// that is given exactly its SLA, the hops take a little.
+pub(super) const FAIR_SHARE_OF_SLA: f64 = 0.75;
+
+/// Ratios are in basis points (1 % = 100), so that configurations compare exactly.
+const WHOLE: u32 = 10_000;
+
+/// Thresholds and waits. The default suits most agents; adjust a copy and [`Config::validate`] it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// How far back calls are measured: 1 s ..= 10 min.
+    pub window: Duration,
+    /// No ratio is judged over fewer calls than this: 1 ..= 10,000.
+    pub min_calls: u32,
+    /// The ratio of failed calls that opens it, in basis points; timeouts are failures too.
+    pub failed_bp: u32,
+    /// The ratio of timed-out calls that opens it, in basis points.
+    pub timed_out_bp: u32,
+    /// The ratio of slow answers that opens it, in basis points.
+    pub slow_bp: u32,
+    /// So many failures in a row open it at once: 1 ..= 1,000.
+    pub in_a_row: u32,
+    /// The first wait, before jitter: 100 ms up to [`Config::max_wait`].
+    pub wait: Duration,
+    /// The longest wait: at most 1 h.
+    pub max_wait: Duration,
+    /// How many probes may be under way at once: 1 ..= 100.
+    pub probes: u32,
+    /// How many good probes close it: 1 ..= 100.
+    pub passes: u32,
+}
+
+/// A [`Config`] that cannot work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("breaker setting `{setting}` is out of bounds: give {bounds}")]
+pub struct ConfigError {
+    /// The name of the setting.
+    pub setting: &'static str,
+    /// Its bounds, in words.
+    pub bounds: &'static str,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            // As Envoy's admission control. Shorter windows (Linkerd: 10 s) rarely hold enough calls that take seconds.
+            window: Duration::from_secs(30),
+            // Between Linkerd's 5 and resilience4j's 100: agents get tens of calls a minute, not thousands a second.
+            min_calls: 10,
+            // resilience4j's half.
+            failed_bp: 5_000,
+            // Lower than for failures: each timed-out call holds its caller and its slot for the whole of its time.
+            timed_out_bp: 3_000,
+            // Higher than for failures: a late answer is still an answer.
+            slow_bp: 8_000,
+            // As Envoy and Dapr.
+            in_a_row: 5,
+            // A sidecar or agent restarts in a few seconds; Envoy's 30 s would leave a repaired one idle for long.
+            wait: Duration::from_secs(5),
+            // As Linkerd and Dapr: one probe a minute costs nothing, and a repair is noticed within that minute.
+            max_wait: Duration::from_secs(60),
+            // Enough that one slow probe does not hold up the recovery, few enough that a broken agent harms few calls.
+            probes: 3,
+            // Linkerd closes after one; one lucky answer in a flapping agent would let all traffic in.
+            passes: 3,
+        }
+    }
+}
+
+impl Config {
+    /// Checks the bounds of every setting.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the first setting that is out of bounds.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let ms = Duration::from_millis;
+        let checks = [
+            ("window", "1s to 10m", (ms(1_000)..=ms(600_000)).contains(&self.window)),
+            ("min_calls", "1 to 10,000", (1..=10_000).contains(&self.min_calls)),
+            ("failed_bp", "1 to 10,000", (1..=WHOLE).contains(&self.failed_bp)),
+            ("timed_out_bp", "1 to 10,000", (1..=WHOLE).contains(&self.timed_out_bp)),
+            ("slow_bp", "1 to 10,000", (1..=WHOLE).contains(&self.slow_bp)),
+            ("in_a_row", "1 to 1,000", (1..=1_000).contains(&self.in_a_row)),
+            ("max_wait", "100ms to 1h", (ms(100)..=ms(3_600_000)).contains(&self.max_wait)),
+            ("wait", "100ms up to `max_wait`", (ms(100)..=self.max_wait).contains(&self.wait)),
+            ("probes", "1 to 100", (1..=100).contains(&self.probes)),
+            ("passes", "1 to 100", (1..=100).contains(&self.passes)),
+        ];
+        match checks.into_iter().find(|(.., within)| !within) {
+            Some((setting, bounds, _)) => Err(ConfigError { setting, bounds }),
+            None => Ok(()),
+        }
+    }
+
+    /// Why a window like this opens the breaker, if it does.
+    pub(super) fn verdict(&self, counts: Counts) -> Option<Reason> {
+        if counts.calls < self.min_calls {
+            return None;
+        }
+        let reaches = |part: u32, threshold: u32| {
+            u64::from(part) * u64::from(WHOLE) >= u64::from(counts.calls) * u64::from(threshold)
+        };
+        if reaches(counts.failed, self.failed_bp) {
+            return Some(Reason::FailedRate { failed: counts.failed, of: counts.calls });
+        }
+        if reaches(counts.timed_out, self.timed_out_bp) {
+            return Some(Reason::TimedOutRate { timed_out: counts.timed_out, of: counts.calls });
+        }
+        reaches(counts.slow, self.slow_bp).then_some(Reason::SlowRate { slow: counts.slow, of: counts.calls })
+    }
+
+    /// The wait of a breaker that opened for the `level`-th time in a row (from 0), spread over the upper half of its span:
+    /// the floor is what the agent needs in peace, the spread keeps breakers of one outage from probing in step.
+    pub(super) fn wait(&self, level: u32, dice: &mut Dice) -> Duration {
+        dice.half_jitter(self.wait.saturating_mul(1 << level.min(16)).min(self.max_wait))
+    }
+}
