@@ -19,4 +19,5 @@ pub mod lease;
 pub mod name;
 pub mod outcome;
 pub mod retry;
+pub mod run;
 pub mod time;

@@ -1,0 +1,301 @@
+//! What a run's journal is made of: events, written in groups that happen or do not happen together.
+//!
+//! The text of an event is a promise to every record on every disk, so the names below are never changed; what is added is
+//! optional. `tests/fixtures` holds one of each as it was first written. Steps go by name, not by place in the list:
+//! records are read by people. Variants are tagged from outside (`{"step-started": {…}}`) because only that way a payload
+//! is taken from the text as it stands instead of being rebuilt.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{AttemptId, RunId};
+use crate::json::Json;
+use crate::name::Name;
+use crate::outcome::{Answer, Class, Failure, Usage};
+use crate::time::Wall;
+
+/// One try of a step: how many were made before, and under which key.
+///
+/// The number tells tries apart. The id tells *effects* apart: a try that may only repeat what an earlier one did keeps
+/// its id, and whoever did it answers from its ledger. See [`crate::retry`] for which keeps what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Attempt {
+    /// From 1.
+    pub number: u32,
+    /// The idempotency key; derived from run, step and the number of the first try made under it.
+    pub id: AttemptId,
+}
+
+/// The workflow a run is pinned to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkflowRef {
+    /// The workflow's name.
+    pub name: Name,
+    /// Its version.
+    pub version: u32,
+    /// Hash of its document.
+    pub hash: String,
+}
+
+/// One call that was made, or could not be made, for a try. A try makes several where one instance hands over to the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    /// The try's key.
+    pub attempt: AttemptId,
+    /// The try's number.
+    pub number: u32,
+    /// The agent called; empty if none could be.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub agent: String,
+    /// The instance called; empty if none could be.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub instance: String,
+    /// When the call began.
+    pub started_at: Wall,
+    /// How long it took, in whole microseconds on record.
+    #[serde(rename = "micros", with = "micros")]
+    pub duration: Duration,
+    /// How it ended.
+    pub class: Class,
+    /// Why, if not well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// What it consumed.
+    #[serde(default)]
+    pub usage: Usage,
+    /// How long it waited for its turn before that, in whole microseconds on record.
+    #[serde(default, rename = "waited_micros", with = "micros")]
+    pub waited: Duration,
+    /// What routing had to say: candidates passed over and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// One thing that happened to a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Event {
+    /// The run was accepted. Always the first event, and all it takes to build the run again beside the workflow.
+    RunStarted {
+        /// Whose run it is.
+        tenant: Name,
+        /// What it runs.
+        workflow: WorkflowRef,
+        /// What it was given.
+        input: Json,
+        /// What its client wants, in words; handed to every agent.
+        #[serde(default)]
+        intent: Arc<str>,
+        /// Labels of its client's.
+        #[serde(default)]
+        labels: Arc<BTreeMap<String, String>>,
+        /// The key under which the client may ask for this very run again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        idempotency_key: Option<Arc<str>>,
+        /// When it is cut.
+        deadline: Wall,
+    },
+    /// A try of a step was decided; from here on its call is owed.
+    StepStarted {
+        /// The step.
+        step: Name,
+        /// Which try.
+        attempt: Attempt,
+        /// What the agent is given. Only with the first try: the others give the same.
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+        input: Option<Json>,
+    },
+    /// A try failed and another is due later.
+    AttemptFailed {
+        /// The step.
+        step: Name,
+        /// Why it failed.
+        failure: Failure,
+        /// The try to come.
+        next: Attempt,
+        /// When it is due.
+        retry_at: Wall,
+        /// Why it is tried again, for people.
+        reason: String,
+        /// The calls of the try that failed.
+        #[serde(default)]
+        attempts: Vec<Arc<AttemptRecord>>,
+    },
+    /// A step has its answer.
+    StepCompleted {
+        /// The step.
+        step: Name,
+        /// The answer.
+        answer: Arc<Answer>,
+        /// The calls of the try that succeeded.
+        #[serde(default)]
+        attempts: Vec<Arc<AttemptRecord>>,
+    },
+    /// A step failed for good.
+    StepFailed {
+        /// The step.
+        step: Name,
+        /// Why.
+        failure: Failure,
+        /// Why it is not tried again, for people.
+        reason: String,
+        /// The calls of its last try.
+        #[serde(default)]
+        attempts: Vec<Arc<AttemptRecord>>,
+    },
+    /// A step will never begin.
+    StepSkipped {
+        /// The step.
+        step: Name,
+        /// Why.
+        reason: SkipReason,
+    },
+    /// A step was cut off in the middle.
+    StepCancelled {
+        /// The step.
+        step: Name,
+    },
+    /// Somebody wants the run to stop.
+    CancelRequested {
+        /// Why, in their words.
+        reason: Arc<str>,
+    },
+    /// The run is over. Nothing follows.
+    RunEnded {
+        /// How it ended.
+        state: EndState,
+        /// What it made of its steps' answers; only if it completed.
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+        output: Option<Json>,
+        /// Why it did not complete.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
+        /// The step that brought it down, if one did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<Name>,
+    },
+}
+
+/// Events that happen together: one decision, one record on disk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[must_use = "a transition has happened only once it is folded and on its way to disk"]
+pub struct Transition {
+    /// The number of its first event; the first of a run is 1.
+    pub first_event: u64,
+    /// When it was decided.
+    pub at: Wall,
+    /// At least one.
+    pub events: Vec<Event>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndState {
+    /// Its output is there.
+    Completed,
+    /// A critical step failed, or its output could not be made.
+    Failed,
+    /// Somebody cancelled it.
+    Cancelled,
+    /// Its deadline passed.
+    TimedOut,
+}
+
+/// Why a step never begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SkipReason {
+    /// The run ended before its turn came.
+    RunEnded,
+}
+
+impl Attempt {
+    /// The first try of `step` in `run`.
+    #[must_use]
+    pub fn first(run: RunId, step: &str) -> Self {
+        Self { number: 1, id: AttemptId::derive(run, step, 1) }
+    }
+
+    /// The try after this one: under the same key, or under one of its own.
+    #[must_use]
+    pub fn next(self, run: RunId, step: &str, same_key: bool) -> Self {
+        let number = self.number.saturating_add(1);
+        Self { number, id: if same_key { self.id } else { AttemptId::derive(run, step, number) } }
+    }
+}
+
+impl Event {
+    /// The step it is about.
+    #[must_use]
+    pub const fn step(&self) -> Option<&Name> {
+        match self {
+            Self::StepStarted { step, .. }
+            | Self::AttemptFailed { step, .. }
+            | Self::StepCompleted { step, .. }
+            | Self::StepFailed { step, .. }
+            | Self::StepSkipped { step, .. }
+            | Self::StepCancelled { step } => Some(step),
+            Self::RunStarted { .. } | Self::CancelRequested { .. } | Self::RunEnded { .. } => None,
+        }
+    }
+}
+
+impl Transition {
+    /// The number of its last event.
+    #[must_use]
+    pub const fn last_event(&self) -> u64 {
+        self.first_event.saturating_add(self.events.len() as u64).saturating_sub(1)
+    }
+
+    /// Whether the run ends with it.
+    #[must_use]
+    pub fn ends_run(&self) -> bool {
+        matches!(self.events.last(), Some(Event::RunEnded { .. }))
+    }
+}
+
+impl EndState {
+    /// The name used in records, tables and metric labels.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::TimedOut => "timed-out",
+        }
+    }
+}
+
+impl SkipReason {
+    /// One sentence for a person.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RunEnded => "the run ended before its turn came",
+        }
+    }
+}
+
+/// A payload that is there may be `null`, and that is not the same as one that is not there.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(deserializer).map(Some)
+}
+
+mod micros {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_micros)
+    }
+}
