@@ -10,6 +10,7 @@
 pub mod agent;
 pub mod balance;
 pub mod breaker;
+pub mod call;
 pub mod dice;
 pub mod effect;
 pub mod health;

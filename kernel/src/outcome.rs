@@ -56,6 +56,12 @@ impl Class {
 
 /// The code of a failure whose outcome nobody can tell: the ledger was asked in vain. Such a call is never repeated blindly.
 pub const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
+/// The code of a call that no instance could take in time.
+pub const NO_INSTANCE: &str = "NO_INSTANCE";
+/// The code of a call whose deadline had passed before it could be sent.
+pub const DEADLINE_PASSED: &str = "DEADLINE_PASSED";
+/// The code of a call its caller no longer wanted.
+pub const CALL_CANCELLED: &str = "CALL_CANCELLED";
 
 /// Whether the agent began the work before the call failed. Decides if a side-effecting call may be made again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

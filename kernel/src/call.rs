@@ -1,0 +1,388 @@
+//! One call's life: candidates → health → breaker → concurrency → choice → attempt → classify → what next.
+//!
+//! **Why one machine and not a stack of middlewares?** Because its parts share state. Whether to try another instance
+//! depends on whether the agent began; how long to wait depends on which breaker opens first; what a time-out means
+//! depends on the effect class. A stack hides each of these from the next layer, and the record of what happened with it.
+//!
+//! The shell drives it: it calls [`Call::next`], carries the [`Decision`] out, reports back through
+//! [`Call::on_attempt_ended`] or [`Call::on_ledger_answer`], and calls `next` again, until [`Decision::Finish`].
+//!
+//! # Attempts, keys and instances
+//! - **Fail-over.** An attempt that certainly did not begin moves on to another instance at once, under the same key: it is
+//!   still the same logical attempt. At most [`MAX_SENDS`] times, and only to an instance that can take it right now.
+//! - **Retry.** What fails beyond that is put to [`retry::decide`], which also says whether the key is kept. A call for a run
+//!   has [`retry::RetryPolicy::NONE`]: there the journal retries. A direct call brings a policy and retries here.
+//! - **Doubt.** If a side effect may have happened, the ledger of the instance that was called is asked, as long as the
+//!   work could still be going on. "Never seen" makes the attempt one that did not begin; it is then sent to *that*
+//!   instance only, where the ledger would join or refuse a straggler of the first sending. Nobody else is asked to do it.
+//!
+//! What this asks of the ledger: its answer "never seen" is a promise. An older sending of that key (a lower
+//! [`Dispatch::epoch`]) that arrives afterwards is refused.
+//!
+//! # Waiting
+//! A call that finds nobody to take it waits for the pool to change, for the first breaker to let a probe through, or for
+//! its deadline, whichever is first. Fail-over does not wait: it has a failure to report, and a back-off to wait in.
+//!
+//! **Invariant:** between two decisions the machine holds no permit. The only one it ever takes goes out with
+//! [`Decision::Send`].
+
+use std::time::Duration;
+
+use crate::dice::Dice;
+use crate::id::{AttemptId, InstanceId};
+use crate::outcome::{Answer, Began, CALL_CANCELLED, Class, DEADLINE_PASSED, Failure, NO_INSTANCE};
+use crate::retry;
+use crate::time::Mono;
+
+mod decision;
+mod doubt;
+mod lane;
+mod pool;
+mod record;
+
+pub use decision::{Decision, Dispatch, Request};
+use doubt::Doubt;
+pub use lane::{Lane, Permit};
+pub use pool::{Pool, Rejection};
+pub use record::{Considered, Ledger, PassedOver, Record, Retried, Search, Sent, Waiting};
+
+/// The most instances one logical attempt is sent to. Three that refuse are a failing pool, not bad luck.
+pub const MAX_SENDS: u32 = 3;
+
+/// The most time kept back from an attempt for its answer's way home, and for asking the ledger if none comes. The share
+/// is a twentieth of what remains; 250 ms is several round trips between continents.
+const MAX_RESERVE: Duration = Duration::from_millis(250);
+
+/// Below this, an attempt could not even be sent.
+const LEAST_USEFUL: Duration = Duration::from_millis(1);
+
+/// The machine. See the module's page.
+#[derive(Debug)]
+pub struct Call {
+    request: Request,
+    phase: Phase,
+    key: AttemptId,
+    /// Which key, from 1.
+    key_number: u32,
+    /// Which logical attempt, from 1.
+    attempt: u32,
+    /// Where this logical attempt was sent.
+    tried: Vec<InstanceId>,
+    /// The only instance that may be called, once its ledger has spoken for the key.
+    only: Option<InstanceId>,
+    /// How the last sending failed.
+    last: Option<Failure>,
+    search: SearchState,
+    record: Record,
+}
+
+#[derive(Debug, Clone)]
+enum Phase {
+    /// Looking for an instance. Moving on after a failure, it does not wait.
+    Choose {
+        moving_on: bool,
+    },
+    BackOff {
+        until: Mono,
+    },
+    UnderWay {
+        due: Mono,
+    },
+    /// In doubt: the ledger is to be asked at that time.
+    Ask {
+        at: Mono,
+        doubt: Doubt,
+    },
+    Asking {
+        due: Mono,
+        doubt: Doubt,
+    },
+    Done(Result<Answer, Failure>),
+}
+
+/// A search for an instance under way.
+#[derive(Debug, Default)]
+struct SearchState {
+    since: Option<Mono>,
+    why: Option<Waiting>,
+    passed_over: PassedOver,
+}
+
+impl Call {
+    /// A call to be made.
+    #[must_use]
+    pub fn new(request: Request) -> Self {
+        Self {
+            key: request.key,
+            request,
+            phase: Phase::Choose { moving_on: false },
+            key_number: 1,
+            attempt: 1,
+            tried: Vec::new(),
+            only: None,
+            last: None,
+            search: SearchState::default(),
+            record: Record::default(),
+        }
+    }
+
+    /// What to do now.
+    pub fn next<P: Pool>(&mut self, pool: &mut P, now: Mono, dice: &mut Dice) -> Decision<P::Permit> {
+        // Every pass but the last ends the phase it began in, and phases only lead onwards to `Done`.
+        loop {
+            match &self.phase {
+                Phase::Done(end) => return Decision::Finish(end.clone()),
+                Phase::UnderWay { due } => return Decision::Wait { until: *due, why: Waiting::UnderWay },
+                Phase::Asking { due, .. } => return Decision::Wait { until: *due, why: Waiting::Ledger },
+                Phase::BackOff { until } if now < *until => {
+                    return Decision::Wait { until: *until, why: Waiting::BackOff };
+                }
+                Phase::BackOff { .. } => self.phase = Phase::Choose { moving_on: false },
+                Phase::Ask { at, .. } if now < *at => {
+                    return Decision::Wait { until: *at, why: Waiting::Ledger };
+                }
+                Phase::Ask { doubt, .. } if now >= doubt.until => {
+                    self.stays_unknown(doubt.clone(), now, dice)
+                }
+                Phase::Ask { doubt, .. } => return self.ask(doubt.clone(), now),
+                Phase::Choose { moving_on } => {
+                    if let Some(decision) = self.choose(*moving_on, pool, now, dice) {
+                        return decision;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The attempt that was sent has ended. Of an attempt the machine no longer waits for, nothing is learnt.
+    pub fn on_attempt_ended(&mut self, ended: Result<Answer, Failure>, now: Mono, dice: &mut Dice) {
+        if !matches!(self.phase, Phase::UnderWay { .. }) {
+            return;
+        }
+        self.record.ended(&ended, now);
+        let failure = match ended {
+            Ok(answer) => {
+                self.phase = Phase::Done(Ok(answer));
+                return;
+            }
+            Err(failure) => failure,
+        };
+        let another_may_do = failure.began == Began::No && self.only.is_none() && can_move_on(failure.class);
+        if another_may_do && self.sends_left() {
+            self.last = Some(failure);
+            self.phase = Phase::Choose { moving_on: true };
+        } else {
+            self.settle(failure, now, dice);
+        }
+    }
+
+    /// The ledger answered, or could not be asked.
+    pub fn on_ledger_answer(&mut self, answer: Ledger, now: Mono, dice: &mut Dice) {
+        let Phase::Asking { doubt, .. } = &self.phase else { return };
+        let mut doubt = doubt.clone();
+        doubt.asked += 1;
+        self.record.asked(&answer);
+        match answer {
+            Ledger::Ended(Ok(answer)) => self.phase = Phase::Done(Ok(answer)),
+            Ledger::Ended(Err(failure)) if failure.began == Began::Unknown => {
+                self.stays_unknown(Doubt { failure, ..doubt }, now, dice);
+            }
+            Ledger::Ended(Err(failure)) => self.settle(failure, now, dice),
+            Ledger::NeverSeen => {
+                let failure = Failure { began: Began::No, ..doubt.failure };
+                self.only = Some(doubt.instance);
+                if self.sends_left() {
+                    self.last = Some(failure);
+                    self.phase = Phase::Choose { moving_on: true };
+                } else {
+                    self.settle(failure, now, dice);
+                }
+            }
+            Ledger::Lost => self.stays_unknown(doubt, now, dice),
+            Ledger::Running | Ledger::Unreachable => {
+                let at = doubt.pause(now, dice);
+                self.phase = Phase::Ask { at, doubt };
+            }
+        }
+    }
+
+    /// The caller no longer wants the call. What is on its way must be stopped by the shell.
+    pub fn cancel(&mut self, now: Mono) {
+        let began = match self.phase {
+            Phase::Done(_) => return,
+            Phase::Choose { .. } | Phase::BackOff { .. } => Began::No,
+            Phase::UnderWay { .. } | Phase::Ask { .. } | Phase::Asking { .. } => Began::Unknown,
+        };
+        let failure = failure(Class::Cancelled, CALL_CANCELLED, "the call was cancelled".into(), began);
+        if matches!(self.phase, Phase::UnderWay { .. }) {
+            self.record.ended(&Err(failure.clone()), now);
+        }
+        self.close_search(now);
+        self.phase = Phase::Done(Err(failure));
+    }
+
+    /// How it went, so far.
+    #[must_use]
+    pub const fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// How it went.
+    #[must_use]
+    pub fn into_record(self) -> Record {
+        self.record
+    }
+
+    fn choose<P: Pool>(
+        &mut self,
+        moving_on: bool,
+        pool: &mut P,
+        now: Mono,
+        dice: &mut Dice,
+    ) -> Option<Decision<P::Permit>> {
+        let Some(timeout) = self.allowance(now) else {
+            self.out_of_time(now);
+            return None;
+        };
+        let found = pool::choose(pool, &self.tried, self.only, &mut self.search.passed_over, now, dice);
+        if let Some((index, permit)) = found {
+            return Some(self.send(index, pool.instance(index), permit, timeout, now));
+        }
+        if moving_on && let Some(failure) = self.last.take() {
+            self.settle(failure, now, dice);
+            return None;
+        }
+        let why = self.search.passed_over.why_none();
+        self.search.since.get_or_insert(now);
+        self.search.why = Some(why);
+        // A breaker lets probes through then. Never at once: a pool that errs must not make the shell spin.
+        let opening =
+            self.search.passed_over.try_again().unwrap_or(self.request.deadline).max(now + LEAST_USEFUL);
+        Some(Decision::Wait { until: opening.min(self.request.deadline), why })
+    }
+
+    fn send<P>(
+        &mut self,
+        index: usize,
+        instance: InstanceId,
+        permit: P,
+        timeout: Duration,
+        now: Mono,
+    ) -> Decision<P> {
+        let search = self.end_search(now);
+        self.record.sent(Sent::new(self.key, self.attempt, instance, now, timeout, search));
+        self.tried.push(instance);
+        self.phase = Phase::UnderWay { due: now + timeout };
+        let epoch = self.record.sent.len() as u64;
+        let (key, attempt) = (self.key, self.attempt);
+        Decision::Send(Dispatch { index, instance, permit, key, attempt, epoch, timeout })
+    }
+
+    fn ask<P>(&mut self, doubt: Doubt, now: Mono) -> Decision<P> {
+        let instance = doubt.instance;
+        let timeout = doubt.ask_timeout(now);
+        self.phase = Phase::Asking { due: now + timeout, doubt };
+        Decision::AskLedger { instance, key: self.key, timeout }
+    }
+
+    /// Puts a failed logical attempt to [`retry::decide`].
+    fn settle(&mut self, failure: Failure, now: Mono, dice: &mut Dice) {
+        let remaining = self.request.deadline - now;
+        let Request { policy, effect, .. } = &self.request;
+        match retry::decide(policy, *effect, &failure, self.attempt, remaining, dice) {
+            retry::Verdict::Retry { after, same_key } => {
+                self.record.retried(Retried { after, same_key });
+                self.attempt += 1;
+                if !same_key {
+                    self.key_number += 1;
+                    self.key = nth_key(self.request.key, self.key_number);
+                    self.only = None;
+                }
+                self.tried.clear();
+                self.last = Some(failure);
+                self.phase = Phase::BackOff { until: now + after };
+            }
+            retry::Verdict::AskLedger => match self.record.sent.last() {
+                Some(sent) => {
+                    let doubt = Doubt::about(sent, failure, self.request.deadline);
+                    self.phase = Phase::Ask { at: now, doubt };
+                }
+                // Nothing was ever sent, so there is nobody to ask and nothing to doubt.
+                None => self.phase = Phase::Done(Err(failure)),
+            },
+            retry::Verdict::GiveUp { why } => {
+                self.record.gave_up = Some(why);
+                self.close_search(now);
+                self.phase = Phase::Done(Err(failure));
+            }
+        }
+    }
+
+    fn stays_unknown(&mut self, doubt: Doubt, now: Mono, dice: &mut Dice) {
+        self.settle(doubt.unresolved(), now, dice);
+    }
+
+    fn out_of_time(&mut self, now: Mono) {
+        self.record.gave_up = Some(retry::GiveUp::DeadlineTooNear);
+        let failure = self.last.take().unwrap_or_else(|| match self.search.since {
+            Some(since) => {
+                let message = format!(
+                    "no instance could take the call in {:?}: {}",
+                    now - since,
+                    self.search.passed_over
+                );
+                failure(Class::Unavailable, NO_INSTANCE, message, Began::No)
+            }
+            None => {
+                let message = "the deadline had passed before the call could be sent".into();
+                failure(Class::Timeout, DEADLINE_PASSED, message, Began::No)
+            }
+        });
+        self.close_search(now);
+        self.phase = Phase::Done(Err(failure));
+    }
+
+    /// How long an attempt that starts now may take; `None` if it is not worth sending.
+    fn allowance(&self, now: Mono) -> Option<Duration> {
+        let remaining = self.request.deadline - now;
+        let allowed = self.request.timeout.min(remaining - (remaining / 20).min(MAX_RESERVE));
+        (allowed >= LEAST_USEFUL).then_some(allowed)
+    }
+
+    fn sends_left(&self) -> bool {
+        self.tried.len() < MAX_SENDS as usize
+    }
+
+    fn end_search(&mut self, now: Mono) -> Search {
+        let SearchState { since, why, passed_over } = std::mem::take(&mut self.search);
+        Search { waited: since.map_or(Duration::ZERO, |since| now - since), why, passed_over }
+    }
+
+    /// The call ends while looking for an instance: the record keeps what was found.
+    fn close_search(&mut self, now: Mono) {
+        let search = self.end_search(now);
+        let looked = search.why.is_some() || search.passed_over.total() > 0;
+        self.record.unanswered = looked.then_some(search);
+    }
+}
+
+/// Whether another instance may do better with an attempt that did not begin.
+const fn can_move_on(class: Class) -> bool {
+    matches!(class, Class::Transport | Class::Timeout | Class::Overload | Class::Unavailable)
+}
+
+fn failure(class: Class, code: &str, message: String, began: Began) -> Failure {
+    Failure { class, code: code.into(), message, began, retry_after: None }
+}
+
+/// The key of the `number`-th logical attempt that has one of its own.
+fn nth_key(first: AttemptId, number: u32) -> AttemptId {
+    let mut hash = blake3::Hasher::new_derive_key("mainstay repeated attempt id v1");
+    hash.update(first.as_bytes()).update(&number.to_be_bytes());
+    let mut bytes = [0; 16];
+    hash.finalize_xof().fill(&mut bytes);
+    AttemptId::from_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests;

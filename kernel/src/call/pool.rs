@@ -1,0 +1,115 @@
+//! The instances a call may go to, as the kernel sees them: the shell keeps the locks.
+
+use std::fmt;
+
+use super::record::PassedOver;
+use crate::balance::{self, Candidates};
+use crate::dice::Dice;
+use crate::health;
+use crate::id::InstanceId;
+use crate::time::Mono;
+
+/// The candidates of one call, numbered from 0. What lies behind a number may change only between two decisions.
+pub trait Pool {
+    /// Leave to call an instance; must be given back.
+    type Permit;
+
+    /// How many candidates there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Which instance candidate `index` is.
+    fn instance(&self, index: usize) -> InstanceId;
+
+    /// How loaded it is for this capability; see [`super::Lane::score`].
+    fn score(&self, index: usize, now: Mono) -> f64;
+
+    /// Takes leave to call it; see [`super::Lane::admit`].
+    ///
+    /// # Errors
+    /// The first gate that stays shut.
+    fn gate(&mut self, index: usize, now: Mono) -> Result<Self::Permit, Rejection>;
+}
+
+/// Why a candidate was passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejection {
+    /// This logical attempt was refused there already.
+    AlreadyTried,
+    /// Its health does not allow it.
+    Unhealthy(health::State, health::Reason),
+    /// Its breaker is open; `None` means until an operator resets it.
+    BreakerOpen {
+        /// When it lets probes through.
+        until: Option<Mono>,
+    },
+    /// Its breaker is half-open and all probes are under way.
+    Probing,
+    /// It has as many calls as it takes. Busy is not dead.
+    Busy {
+        /// Calls under way.
+        in_flight: u32,
+        /// How many it takes.
+        max: u32,
+    },
+}
+
+/// Chooses among the candidates that are neither tried nor excluded, and notes whom it passed over.
+pub(super) fn choose<P: Pool>(
+    pool: &mut P,
+    tried: &[InstanceId],
+    only: Option<InstanceId>,
+    passed_over: &mut PassedOver,
+    now: Mono,
+    dice: &mut Dice,
+) -> Option<(usize, P::Permit)> {
+    *passed_over = PassedOver::default();
+    balance::choose(&mut Sieve { pool, tried, only, passed_over, now }, dice)
+}
+
+struct Sieve<'a, P> {
+    pool: &'a mut P,
+    tried: &'a [InstanceId],
+    only: Option<InstanceId>,
+    passed_over: &'a mut PassedOver,
+    now: Mono,
+}
+
+impl<P: Pool> Candidates for Sieve<'_, P> {
+    type Permit = P::Permit;
+
+    fn len(&self) -> usize {
+        self.pool.len()
+    }
+
+    fn score(&self, index: usize) -> f64 {
+        self.pool.score(index, self.now)
+    }
+
+    fn take(&mut self, index: usize) -> Option<P::Permit> {
+        let instance = self.pool.instance(index);
+        let leave = match self.only {
+            Some(only) if only != instance => return None,
+            None if self.tried.contains(&instance) => Err(Rejection::AlreadyTried),
+            Some(_) | None => self.pool.gate(index, self.now),
+        };
+        leave.map_err(|rejection| self.passed_over.add(instance, rejection)).ok()
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlreadyTried => f.write_str("tried already"),
+            Self::Unhealthy(state, reason) => write!(f, "{}: {reason}", state.as_str()),
+            Self::BreakerOpen { until: Some(_) } => f.write_str("breaker open"),
+            Self::BreakerOpen { until: None } => f.write_str("breaker opened by hand"),
+            Self::Probing => f.write_str("breaker half-open, all probes under way"),
+            Self::Busy { in_flight, max } => write!(f, "busy: {in_flight} of {max} calls"),
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! How a call went: who was called, who was passed over, what was waited for, and why it ended.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::pool::Rejection;
+use crate::id::{AttemptId, InstanceId};
+use crate::outcome::{Answer, Class, Failure, Usage};
+use crate::retry::GiveUp;
+use crate::time::Mono;
+
+/// How many passed-over candidates are kept by name; the rest is counted. A page, not a dump of the pool.
+const MAX_NAMED: usize = 8;
+
+/// How a call went. Bounded by the retry policy: at most [`super::MAX_SENDS`] sendings a logical attempt.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Record {
+    /// Every sending, in order.
+    pub sent: Vec<Sent>,
+    /// The search that was under way when the call ended without one more sending.
+    pub unanswered: Option<Search>,
+    /// Why the failure was final, if a rule said so.
+    pub gave_up: Option<GiveUp>,
+}
+
+/// One sending to one instance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sent {
+    /// The idempotency key.
+    pub key: AttemptId,
+    /// Which logical attempt, from 1. Sendings that share it are fail-overs.
+    pub attempt: u32,
+    /// Who was called.
+    pub instance: InstanceId,
+    /// When.
+    pub started: Mono,
+    /// How long it was allowed to take.
+    pub timeout: Duration,
+    /// The search before it.
+    pub search: Search,
+    /// From sent to classified; `None` while it is under way.
+    pub latency: Option<Duration>,
+    /// How it ended, as far as is known: the ledger may have corrected it. `None` while it is under way.
+    pub class: Option<Class>,
+    /// The failure, unless it succeeded.
+    pub failure: Option<Failure>,
+    /// What it consumed, if it was answered.
+    pub usage: Option<Usage>,
+    /// How often the ledger was asked about it.
+    pub asked: u32,
+    /// The retry that followed.
+    pub retried: Option<Retried>,
+}
+
+/// A logical attempt followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retried {
+    /// After this back-off.
+    pub after: Duration,
+    /// Under the same key or a new one.
+    pub same_key: bool,
+}
+
+/// A search for an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Search {
+    /// How long it waited for one.
+    pub waited: Duration,
+    /// For what it waited last, if it did.
+    pub why: Option<Waiting>,
+    /// Who was passed over when it last looked.
+    pub passed_over: PassedOver,
+}
+
+/// The candidates passed over in one look at the pool.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PassedOver {
+    first: Vec<Considered>,
+    unhealthy: u32,
+    open: u32,
+    busy: u32,
+    tried: u32,
+    try_again: Option<Mono>,
+}
+
+/// A candidate, and why it was passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Considered {
+    /// Who.
+    pub instance: InstanceId,
+    /// Why not.
+    pub rejection: Rejection,
+}
+
+/// What a call waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// An instance: none is registered.
+    NoCandidate,
+    /// An instance that can take the call: of those registered, so many each could not.
+    NonePermitted {
+        /// Not healthy.
+        unhealthy: u32,
+        /// Breaker open or all its probes under way.
+        open: u32,
+        /// At their limit.
+        busy: u32,
+    },
+    /// The end of a back-off.
+    BackOff,
+    /// The time to ask the ledger again, or its answer.
+    Ledger,
+    /// The end of the attempt under way.
+    UnderWay,
+}
+
+/// What a ledger says of a key.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ledger {
+    /// It ended like this.
+    Ended(Result<Answer, Failure>),
+    /// It is still going on.
+    Running,
+    /// It never arrived, and will be refused if it still does.
+    NeverSeen,
+    /// It began, and a crash hides how it ended.
+    Lost,
+    /// The ledger could not be asked.
+    Unreachable,
+}
+
+impl Record {
+    pub(super) fn sent(&mut self, sent: Sent) {
+        self.sent.push(sent);
+    }
+
+    pub(super) fn ended(&mut self, ended: &Result<Answer, Failure>, now: Mono) {
+        if let Some(sent) = self.sent.last_mut() {
+            sent.latency = Some(now - sent.started);
+            sent.settle(ended);
+        }
+    }
+
+    pub(super) fn asked(&mut self, answer: &Ledger) {
+        if let Some(sent) = self.sent.last_mut() {
+            sent.asked += 1;
+            if let Ledger::Ended(ended) = answer {
+                sent.settle(ended);
+            }
+        }
+    }
+
+    pub(super) fn retried(&mut self, retried: Retried) {
+        if let Some(sent) = self.sent.last_mut() {
+            sent.retried = Some(retried);
+        }
+    }
+}
+
+impl Sent {
+    pub(super) fn new(
+        key: AttemptId,
+        attempt: u32,
+        instance: InstanceId,
+        started: Mono,
+        timeout: Duration,
+        search: Search,
+    ) -> Self {
+        Self {
+            key,
+            attempt,
+            instance,
+            started,
+            timeout,
+            search,
+            latency: None,
+            class: None,
+            failure: None,
+            usage: None,
+            asked: 0,
+            retried: None,
+        }
+    }
+
+    fn settle(&mut self, ended: &Result<Answer, Failure>) {
+        self.class = Some(ended.as_ref().map_or_else(|failure| failure.class, |_| Class::Success));
+        self.failure = ended.as_ref().err().cloned();
+        self.usage = ended.as_ref().ok().map(|answer| answer.usage);
+    }
+}
+
+impl PassedOver {
+    pub(super) fn add(&mut self, instance: InstanceId, rejection: Rejection) {
+        if self.first.len() < MAX_NAMED {
+            self.first.push(Considered { instance, rejection });
+        }
+        match rejection {
+            Rejection::AlreadyTried => self.tried += 1,
+            Rejection::Unhealthy(..) => self.unhealthy += 1,
+            Rejection::BreakerOpen { until } => {
+                self.open += 1;
+                self.try_again = [self.try_again, until].into_iter().flatten().min();
+            }
+            Rejection::Probing => self.open += 1,
+            Rejection::Busy { .. } => self.busy += 1,
+        }
+    }
+
+    /// The first few, with their reasons.
+    #[must_use]
+    pub fn first(&self) -> &[Considered] {
+        &self.first
+    }
+
+    /// How many were passed over in all.
+    #[must_use]
+    pub const fn total(&self) -> u32 {
+        self.unhealthy + self.open + self.busy + self.tried
+    }
+
+    pub(super) const fn try_again(&self) -> Option<Mono> {
+        self.try_again
+    }
+
+    pub(super) const fn why_none(&self) -> Waiting {
+        match *self {
+            Self { unhealthy: 0, open: 0, busy: 0, .. } => Waiting::NoCandidate,
+            Self { unhealthy, open, busy, .. } => Waiting::NonePermitted { unhealthy, open, busy },
+        }
+    }
+}
+
+impl fmt::Display for PassedOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.why_none(), f)
+    }
+}
+
+impl Waiting {
+    /// Whether a change of the pool ends the wait: look again then, and not only when time is up.
+    #[must_use]
+    pub const fn ends_with_pool_change(&self) -> bool {
+        matches!(self, Self::NoCandidate | Self::NonePermitted { .. })
+    }
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCandidate => f.write_str("none is registered"),
+            Self::NonePermitted { unhealthy, open, busy } => {
+                let parts = [(unhealthy, "not healthy"), (open, "with an open breaker"), (busy, "busy")];
+                let mut separator = "";
+                for (count, what) in parts.into_iter().filter(|(count, _)| **count > 0) {
+                    write!(f, "{separator}{count} {what}")?;
+                    separator = ", ";
+                }
+                Ok(())
+            }
+            Self::BackOff => f.write_str("backing off"),
+            Self::Ledger => f.write_str("asking the ledger"),
+            Self::UnderWay => f.write_str("under way"),
+        }
+    }
+}
