@@ -223,8 +223,8 @@ impl Breaker {
 
     /// The admitted call was never made, or nobody waited for its end: gives the place back, judges nothing.
     pub fn abandon(&mut self, admission: Admission) {
+        // Whoever was admitted in this generation of a half-open breaker is a probe.
         if let Phase::HalfOpen { under_way, .. } = &mut self.phase
-            && admission.probe
             && admission.generation == self.generation
         {
             *under_way = under_way.saturating_sub(1);

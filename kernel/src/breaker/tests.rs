@@ -230,6 +230,36 @@ fn results_from_before_a_change_are_dropped() {
 }
 
 #[test]
+fn a_probe_given_up_late_frees_no_place_of_today() {
+    let mut bed = Bed::opened();
+    bed.wait();
+    let (old, bad) = (bed.admit(), bed.admit());
+    assert!(bed.end(bad, Class::Transport, FAST).is_some());
+    bed.wait();
+    let probes = [bed.admit(), bed.admit(), bed.admit()];
+    bed.breaker.abandon(old);
+    assert_eq!(bed.refusal(), Refusal::Probing);
+    probes.into_iter().for_each(|probe| bed.breaker.abandon(probe));
+}
+
+#[test]
+fn closing_forgets_the_failures_that_opened_it() {
+    let mut bed = Bed::opened();
+    bed.wait();
+    for _ in 0..3 {
+        let _ = bed.call(Class::Success, FAST);
+    }
+    assert_eq!(bed.breaker.counts(ms(bed.now)), Counts::default());
+
+    let mut bed = Bed::new();
+    for _ in 0..4 {
+        let _ = bed.call(Class::Transport, FAST);
+    }
+    let _change = bed.breaker.reset("new build".into(), ms(bed.now));
+    assert_eq!(bed.call(Class::Transport, FAST), None, "the first failure since, not the fifth");
+}
+
+#[test]
 fn tripped_by_hand_it_stays_open_until_reset_by_hand() {
     let mut bed = Bed::new();
     let change = bed.breaker.trip("maintenance".into(), ms(0));

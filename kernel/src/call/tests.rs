@@ -6,6 +6,7 @@ use crate::json::Json;
 use crate::outcome::{OUTCOME_UNKNOWN, Usage};
 use crate::retry::{GiveUp, RetryPolicy};
 
+mod doubt;
 mod laws;
 
 const SLA: Duration = Duration::from_secs(10);
@@ -294,100 +295,33 @@ fn a_call_that_may_have_begun_does_not_fail_over() {
 }
 
 #[test]
-fn a_side_effecting_call_with_unknown_outcome_asks_the_ledger_and_is_not_repeated() {
-    let mut bed = Bed::with(EffectClass::SideEffecting, Fleet::of(3, 1), RetryPolicy::default());
+fn after_a_back_off_a_call_waits_for_an_instance_again() {
+    let mut bed = Bed::with(EffectClass::ReadOnly, Fleet::of(1, 1), RetryPolicy::default());
     let dispatch = bed.sent();
-    let instance = dispatch.instance;
-    bed.ends(dispatch, lost_on_the_way());
-    bed.asked(instance, Ledger::Lost);
-    let failure = bed.finish().unwrap_err();
-    assert_eq!((failure.code.as_str(), failure.began), (OUTCOME_UNKNOWN, Began::Unknown));
-    assert_eq!(
-        failure.message,
-        format!("it failed; the ledger of {instance} could not tell whether it happened")
-    );
-    assert_eq!(bed.call.record().gave_up, Some(GiveUp::OutcomeUnknown));
-    assert_eq!(bed.fleet.given, 1);
-}
-
-#[test]
-fn what_the_ledger_recorded_is_the_outcome() {
-    let mut bed = Bed::new(EffectClass::SideEffecting, Fleet::of(2, 1));
-    let dispatch = bed.sent();
-    let instance = dispatch.instance;
-    bed.ends(dispatch, lost_on_the_way());
-    bed.asked(instance, Ledger::Ended(Ok(answer())));
-    assert_eq!(bed.finish(), Ok(answer()));
-    let record = bed.call.into_record();
-    assert_eq!((record.sent[0].class, record.sent[0].asked), (Some(Class::Success), 1));
-}
-
-#[test]
-fn a_failure_the_ledger_recorded_is_final_unless_the_policy_repeats_it() {
-    let recorded = || Ledger::Ended(Err(failed(Class::AgentError, Began::Yes)));
-    let run = |retry_agent_errors| {
-        let policy = RetryPolicy { retry_agent_errors, ..RetryPolicy::default() };
-        let mut bed = Bed::with(EffectClass::SideEffecting, Fleet::of(1, 1), policy);
-        let dispatch = bed.sent();
-        bed.ends(dispatch, lost_on_the_way());
-        bed.asked(id(0), recorded());
-        bed
-    };
-    let mut bed = run(false);
-    assert_eq!(bed.finish().unwrap_err().class, Class::AgentError);
-    assert_eq!(bed.call.record().gave_up, Some(GiveUp::SideEffectBegan));
-    let mut bed = run(true);
+    bed.ends(dispatch, refused());
+    bed.fleet.lanes[0].0 = health::State::Unhealthy;
     bed.now = bed.waits().0 + 1;
-    let dispatch = bed.sent();
-    assert_ne!(dispatch.key, KEY, "the old key would be answered with the old failure");
-    bed.ends(dispatch, Ok(answer()));
-    assert!(bed.finish().is_ok());
+    assert_eq!(bed.waits(), (60_000, Waiting::NonePermitted { unhealthy: 1, open: 0, busy: 0 }));
+    bed.now = 60_000;
+    assert_eq!(bed.finish(), refused(), "what failed says more than that nobody came");
 }
 
 #[test]
-fn what_the_ledger_never_saw_is_sent_again_under_its_key_to_the_same_instance_only() {
-    for _ in 0..20 {
-        let mut bed = Bed::new(EffectClass::SideEffecting, Fleet::of(5, 1));
-        let dispatch = bed.sent();
-        let instance = dispatch.instance;
-        bed.ends(dispatch, lost_on_the_way());
-        bed.asked(instance, Ledger::NeverSeen);
-        let dispatch = bed.sent();
-        assert_eq!((dispatch.instance, dispatch.key, dispatch.epoch), (instance, KEY, 2));
-        bed.ends(dispatch, refused());
-        assert_eq!(bed.finish(), refused(), "nobody else is asked to do it");
+fn a_busy_instance_keeps_no_probes_place() {
+    let mut bed = Bed::new(EffectClass::ReadOnly, Fleet::of(1, 1));
+    let held = bed.fleet.gate(0, ms(0)).expect("a place");
+    for _ in 0..5 {
+        let lane = &mut bed.fleet.lanes[0].1;
+        let admission = lane.breaker_mut().admit(ms(0)).0.expect("closed");
+        let _change = lane.breaker_mut().record(admission, Class::AgentError, SLA, ms(0), &mut bed.dice);
     }
-}
-
-#[test]
-fn while_the_work_goes_on_the_ledger_is_asked_ever_less_often_and_at_most_until_the_deadline() {
-    for silence in [Ledger::Running, Ledger::Unreachable] {
-        let mut bed = Bed::new(EffectClass::SideEffecting, Fleet::of(1, 1));
-        let dispatch = bed.sent();
-        bed.ends(dispatch, lost_on_the_way());
-        let mut questions = 0;
-        let end = loop {
-            match bed.next() {
-                Decision::AskLedger { .. } => {
-                    questions += 1;
-                    bed.call.on_ledger_answer(silence.clone(), ms(bed.now), &mut bed.dice);
-                }
-                Decision::Wait { until, why } => {
-                    assert_eq!(why, Waiting::Ledger);
-                    bed.now = u64::try_from(until.since_origin().as_millis()).unwrap() + 1;
-                }
-                Decision::Finish(end) => break end,
-                Decision::Send(dispatch) => panic!("repeated: {dispatch:?}"),
-            }
-        };
-        assert_eq!(end.unwrap_err().code, OUTCOME_UNKNOWN);
-        assert!((10..40).contains(&questions), "{questions}");
-        assert!(
-            (39_000..=40_100).contains(&bed.now),
-            "the attempt's ten seconds, and thirty more: {}",
-            bed.now
-        );
+    let opens = bed.fleet.lanes[0].1.breaker().poll_timeout().expect("open");
+    for _ in 0..10 {
+        let rejection = bed.fleet.gate(0, opens).expect_err("still busy");
+        assert_eq!(rejection, Rejection::Busy { in_flight: 1, max: 1 });
     }
+    bed.fleet.lanes[0].1.abandon(held);
+    assert!(bed.fleet.gate(0, opens).is_ok());
 }
 
 #[test]

@@ -118,6 +118,23 @@ fn a_late_answer_does_not_lift_an_unhealthy_instance() {
 }
 
 #[test]
+fn calls_that_end_while_unhealthy_neither_renew_the_verdict_nor_disturb_the_rise() {
+    for class in [Class::Success, Class::Transport] {
+        let mut bed = Bed::healthy();
+        for _ in 0..3 {
+            let _ = bed.see(FAIL);
+        }
+        let verdict = bed.health.verdict();
+        for _ in 0..10 {
+            assert_eq!(bed.see(Evidence::Call(class)), None);
+        }
+        assert_eq!(bed.health.verdict(), verdict);
+        assert_eq!((bed.see(PASS), bed.see(Evidence::Call(class))), (None, None));
+        assert!(bed.see(PASS).is_some(), "{class:?}");
+    }
+}
+
+#[test]
 fn a_timeout_or_a_broken_call_brings_the_next_poll_forward() {
     for class in [Class::Timeout, Class::Transport] {
         let mut bed = Bed::healthy();
