@@ -8,6 +8,7 @@
 //!   cut into parts in a tree of their own. No page reaches the limit.
 //! - Opening a damaged file may panic: it is caught. After a damaged page an iterator repeats its error for ever: the
 //!   range behind the page is searched for, and the scan goes on there.
+//! - Without its snapshot file most of a store is gone: a copy is kept (see `snapshot`).
 //! - An I/O error sticks to the open handle: the committer opens a new one (see `committer`).
 //! - A dropped handle keeps its file lock for a moment, and so does a process that is being killed: opening waits
 //!   [`LOCK_PATIENCE`] for it.
@@ -40,15 +41,14 @@ use crate::store::{Entry, Page, ReadError, Stats, Store};
 
 mod gap;
 mod options;
+mod parts;
 mod probe;
+mod snapshot;
 
 pub use options::{DiskFault, OpenError, SledOptions};
 
 /// Bytes of a value that stays in its record: 17 of them, with the longest keys, stay below sled's 128 KiB page limit.
 pub const MAX_INLINE: usize = 4 * 1024;
-
-/// Bytes in one part of a larger value; the same sum holds for the pages of parts.
-const PART: usize = 4 * 1024;
 
 /// Milliseconds between sled's own flushes, in which alone it collects garbage. Commits do not wait for it.
 const BACKGROUND_FLUSH_MS: u64 = 500;
@@ -193,7 +193,16 @@ impl SledConfig {
 impl SledEngine {
     fn open(config: &Arc<SledConfig>) -> Result<Self, OpenError> {
         fs::create_dir_all(&config.dir).map_err(|source| config.io(source))?;
-        let db = config.open_db()?;
+        if snapshot::is_missing(&config.dir).map_err(|e| config.io(e))? {
+            snapshot::mend(&config.dir).map_err(|e| config.io(e))?;
+        }
+        let db = match config.open_db() {
+            Err(OpenError::Damaged { .. }) if snapshot::mend(&config.dir).map_err(|e| config.io(e))? => {
+                tracing::warn!(path = %config.dir.display(), "replaced a damaged snapshot by its copy");
+                config.open_db()?
+            }
+            opened => opened?,
+        };
         let tree = |name| {
             guarded(|| Ok(db.open_tree(name)))
                 .map_err(|panic| config.damaged(panic))?
@@ -207,6 +216,7 @@ impl SledEngine {
         }
         let next_version = number("next")?.unwrap_or(1);
         let log = open_log(&config.dir).map_err(|source| config.io(source))?;
+        snapshot::keep(&config.dir).map_err(|source| config.io(source))?;
         Ok(Self { db, config: Arc::clone(config), log, records, parts, meta, next_version })
     }
 
@@ -233,9 +243,23 @@ impl SledEngine {
         Ok(Entry { value, version: envelope.version })
     }
 
+    /// One small record is atomic by itself. As a transaction it would cost a second log write, which a lone writer
+    /// feels: this is the path of a run that takes one step at a time.
+    fn insert_alone(&self, change: &Change, value: &Bytes) -> Result<(), Reason> {
+        let key = change.key.as_ref();
+        let record = envelope::seal(key, change.version, value);
+        let old = self.records.insert(key, record).map_err(|error| error.to_string())?;
+        let Some(Ok(envelope)) = old.as_deref().map(envelope::open) else { return Ok(()) };
+        let Body::Parts { id, len } = envelope.body else { return Ok(()) };
+        for part in parts::keys(envelope.version, id, len) {
+            self.parts.remove(part).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
     fn join_parts(&self, version: Version, id: u32, len: u32) -> Result<Bytes, Damage> {
         let mut payload = Vec::new();
-        for part in part_keys(version, id, len) {
+        for part in parts::keys(version, id, len) {
             let bytes = guarded(|| self.parts.get(part).map_err(|e| e.to_string()))
                 .map_err(|detail| Damage::Unreadable { until: None, detail })?;
             payload.extend_from_slice(&bytes.ok_or(Damage::Truncated)?);
@@ -282,11 +306,16 @@ impl Engine for SledEngine {
     }
 
     fn apply(&self, writes: &Writes<'_>, reserve: Option<Version>) -> Result<(), Reason> {
+        if let (Some(change), 1, None) = (writes.values().next(), writes.len(), reserve)
+            && let Some(value) = change.value.as_ref().filter(|value| value.len() <= MAX_INLINE)
+        {
+            return self.insert_alone(change, value);
+        }
         let trees = (&self.records, &self.parts, &self.meta);
         let applied = trees.transaction(|(records, parts, meta)| {
             for (id, change) in (0..).zip(writes.values()) {
-                let old = write(records, parts, change, id)?;
-                remove_parts(parts, old.as_deref())?;
+                let old = parts::write(records, parts, change, id)?;
+                parts::remove(parts, old.as_deref())?;
             }
             if let Some(reserve) = reserve {
                 meta.insert("format", &FORMAT.to_be_bytes())?;
@@ -309,55 +338,6 @@ impl Engine for SledEngine {
         self.config.syncs.fetch_add(1, Relaxed);
         Ok(())
     }
-}
-
-/// Writes one change and returns the record that was there.
-fn write(
-    records: &TransactionalTree,
-    parts: &TransactionalTree,
-    change: &Change,
-    id: u32,
-) -> Result<Option<IVec>, ConflictableTransactionError<()>> {
-    let key = change.key.as_ref();
-    let Some(value) = &change.value else { return Ok(records.remove(key)?) };
-    if value.len() <= MAX_INLINE {
-        return Ok(records.insert(key, envelope::seal(key, change.version, value))?);
-    }
-    for (part, bytes) in part_keys(change.version, id, value_len(value)).zip(value.chunks(PART)) {
-        parts.insert(&part[..], bytes)?;
-    }
-    Ok(records.insert(key, envelope::seal_in_parts(key, change.version, value, id))?)
-}
-
-/// Removes the parts of a record that is gone. Parts of a record too damaged to name them stay behind, unseen.
-fn remove_parts(
-    parts: &TransactionalTree,
-    record: Option<&[u8]>,
-) -> Result<(), ConflictableTransactionError<()>> {
-    let Some(Ok(envelope)) = record.map(envelope::open) else { return Ok(()) };
-    if let Body::Parts { id, len } = envelope.body {
-        for part in part_keys(envelope.version, id, len) {
-            parts.remove(&part[..])?;
-        }
-    }
-    Ok(())
-}
-
-/// The keys of the parts of a value, in order: appended versions grow, so new parts fill the last pages.
-fn part_keys(version: Version, id: u32, len: u32) -> impl Iterator<Item = [u8; 14]> {
-    // A damaged length must not become a long loop: no value is longer than the limit.
-    let count = len.min(crate::limits::MAX_VALUE as u32).div_ceil(PART as u32) as u16;
-    (0..count).map(move |part| {
-        let mut key = [0; 14];
-        key[..8].copy_from_slice(&version.to_be_bytes());
-        key[8..12].copy_from_slice(&id.to_be_bytes());
-        key[12..].copy_from_slice(&part.to_be_bytes());
-        key
-    })
-}
-
-fn value_len(value: &Bytes) -> u32 {
-    u32::try_from(value.len()).unwrap_or(u32::MAX)
 }
 
 fn number(meta: &Tree, key: &str) -> Result<Option<u64>, String> {
@@ -384,3 +364,6 @@ fn is_lock(error: &sled::Error) -> bool {
 fn is_cut_short(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData)
 }
+
+#[cfg(test)]
+mod tests;

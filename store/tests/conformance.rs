@@ -16,6 +16,7 @@ use mainstay_store::{
 use proptest::prelude::*;
 
 type Key = Vec<u8>;
+type Writes = Vec<(Key, Option<Vec<u8>>)>;
 
 /// A store to test and whatever must outlive it.
 struct Fixture {
@@ -297,7 +298,7 @@ fn pages_agree_with_an_ordered_map(open: fn() -> Fixture) {
     let write = (key(), prop::option::weighted(0.8, prop::collection::vec(any::<u8>(), 0..20)));
     let case = (prop::collection::vec(write, 0..80), key(), 1..12_usize, prop::option::of(key()));
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(40));
-    let law = |(writes, prefix, limit, after): (Vec<(Key, Option<Vec<u8>>)>, Key, usize, Option<Key>)| {
+    let law = |(writes, prefix, limit, after): (Writes, Key, usize, Option<Key>)| {
         let fixture = open();
         let store = &*fixture.store;
         let mut model = BTreeMap::new();

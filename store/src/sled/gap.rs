@@ -1,8 +1,8 @@
 //! Iteration that survives a damaged page.
 //!
 //! sled's iterator answers a page that it cannot read with an error, and then with the same error for ever. What lies
-//! behind the page is fine, but its border is written in the page itself. It is found by bisection instead: a key in
-//! the damaged page cannot be looked up, a key behind it can.
+//! behind the page is fine, but its border is written in the page itself. It is found by bisection instead: a scan
+//! that starts in or right before the damaged page fails at once, one that starts behind it does not.
 
 use super::{IVec, Iter, Tree};
 use crate::committer::guarded;
@@ -10,7 +10,7 @@ use crate::quarantine::{Damage, Damaged};
 use bytes::Bytes;
 
 /// Bytes of a key that the search looks at. Keys behind the page that agree in all of them are given up with it: 64
-/// bytes are more than any key of ours needs to differ from its neighbour, and bound the search to 512 look-ups.
+/// bytes are more than any key of ours needs to differ from its neighbour, and bound the search to 512 probes.
 const DEPTH: usize = 64;
 
 /// Raw records under a prefix in key order; a range that cannot be read is one error.
@@ -60,10 +60,11 @@ impl Iterator for Rows<'_> {
     }
 }
 
-/// The lowest key found above `unreadable` that can be looked up, if there is one.
+/// The lowest position found above `unreadable` from which a scan can start, if there is one.
 fn first_readable(tree: &Tree, unreadable: &[u8]) -> Option<Vec<u8>> {
-    let readable =
-        |key: &[u8; DEPTH]| guarded(|| tree.get(&key[..]).map_err(|error| error.to_string())).is_ok();
+    let readable = |key: &[u8; DEPTH]| {
+        guarded(|| tree.range(&key[..]..).next().transpose().map_err(|e| e.to_string())).is_ok()
+    };
     let mut low = [0; DEPTH];
     let len = unreadable.len().min(DEPTH);
     low[..len].copy_from_slice(&unreadable[..len]);
@@ -117,6 +118,6 @@ mod tests {
             low = middle;
             steps += 1;
         }
-        assert_eq!(steps, DEPTH * 8, "one look-up a bit");
+        assert_eq!(steps, DEPTH * 8, "one probe a bit");
     }
 }

@@ -43,9 +43,8 @@ pub enum OpenError {
     },
     /// sled cannot make sense of its files.
     #[error(
-        "the store at {} is damaged: {detail}. Keep a copy of the directory. If it has files named snap.*, moving them \
-         away lets the store rebuild them from its log, which loses nothing; otherwise restore the latest backup into \
-         an empty directory",
+        "the store at {} is damaged: {detail}. Delete nothing in it (without its snap.* file the rest is unreadable): keep \
+         the directory, and restore the latest backup into an empty one",
         path.display()
     )]
     Damaged {
