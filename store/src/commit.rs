@@ -29,8 +29,8 @@ pub enum CommitError {
         /// The key whose condition failed.
         key: Bytes,
     },
-    /// The record, or the page it would be written to, is damaged beyond a plain overwrite.
-    #[error("{} lies in a damaged part of the store: {detail}", key.escape_ascii())]
+    /// The page where the record is, or would be written, cannot be read.
+    #[error("{} lies in an unreadable part of the store: {detail}", key.escape_ascii())]
     Damaged {
         /// The key that cannot be read or written.
         key: Bytes,

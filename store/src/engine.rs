@@ -19,6 +19,14 @@ pub(crate) enum Slot {
     Absent,
     Found(Entry),
     Damaged(Damage),
+    /// The disk did not answer: nothing is known of the record.
+    Failed(Reason),
+}
+
+impl From<Damage> for Slot {
+    fn from(damage: Damage) -> Self {
+        Self::Damaged(damage)
+    }
 }
 
 /// The last change of each key of a group.

@@ -111,7 +111,7 @@ impl Group {
         match &self.before[key] {
             Slot::Absent => Ok(Present::No),
             Slot::Found(Entry { version, .. }) => Ok(Present::At(*version)),
-            Slot::Damaged(Damage::Unreadable { detail, .. }) => {
+            Slot::Damaged(Damage::Unreadable { detail, .. }) | Slot::Failed(detail) => {
                 Err(CommitError::Damaged { key: key.clone(), detail: detail.clone() })
             }
             Slot::Damaged(_) => Ok(Present::Damaged),

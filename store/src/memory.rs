@@ -111,6 +111,7 @@ impl Store for MemoryStore {
                 self.0.quarantine.report(&key, damage);
                 Err(ReadError::Damaged { key, damage: damage.clone() })
             }
+            Some(Slot::Failed(reason)) => Err(ReadError::Unavailable { reason: reason.clone() }),
         }
     }
 
@@ -124,7 +125,7 @@ impl Store for MemoryStore {
                 .take_while(|(key, _)| key.starts_with(prefix))
                 .map(|(key, slot)| (key.clone(), slot.clone())),
         );
-        Ok(page(rows, limit, &self.0.quarantine))
+        page(rows, limit, &self.0.quarantine)
     }
 
     fn commit(&self, batch: Batch) -> Commit {

@@ -220,20 +220,12 @@ impl SledEngine {
         Ok(Self { db, config: Arc::clone(config), log, records, parts, meta, next_version })
     }
 
-    /// The raw record under a key.
-    fn raw(&self, key: &[u8]) -> Result<Option<IVec>, Damage> {
-        guarded(|| self.records.get(key).map_err(|e| e.to_string()))
-            .map_err(|detail| Damage::Unreadable { until: None, detail })
-    }
-
     fn slot(&self, key: &[u8], record: &[u8]) -> Slot {
-        match self.payload(key, record) {
-            Ok(entry) => Slot::Found(entry),
-            Err(damage) => Slot::Damaged(damage),
-        }
+        self.payload(key, record).map_or_else(|slot| slot, Slot::Found)
     }
 
-    fn payload(&self, key: &[u8], record: &[u8]) -> Result<Entry, Damage> {
+    /// The verified payload of a record, or why there is none.
+    fn payload(&self, key: &[u8], record: &[u8]) -> Result<Entry, Slot> {
         let envelope = envelope::open(record)?;
         let value = match envelope.body {
             Body::Inline(payload) => Bytes::copy_from_slice(payload),
@@ -257,12 +249,10 @@ impl SledEngine {
         Ok(())
     }
 
-    fn join_parts(&self, version: Version, id: u32, len: u32) -> Result<Bytes, Damage> {
+    fn join_parts(&self, version: Version, id: u32, len: u32) -> Result<Bytes, Slot> {
         let mut payload = Vec::new();
         for part in parts::keys(version, id, len) {
-            let bytes = guarded(|| self.parts.get(part).map_err(|e| e.to_string()))
-                .map_err(|detail| Damage::Unreadable { until: None, detail })?;
-            payload.extend_from_slice(&bytes.ok_or(Damage::Truncated)?);
+            payload.extend_from_slice(&read(|| self.parts.get(part))?.ok_or(Damage::Truncated)?);
         }
         Ok(payload.into())
     }
@@ -287,10 +277,10 @@ impl Engine for SledEngine {
     }
 
     fn read(&self, key: &[u8]) -> Slot {
-        match self.raw(key) {
+        match read(|| self.records.get(key)) {
             Ok(Some(record)) => self.slot(key, &record),
             Ok(None) => Slot::Absent,
-            Err(damage) => Slot::Damaged(damage),
+            Err(unread) => unread.into(),
         }
     }
 
@@ -301,7 +291,7 @@ impl Engine for SledEngine {
                 let slot = self.slot(&key, &record);
                 (Bytes::copy_from_slice(&key), slot)
             }
-            Err(Damaged { key, damage }) => (key, Slot::Damaged(damage)),
+            Err(row) => row,
         }))
     }
 
@@ -337,6 +327,33 @@ impl Engine for SledEngine {
         self.log.sync_data().map_err(|error| error.to_string())?;
         self.config.syncs.fetch_add(1, Relaxed);
         Ok(())
+    }
+}
+
+/// Why sled gave no answer.
+enum Unread {
+    /// Its structure is damaged, there or on the way there.
+    Damaged(Reason),
+    /// The disk failed. So do reads near a failed write, until the handle is given up.
+    Failed(Reason),
+}
+
+impl From<Unread> for Slot {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Damaged(detail) => Self::Damaged(Damage::Unreadable { until: None, detail }),
+            Unread::Failed(reason) => Self::Failed(reason),
+        }
+    }
+}
+
+/// Reads from sled; that it panics is damage too.
+fn read<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, Unread> {
+    match guarded(|| Ok(work())) {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(sled::Error::Io(error))) if !is_cut_short(&error) => Err(Unread::Failed(error.to_string())),
+        Ok(Err(error)) => Err(Unread::Damaged(error.to_string())),
+        Err(panic) => Err(Unread::Damaged(panic)),
     }
 }
 

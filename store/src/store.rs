@@ -88,7 +88,8 @@ pub enum ReadError {
         /// What is wrong with it.
         damage: Damage,
     },
-    /// The disk cannot be read now; the store keeps trying to reopen it.
+    /// The disk cannot be read now; the store keeps trying to reopen it. While a disk refuses writes, this is also the
+    /// answer for the few records that shared a page with a write that failed.
     #[error("the store cannot be read: {reason}")]
     Unavailable {
         /// What the disk said.

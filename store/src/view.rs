@@ -50,13 +50,14 @@ impl<E: Engine> View<E> {
                 self.quarantine.report(&key, &damage);
                 Err(ReadError::Damaged { key, damage })
             }
+            Slot::Failed(reason) => Err(ReadError::Unavailable { reason }),
         }
     }
 
     pub(crate) fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Page, ReadError> {
         let state = self.state.read();
         let rows = state.rows(prefix, after)?;
-        Ok(page(rows, limit, &self.quarantine))
+        page(rows, limit, &self.quarantine)
     }
 
     /// Hands the engine to the committer. Readers are not kept out.
@@ -120,7 +121,7 @@ impl<E: Engine> State<E> {
 }
 
 /// Fills a page from rows in key order; damaged ones count against the limit too, so that a page is bounded work.
-pub(crate) fn page(rows: Rows<'_>, limit: usize, quarantine: &Quarantine) -> Page {
+pub(crate) fn page(rows: Rows<'_>, limit: usize, quarantine: &Quarantine) -> Result<Page, ReadError> {
     let limit = limit.clamp(1, MAX_PAGE);
     let mut page = Page::default();
     let mut bytes = 0;
@@ -138,11 +139,12 @@ pub(crate) fn page(rows: Rows<'_>, limit: usize, quarantine: &Quarantine) -> Pag
                 quarantine.report(&key, &damage);
                 page.damaged.push(Damaged { key, damage });
             }
+            Slot::Failed(reason) => return Err(ReadError::Unavailable { reason }),
         }
         if page.entries.len() + page.damaged.len() >= limit || bytes >= MAX_PAGE_BYTES {
             page.next = rows.peek().is_some().then_some(last);
             break;
         }
     }
-    page
+    Ok(page)
 }

@@ -4,9 +4,9 @@
 //! behind the page is fine, but its border is written in the page itself. It is found by bisection instead: a scan
 //! that starts in or right before the damaged page fails at once, one that starts behind it does not.
 
-use super::{IVec, Iter, Tree};
-use crate::committer::guarded;
-use crate::quarantine::{Damage, Damaged};
+use super::{IVec, Iter, Tree, Unread, read};
+use crate::engine::Slot;
+use crate::quarantine::Damage;
 use bytes::Bytes;
 
 /// Bytes of a key that the search looks at. Keys behind the page that agree in all of them are given up with it: 64
@@ -31,22 +31,29 @@ impl<'a> Rows<'a> {
         Self { tree, prefix, rows: Some(tree.range(position.clone()..)), position }
     }
 
-    /// Steps over the range that cannot be read.
-    fn skip(&mut self, detail: String) -> Damaged {
+    /// Steps over the range that cannot be read. If it is the disk that fails, there is nothing behind it either.
+    fn skip(&mut self, unread: Unread) -> (Bytes, Slot) {
         let key = Bytes::from(std::mem::take(&mut self.position));
+        self.rows = None;
+        let detail = match unread {
+            Unread::Failed(reason) => return (key, Slot::Failed(reason)),
+            Unread::Damaged(detail) => detail,
+        };
         let until = first_readable(self.tree, &key).filter(|until| until.starts_with(self.prefix));
-        self.rows = until.as_ref().map(|until| self.tree.range(until.clone()..));
-        self.position = until.clone().unwrap_or_default();
-        Damaged { key, damage: Damage::Unreadable { until: until.map(Bytes::from), detail } }
+        if let Some(until) = &until {
+            self.rows = Some(self.tree.range(until.clone()..));
+            self.position.clone_from(until);
+        }
+        (key, Slot::Damaged(Damage::Unreadable { until: until.map(Bytes::from), detail }))
     }
 }
 
 impl Iterator for Rows<'_> {
-    type Item = Result<(IVec, IVec), Damaged>;
+    type Item = Result<(IVec, IVec), (Bytes, Slot)>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let rows = self.rows.as_mut()?;
-        match guarded(|| rows.next().transpose().map_err(|error| error.to_string())) {
+        match read(|| rows.next().transpose()) {
             Ok(Some((key, record))) if key.starts_with(self.prefix) => {
                 self.position = successor(&key);
                 Some(Ok((key, record)))
@@ -55,16 +62,14 @@ impl Iterator for Rows<'_> {
                 self.rows = None;
                 None
             }
-            Err(detail) => Some(Err(self.skip(detail))),
+            Err(unread) => Some(Err(self.skip(unread))),
         }
     }
 }
 
 /// The lowest position found above `unreadable` from which a scan can start, if there is one.
 fn first_readable(tree: &Tree, unreadable: &[u8]) -> Option<Vec<u8>> {
-    let readable = |key: &[u8; DEPTH]| {
-        guarded(|| tree.range(&key[..]..).next().transpose().map_err(|e| e.to_string())).is_ok()
-    };
+    let readable = |key: &[u8; DEPTH]| read(|| tree.range(&key[..]..).next().transpose()).is_ok();
     let mut low = [0; DEPTH];
     let len = unreadable.len().min(DEPTH);
     low[..len].copy_from_slice(&unreadable[..len]);
