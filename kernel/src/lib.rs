@@ -21,4 +21,6 @@ pub mod name;
 pub mod outcome;
 pub mod retry;
 pub mod run;
+pub mod schema;
 pub mod time;
+pub mod yaml;
