@@ -34,8 +34,6 @@ mod expression;
 mod mapping;
 mod path;
 mod template;
-#[cfg(test)]
-mod tests;
 
 pub use self::mapping::Mapping;
 

@@ -22,8 +22,6 @@ use serde_json::Value;
 use crate::json::Json;
 
 mod measure;
-#[cfg(test)]
-mod tests;
 
 /// Longest schema in bytes: the largest contracts of real tools take a tenth of it.
 pub const MAX_SCHEMA_BYTES: usize = 64 * 1024;
@@ -73,7 +71,9 @@ pub enum SchemaError {
         paths: u64,
     },
     /// A reference to another document.
-    #[error("{reference:?} at {path:?} refers to another document; only references within the schema (\"#/…\") are followed")]
+    #[error(
+        "{reference:?} at {path:?} refers to another document; only references within the schema (\"#/…\") are followed"
+    )]
     RemoteReference {
         /// The reference.
         reference: String,
@@ -89,7 +89,9 @@ pub enum SchemaError {
         path: String,
     },
     /// A definition that leads back to itself.
-    #[error("the schema refers to itself through {reference:?} at {path:?}; say how deep it may nest, or leave the inside open")]
+    #[error(
+        "the schema refers to itself through {reference:?} at {path:?}; say how deep it may nest, or leave the inside open"
+    )]
     Recursive {
         /// The reference that closes the circle.
         reference: String,
@@ -243,8 +245,17 @@ impl Eq for Schema {}
 /// `true`, `{}`, and objects that only describe.
 fn accepts_everything(schema: &Value) -> bool {
     const DESCRIBING: [&str; 11] = [
-        "$schema", "$id", "$comment", "$defs", "title", "description", "default", "examples", "deprecated",
-        "readOnly", "writeOnly",
+        "$schema",
+        "$id",
+        "$comment",
+        "$defs",
+        "title",
+        "description",
+        "default",
+        "examples",
+        "deprecated",
+        "readOnly",
+        "writeOnly",
     ];
     match schema {
         Value::Bool(accepts) => *accepts,

@@ -14,8 +14,6 @@ use serde::de::DeserializeOwned;
 
 mod node;
 mod typed;
-#[cfg(test)]
-mod tests;
 
 pub use self::node::{Entry, Kind, Node, Number, Path, Segment};
 
@@ -67,6 +65,11 @@ impl std::error::Error for DocumentError {}
 /// Reads a document into a `T`. Unknown fields are errors where `T` denies them (`#[serde(deny_unknown_fields)]`).
 pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, DocumentError> {
     typed::read(&parse(text)?)
+}
+
+/// Reads a part of a document into a `T`; paths in errors begin at `node`.
+pub fn from_node<T: DeserializeOwned>(node: &Node) -> Result<T, DocumentError> {
+    typed::read(node)
 }
 
 /// Reads a document into a tree that knows its places.

@@ -22,8 +22,12 @@ pub(super) fn follow<'a>(text: &'a str, segments: &[Segment]) -> Result<&'a str,
         let found = match (segment, kind) {
             (Segment::Field(name), "a map") => field(text, name)?,
             (Segment::Item(index), "a list") => item(text, *index)?,
-            (Segment::Field(name), _) => return Err(format!("has no field `{name}`: it is {kind}, not a map")),
-            (Segment::Item(index), _) => return Err(format!("has no item {index}: it is {kind}, not a list")),
+            (Segment::Field(name), _) => {
+                return Err(format!("has no field `{name}`: it is {kind}, not a map"));
+            }
+            (Segment::Item(index), _) => {
+                return Err(format!("has no item {index}: it is {kind}, not a list"));
+            }
         };
         Ok(found)
     })
@@ -137,7 +141,10 @@ mod tests {
     #[test]
     fn a_path_that_ends_early_says_where_and_what_is_there() {
         assert_eq!(follow(TEXT, &[field("x")]).unwrap_err(), "has no field `x`; it has `a`, `d`");
-        assert_eq!(follow(TEXT, &[field("d"), field("x")]).unwrap_err(), "has no field `x`: it is null, not a map");
+        assert_eq!(
+            follow(TEXT, &[field("d"), field("x")]).unwrap_err(),
+            "has no field `x`: it is null, not a map"
+        );
         assert_eq!(follow(TEXT, &[field("a"), Segment::Item(2)]).unwrap_err(), "has no item 2; it has 2");
     }
 }

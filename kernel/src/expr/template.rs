@@ -66,7 +66,8 @@ fn past_string(bytes: &[u8], from: usize) -> Option<usize> {
     let quote = *rest.first()?;
     let triple = [quote; 3];
     let delimiter: &[u8] = if rest.starts_with(&triple) { &triple } else { rest.get(..1)? };
-    let raw = from.checked_sub(1).and_then(|before| bytes.get(before)).is_some_and(|b| matches!(b, b'r' | b'R'));
+    let raw =
+        from.checked_sub(1).and_then(|before| bytes.get(before)).is_some_and(|b| matches!(b, b'r' | b'R'));
     let mut at = from + delimiter.len();
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
         if rest.starts_with(delimiter) {
@@ -89,12 +90,10 @@ mod tests {
     fn expressions_and_text_are_told_apart() {
         assert_eq!(split("plain").unwrap(), [text("plain")]);
         assert_eq!(split("${ a }").unwrap(), [Piece::Expression("a")]);
-        assert_eq!(split("a ${b} c${d}").unwrap(), [
-            text("a "),
-            Piece::Expression("b"),
-            text(" c"),
-            Piece::Expression("d")
-        ]);
+        assert_eq!(
+            split("a ${b} c${d}").unwrap(),
+            [text("a "), Piece::Expression("b"), text(" c"), Piece::Expression("d")]
+        );
         assert_eq!(split("").unwrap(), []);
     }
 

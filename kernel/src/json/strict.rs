@@ -161,9 +161,11 @@ impl<'de> Visitor<'de> for Node<'_, 'de> {
             if many.is_none() && own.len() >= LINEAR_KEYS {
                 many = Some(own.iter().cloned().chain([key.clone()]).collect());
             }
+            let place = self.walk.keys.len();
             self.walk.keys.push(key);
             if let Err(error) = entries.next_value_seed(Node { walk: self.walk, depth: self.depth }) {
-                let key = self.walk.keys.get(self.walk.keys.len() - 1).map(|key| key.to_string());
+                // Keys of the objects within may lie above it: they are only cleared when all goes well.
+                let key = self.walk.keys.get(place).map(ToString::to_string);
                 self.walk.trail.push(key.unwrap_or_default());
                 return Err(error);
             }

@@ -8,9 +8,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::{
-    DIALECT, MAX_PATHS, MAX_PATTERNS, MAX_SCHEMA_DEPTH, MAX_SCHEMA_NODES, SchemaError,
-};
+use super::{DIALECT, MAX_PATHS, MAX_PATTERNS, MAX_SCHEMA_DEPTH, MAX_SCHEMA_NODES, SchemaError};
 
 /// A value's address stands for it: the tree does not move while it is measured.
 type Id = *const Value;
@@ -49,7 +47,12 @@ struct Place<'a> {
 }
 
 impl<'a> Survey<'a> {
-    fn visit(&mut self, value: &'a Value, path: &mut Vec<String>, position: Position) -> Result<(), SchemaError> {
+    fn visit(
+        &mut self,
+        value: &'a Value,
+        path: &mut Vec<String>,
+        position: Position,
+    ) -> Result<(), SchemaError> {
         let (Value::Object(_) | Value::Array(_)) = value else { return Ok(()) };
         if path.len() >= MAX_SCHEMA_DEPTH {
             return Err(SchemaError::TooDeep { path: pointer(path) });

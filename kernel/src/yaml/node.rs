@@ -210,7 +210,11 @@ fn explain(error: &serde_saphyr::Error) -> DocumentError {
     // The library writes the position into the message as well; ours stands in its own field.
     let message = shown.split(" at line ").next().unwrap_or(&shown);
     let place = error.location().map(place).unwrap_or_default();
-    DocumentError { place, path: String::new(), message: message.lines().next().unwrap_or_default().to_owned() }
+    DocumentError {
+        place,
+        path: String::new(),
+        message: message.lines().next().unwrap_or_default().to_owned(),
+    }
 }
 
 fn place(location: serde_saphyr::Location) -> Place {

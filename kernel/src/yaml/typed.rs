@@ -7,8 +7,8 @@ use std::cell::RefCell;
 use std::fmt;
 
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess,
-    VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess,
+    SeqAccess, VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 
@@ -67,7 +67,9 @@ impl<'a> Reader<'a> {
             },
             Kind::Text(text) => visitor.visit_str(text),
             Kind::List(items) => visitor.visit_seq(Items { of: self, items: items.iter().enumerate() }),
-            Kind::Map(entries) => visitor.visit_map(Fields { of: self, entries: entries.iter(), current: None }),
+            Kind::Map(entries) => {
+                visitor.visit_map(Fields { of: self, entries: entries.iter(), current: None })
+            }
         }
     }
 }
@@ -122,9 +124,9 @@ impl<'de> Deserializer<'de> for Reader<'_> {
                 [entry] => visitor.visit_enum(Variant { of: self, entry }),
                 _ => Err(Complaint::custom("expected exactly one field, which names the kind")),
             },
-            Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::List(_) => {
-                Err(Complaint::custom(format_args!("expected a name or a map, found {}", self.node.describe())))
-            }
+            Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::List(_) => Err(Complaint::custom(
+                format_args!("expected a name or a map, found {}", self.node.describe()),
+            )),
         };
         self.note(self.node.place, outcome)
     }
@@ -172,7 +174,8 @@ impl<'de> MapAccess<'de> for Fields<'_> {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Complaint> {
-        let entry = self.current.take().ok_or_else(|| Complaint::custom("a value was asked for before its key"))?;
+        let entry =
+            self.current.take().ok_or_else(|| Complaint::custom("a value was asked for before its key"))?;
         let path = self.of.path.key(&entry.key);
         seed.deserialize(Reader { node: &entry.value, path: &path, noted: self.of.noted })
     }

@@ -1,0 +1,235 @@
+//! Workflows: documents that say which steps there are, what each needs, and what comes out.
+//!
+//! A document is read once, and everything that can be wrong with it is found then: a circle, a step that reads one it
+//! does not wait for, an expression with a typing error, a schema that would cost too much. All of it is reported
+//! together, each [`Problem`] with a stable code, a place in the text and a way out. What passes becomes a
+//! [`Workflow`]: immutable, shared by all its runs, with every name resolved to an index, every expression and schema
+//! compiled. A run is pinned to the workflow's [`WorkflowHash`], so that a newer version never changes a run on its way.
+//!
+//! Waiting is said, not inferred: `after` lists what a step waits for, and a mapping may read only steps upstream. One
+//! look at the document shows the order, and a typing error in an expression never changes it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::expr::{ExprError, Mapping, Scope};
+use crate::json::Json;
+use crate::name::Name;
+use crate::retry::RetryPolicy;
+use crate::schema::Schema;
+use crate::yaml;
+
+mod compile;
+mod document;
+mod graph;
+mod hash;
+mod lint;
+mod nearest;
+mod problem;
+mod step_id;
+#[cfg(test)]
+mod tests;
+
+pub use self::hash::WorkflowHash;
+use self::problem::Report;
+pub use self::problem::{Code, Problem};
+pub use self::step_id::{MAX_STEP_ID_LEN, StepId, StepIdError};
+
+/// Most steps. The largest pipelines people draw have a hundred; 500 leaves room for generated ones and keeps a run's
+/// record small enough to be read whole.
+pub const MAX_STEPS: usize = 500;
+/// Most steps one step waits for: with [`MAX_STEPS`] at most 32,000 edges to walk.
+pub const MAX_DEPENDENCIES: usize = 64;
+/// How long a run may take where the document does not say.
+pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
+/// Longest deadline: a run that waits longer for agents than a day waits for people, and that is another kind of step.
+pub const MAX_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long one attempt of a step may take where the document does not say: most answers of a language model come
+/// within it.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many steps run at once where the document does not say.
+pub const DEFAULT_PARALLEL: usize = 8;
+/// Most steps of one run at once: one run must not take all of an agent's places.
+pub const MAX_PARALLEL: usize = 64;
+/// Longest description in characters: a page.
+pub const MAX_DESCRIPTION_CHARS: usize = 4_096;
+
+/// A workflow, checked and compiled. Share it as `Arc<Workflow>`.
+#[derive(Debug)]
+pub struct Workflow {
+    name: Name,
+    version: u32,
+    description: String,
+    input: Schema,
+    deadline: Duration,
+    max_parallel: usize,
+    steps: Vec<Step>,
+    index: HashMap<StepId, usize>,
+    order: Vec<usize>,
+    output: Mapping,
+    hash: WorkflowHash,
+    source: Arc<str>,
+    /// Found while reading; places are known only then.
+    warnings: Vec<Problem>,
+}
+
+/// One step. `after` and `dependents` are indices into [`Workflow::steps`].
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Its id, unique in the workflow.
+    pub id: StepId,
+    /// What it does.
+    pub kind: StepKind,
+    /// The steps it waits for, ascending, each once.
+    pub after: Vec<usize>,
+    /// The steps that wait for it, ascending, each once.
+    pub dependents: Vec<usize>,
+    /// What it is given.
+    pub input: Mapping,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    /// Whether and when it is tried again.
+    pub retry: RetryPolicy,
+    /// Whether the run goes on without it. A step that is not optional is critical: if it fails, the run fails.
+    pub optional: bool,
+    /// What its output must meet, beyond what the agent itself declares.
+    pub output_schema: Schema,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StepKind {
+    /// Calls an agent.
+    Call(Call),
+}
+
+/// A call of whichever agent offers a capability.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The capability that is called.
+    pub capability: Name,
+    /// The agent that must do it; any that offers the capability if none is named.
+    pub agent: Option<Name>,
+}
+
+impl Workflow {
+    /// Reads a document, YAML or JSON.
+    ///
+    /// # Errors
+    /// Every problem there is, in the order of the text; see [`Code`].
+    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        let tree = yaml::parse(text).map_err(|error| vec![Problem::from(error)])?;
+        let mut report = Report::new(&tree);
+        let draft = document::read(&tree, &mut report);
+        let graph = graph::Graph::of(&draft, &mut report);
+        compile::check_reads(&draft, &graph, &mut report);
+        let problems = report.finish();
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let warnings = lint::lint(&draft, &graph, Report::new(&tree));
+        let hash = WorkflowHash::of(&tree.value());
+        compile::build(draft, graph, hash, text, warnings)
+    }
+
+    /// What is allowed but probably not meant: outputs nobody reads, times that cannot be kept, values that may be
+    /// missing.
+    #[must_use]
+    pub fn lint(&self) -> &[Problem] {
+        &self.warnings
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Its version, from 1.
+    #[must_use]
+    pub const fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// What it is for, in words.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// What a run's input must meet.
+    #[must_use]
+    pub const fn input(&self) -> &Schema {
+        &self.input
+    }
+
+    /// How long a run may take.
+    #[must_use]
+    pub const fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// How many steps of a run may run at once.
+    #[must_use]
+    pub const fn max_parallel(&self) -> usize {
+        self.max_parallel
+    }
+
+    /// The steps, in the order of the document.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// The index of the step called `id`.
+    #[must_use]
+    pub fn index_of(&self, id: &str) -> Option<usize> {
+        self.index.get(id).copied()
+    }
+
+    /// The step called `id`.
+    #[must_use]
+    pub fn step(&self, id: &str) -> Option<&Step> {
+        self.steps.get(self.index_of(id)?)
+    }
+
+    /// The steps' indices, each after all it waits for; among equals the document's order.
+    #[must_use]
+    pub fn order(&self) -> &[usize] {
+        &self.order
+    }
+
+    /// The run's output over `scope`.
+    ///
+    /// # Errors
+    /// [`ExprError`] names the expression that has no value there.
+    pub fn output(&self, scope: &Scope<'_>) -> Result<Json, ExprError> {
+        self.output.eval(scope)
+    }
+
+    /// The mapping that makes the run's output.
+    #[must_use]
+    pub const fn output_mapping(&self) -> &Mapping {
+        &self.output
+    }
+
+    /// What identifies this very content; layout and comments do not count.
+    #[must_use]
+    pub const fn hash(&self) -> WorkflowHash {
+        self.hash
+    }
+
+    /// The document as it was given.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+}
+
+impl fmt::Display for Workflow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} v{}", self.name, self.version)
+    }
+}

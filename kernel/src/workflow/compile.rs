@@ -1,0 +1,109 @@
+//! From a draft to a workflow: what mappings read is checked against the graph, and the parts are put together.
+
+use serde_json::{Map, Value};
+
+use super::document::Draft;
+use super::graph::Graph;
+use super::nearest::nearest;
+use super::problem::{Code, Problem, Report};
+use super::{Step, StepId, Workflow, WorkflowHash};
+use crate::expr::Mapping;
+use crate::yaml::Path;
+
+/// Reports every mapping that reads a step which does not exist, or for which its own step does not wait.
+pub(super) fn check_reads(draft: &Draft, graph: &Graph, report: &mut Report<'_>) {
+    for (at, step) in draft.steps.iter().enumerate() {
+        let Some(mapping) = &step.input else { continue };
+        let base = step.path.key("input");
+        for (id, read) in &mapping.references().steps {
+            let path = base.join(&read.path);
+            let Some(other) = known(graph, id, &path, report) else { continue };
+            if graph.is_upstream(other, at) != Some(false) {
+                continue;
+            }
+            let hint = if other == at {
+                "a step has no output before it has run".to_owned()
+            } else if graph.is_upstream(at, other) == Some(true) {
+                format!("`{id}` itself waits for this step")
+            } else {
+                format!("add `{id}` to `{}`", step.path.key("after"))
+            };
+            report.add(Code::StepNotUpstream, &path, format!("reads `{id}` without waiting for it"), hint);
+        }
+    }
+    if let Some(mapping) = &draft.output {
+        let base = Path::default().key("output");
+        for (id, read) in &mapping.references().steps {
+            known(graph, id, &base.join(&read.path), report);
+        }
+    }
+}
+
+/// The index of the step `id`; reports if there is none.
+fn known(graph: &Graph, id: &str, path: &Path, report: &mut Report<'_>) -> Option<usize> {
+    let index = graph.index.get(id).copied();
+    if index.is_none() {
+        let hint = match nearest(id, graph.index.keys().map(StepId::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => String::new(),
+        };
+        report.add(Code::StepUnknown, path, format!("reads `{id}`, and there is no such step"), hint);
+    }
+    index
+}
+
+/// Puts the parts together. A draft without problems has them all; the error is for one that does not.
+pub(super) fn build(
+    draft: Draft,
+    graph: Graph,
+    hash: WorkflowHash,
+    source: &str,
+    warnings: Vec<Problem>,
+) -> Result<Workflow, Vec<Problem>> {
+    let output = match draft.output {
+        Some(output) => Some(output),
+        None => sinks(&draft, &graph),
+    };
+    let Graph { index, after, dependents, order, .. } = graph;
+    let edges = after.into_iter().zip(dependents);
+    let steps = draft.steps.into_iter().zip(edges).map(|(step, (after, dependents))| {
+        Some(Step {
+            id: step.id?,
+            kind: step.kind?,
+            after,
+            dependents,
+            input: step.input?,
+            timeout: step.timeout,
+            retry: step.retry,
+            optional: step.optional,
+            output_schema: step.output_schema,
+        })
+    });
+    let parts = (draft.name, steps.collect::<Option<Vec<_>>>(), output);
+    let (Some(name), Some(steps), Some(output)) = parts else {
+        return Err(vec![Problem::incomplete()]);
+    };
+    Ok(Workflow {
+        name,
+        version: draft.version,
+        description: draft.description,
+        input: draft.input,
+        deadline: draft.deadline,
+        max_parallel: draft.max_parallel,
+        steps,
+        index,
+        order,
+        output,
+        hash,
+        source: source.into(),
+        warnings,
+    })
+}
+
+/// What a run comes to if the document does not say: the outputs of the steps nobody waits for, by id.
+fn sinks(draft: &Draft, graph: &Graph) -> Option<Mapping> {
+    let steps = draft.steps.iter().zip(&graph.dependents);
+    let ids = steps.filter(|(_, dependents)| dependents.is_empty()).filter_map(|(step, _)| step.id.as_ref());
+    let outputs = ids.map(|id| (id.to_string(), Value::from(format!("${{steps.{id}.output}}"))));
+    Mapping::compile(&Value::Object(outputs.collect::<Map<_, _>>())).ok()
+}

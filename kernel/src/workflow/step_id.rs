@@ -1,0 +1,151 @@
+//! Ids of steps.
+//!
+//! They are narrower than other names: `steps.first-draft.output` would be read as a subtraction. What may follow a dot
+//! in an expression is a letter, then letters, digits and underscores.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Longest step id: like a name, it stands in keys, labels and tables.
+pub const MAX_STEP_ID_LEN: usize = 64;
+
+/// Words CEL keeps for itself even after a dot.
+const RESERVED: [&str; 4] = ["false", "in", "null", "true"];
+
+/// A checked step id. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StepId(Arc<str>);
+
+/// Why a text is not a step id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StepIdError {
+    /// Not 1 to [`MAX_STEP_ID_LEN`] bytes.
+    #[error("is {len} bytes long; give it 1 to {MAX_STEP_ID_LEN}")]
+    Length {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// Not `[a-z][a-z0-9_]*`.
+    #[error("must be a-z, then a-z, 0-9 and '_', because expressions read it as `steps.<id>`")]
+    Shape {
+        /// A step id that comes close.
+        suggestion: String,
+    },
+    /// A word expressions keep for themselves.
+    #[error("is a word expressions keep for themselves")]
+    Reserved,
+}
+
+impl StepId {
+    /// Checks `text`.
+    ///
+    /// # Errors
+    /// [`StepIdError`] says which rule it breaks.
+    pub fn new(text: &str) -> Result<Self, StepIdError> {
+        if text.is_empty() || text.len() > MAX_STEP_ID_LEN {
+            return Err(StepIdError::Length { len: text.len() });
+        }
+        let mut bytes = text.bytes();
+        let starts = bytes.next().is_some_and(|b| b.is_ascii_lowercase());
+        if !starts || !bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
+            return Err(StepIdError::Shape { suggestion: suggestion(text) });
+        }
+        if RESERVED.contains(&text) {
+            return Err(StepIdError::Reserved);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn suggestion(text: &str) -> String {
+    let allowed = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    let text: String = text.chars().map(allowed).collect();
+    let text = text.trim_matches('_');
+    if text.starts_with(|c: char| c.is_ascii_lowercase()) { text.to_owned() } else { format!("step_{text}") }
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+impl Borrow<str> for StepId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq<str> for StepId {
+    fn eq(&self, other: &str) -> bool {
+        &*self.0 == other
+    }
+}
+
+impl PartialEq<&str> for StepId {
+    fn eq(&self, other: &&str) -> bool {
+        &*self.0 == *other
+    }
+}
+
+impl std::str::FromStr for StepId {
+    type Err = StepIdError;
+    fn from_str(text: &str) -> Result<Self, StepIdError> {
+        Self::new(text)
+    }
+}
+
+impl Serialize for StepId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for StepId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::new(&text).map_err(|error| serde::de::Error::custom(format!("step id {text:?} {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_follow_a_dot_in_an_expression_passes() {
+        for text in ["a", "research", "draft_2", "loop", "package"] {
+            assert_eq!(StepId::new(text).unwrap(), text);
+            let mapping = serde_json::json!(format!("${{steps.{text}.output}}"));
+            assert!(crate::expr::Mapping::compile(&mapping).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_names_are_refused_with_one_that_would_do() {
+        for (text, better) in
+            [("first-draft", "first_draft"), ("a.b", "a_b"), ("2nd", "step_2nd"), ("Up", "up")]
+        {
+            let suggestion = better.to_owned();
+            assert_eq!(StepId::new(text), Err(StepIdError::Shape { suggestion }), "{text}");
+        }
+        assert_eq!(StepId::new(""), Err(StepIdError::Length { len: 0 }));
+        assert_eq!(StepId::new(&"x".repeat(65)), Err(StepIdError::Length { len: 65 }));
+        assert_eq!(StepId::new("in"), Err(StepIdError::Reserved));
+    }
+}
