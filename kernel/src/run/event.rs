@@ -16,6 +16,7 @@ use crate::json::Json;
 use crate::name::Name;
 use crate::outcome::{Answer, Class, Failure, Usage};
 use crate::time::Wall;
+use crate::workflow::{StepId, Workflow, WorkflowHash};
 
 /// One try of a step: how many were made before, and under which key.
 ///
@@ -36,8 +37,8 @@ pub struct WorkflowRef {
     pub name: Name,
     /// Its version.
     pub version: u32,
-    /// Hash of its document.
-    pub hash: String,
+    /// Hash of its document's content.
+    pub hash: WorkflowHash,
 }
 
 /// One call that was made, or could not be made, for a try. A try makes several where one instance hands over to the next.
@@ -101,7 +102,7 @@ pub enum Event {
     /// A try of a step was decided; from here on its call is owed.
     StepStarted {
         /// The step.
-        step: Name,
+        step: StepId,
         /// Which try.
         attempt: Attempt,
         /// What the agent is given. Only with the first try: the others give the same.
@@ -111,7 +112,7 @@ pub enum Event {
     /// A try failed and another is due later.
     AttemptFailed {
         /// The step.
-        step: Name,
+        step: StepId,
         /// Why it failed.
         failure: Failure,
         /// The try to come.
@@ -127,7 +128,7 @@ pub enum Event {
     /// A step has its answer.
     StepCompleted {
         /// The step.
-        step: Name,
+        step: StepId,
         /// The answer.
         answer: Arc<Answer>,
         /// The calls of the try that succeeded.
@@ -137,7 +138,7 @@ pub enum Event {
     /// A step failed for good.
     StepFailed {
         /// The step.
-        step: Name,
+        step: StepId,
         /// Why.
         failure: Failure,
         /// Why it is not tried again, for people.
@@ -149,14 +150,14 @@ pub enum Event {
     /// A step will never begin.
     StepSkipped {
         /// The step.
-        step: Name,
+        step: StepId,
         /// Why.
         reason: SkipReason,
     },
     /// A step was cut off in the middle.
     StepCancelled {
         /// The step.
-        step: Name,
+        step: StepId,
     },
     /// Somebody wants the run to stop.
     CancelRequested {
@@ -175,7 +176,7 @@ pub enum Event {
         failure: Option<Failure>,
         /// The step that brought it down, if one did.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        step: Option<Name>,
+        step: Option<StepId>,
     },
 }
 
@@ -213,6 +214,14 @@ pub enum SkipReason {
     RunEnded,
 }
 
+impl WorkflowRef {
+    /// What names `workflow` and nothing else.
+    #[must_use]
+    pub fn of(workflow: &Workflow) -> Self {
+        Self { name: workflow.name().clone(), version: workflow.version(), hash: workflow.hash() }
+    }
+}
+
 impl Attempt {
     /// The first try of `step` in `run`.
     #[must_use]
@@ -231,7 +240,7 @@ impl Attempt {
 impl Event {
     /// The step it is about.
     #[must_use]
-    pub const fn step(&self) -> Option<&Name> {
+    pub const fn step(&self) -> Option<&StepId> {
         match self {
             Self::StepStarted { step, .. }
             | Self::AttemptFailed { step, .. }

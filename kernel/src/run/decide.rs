@@ -1,0 +1,339 @@
+//! What happens next: the decisions about a run.
+//!
+//! An input is first written down as what it is; then the run is *settled*: while its state says that something must be
+//! done now, that is done. Settling looks at nothing but the state and the time, so it does not matter how a state came
+//! about: a start, a result, a timer and a restart after a crash all go on the same way.
+//!
+//! Every decision is taken on a copy that goes through the same `fold` as the record will, so one that may not happen
+//! cannot be written.
+//!
+//! # In which order
+//! A cancel comes before the deadline, the deadline before a failure, a failure before new work: a run never completes
+//! after its deadline, not even by an answer that arrives with it, and ends in one state however close two causes are.
+//! Among steps that are ready, those that come first in the workflow begin first.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::dice::Dice;
+use crate::effect::EffectClass;
+use crate::id::{AttemptId, RunId};
+use crate::json::Json;
+use crate::name::Name;
+use crate::outcome::{Answer, Failure, OUTCOME_UNKNOWN};
+use crate::retry::{self, GiveUp, Verdict};
+use crate::run::event::{Attempt, AttemptRecord, EndState, Event, SkipReason, Transition, WorkflowRef};
+use crate::run::fold::FoldError;
+use crate::run::hand_off;
+use crate::run::state::{Run, State, StepState};
+use crate::schema::Violation;
+use crate::time::Wall;
+use crate::workflow::{StepId, Workflow};
+
+/// A run to be started.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// Its id.
+    pub id: RunId,
+    /// Whose it is.
+    pub tenant: Name,
+    /// What it runs, for good.
+    pub workflow: Arc<Workflow>,
+    /// What it is given.
+    pub input: Json,
+    /// What its client wants, in words.
+    pub intent: Arc<str>,
+    /// Labels of its client's.
+    pub labels: Arc<BTreeMap<String, String>>,
+    /// The key under which the client may ask for this run again.
+    pub idempotency_key: Option<Arc<str>>,
+    /// When the client stops waiting; the workflow's own deadline holds if it is sooner.
+    pub deadline: Option<Wall>,
+}
+
+/// Why a run does not start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// The input breaks the workflow's input schema.
+    #[error("the input breaks the workflow's input schema: {}", hand_off::list(.0))]
+    Input(Vec<Violation>),
+    /// There is no time to do anything.
+    #[error("the deadline has passed")]
+    DeadlinePassed,
+    /// A decision broke the journal's own rules: a fault of Mainstay's.
+    #[error("the decision may not happen: {0}")]
+    Illegal(#[from] FoldError),
+}
+
+/// What a run can be told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// A try ended.
+    AttemptEnded {
+        /// Which.
+        attempt: Attempt,
+        /// What the call may have done to the world, as the capability declares.
+        effect: EffectClass,
+        /// How it ended. Whether a side effect happened has been asked of the ledger by now.
+        result: Result<Answer, Failure>,
+        /// The calls it took.
+        attempts: Vec<AttemptRecord>,
+    },
+    /// The time of [`crate::run::Owed::wake_at`] has come.
+    Woken,
+    /// Somebody wants it to stop.
+    Cancel {
+        /// Why, in their words.
+        reason: String,
+    },
+}
+
+/// Why an input changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Ignored {
+    /// The run has ended.
+    #[error("the run has ended")]
+    RunEnded,
+    /// No such try is under way: its result came late, or twice.
+    #[error("try {} ({}) is not under way", .0.number, .0.id)]
+    Stale(Attempt),
+    /// Nothing is due yet.
+    #[error("nothing is due yet")]
+    NothingDue,
+    /// A decision broke the journal's own rules: a fault of Mainstay's.
+    #[error("the decision may not happen: {0}")]
+    Illegal(#[from] FoldError),
+}
+
+/// Starts a run: its first transition.
+///
+/// # Errors
+/// [`StartError`]; nothing has happened then.
+pub fn start(start: Start, now: Wall) -> Result<Transition, StartError> {
+    let Start { id, tenant, workflow, input, intent, labels, idempotency_key, deadline } = start;
+    let latest = now + workflow.deadline();
+    let deadline = deadline.map_or(latest, |wanted| wanted.min(latest));
+    if deadline <= now {
+        return Err(StartError::DeadlinePassed);
+    }
+    workflow.input().check(&input).map_err(StartError::Input)?;
+    let reference = WorkflowRef::of(&workflow);
+    let started =
+        Event::RunStarted { tenant, workflow: reference, input, intent, labels, idempotency_key, deadline };
+    let first = Transition { first_event: 1, at: now, events: vec![started] };
+    let run = Run::begin(&first, workflow, id)?;
+    let mut draft = Draft { state: run.state, at: now, events: first.events };
+    draft.settle()?;
+    Ok(Transition { first_event: 1, at: now, events: draft.events })
+}
+
+/// What `input` does to `run`: the next transition, to be folded and written.
+///
+/// # Errors
+/// [`Ignored`] says why nothing happens.
+pub fn step(run: &Run, input: Input, now: Wall) -> Result<Transition, Ignored> {
+    if run.end.is_some() {
+        return Err(Ignored::RunEnded);
+    }
+    let first_event = run.last_event.saturating_add(1);
+    let event = match input {
+        Input::AttemptEnded { attempt, effect, result, attempts } => {
+            let attempts = attempts.into_iter().map(Arc::new).collect();
+            Some(ended(run, attempt, effect, result, attempts, now).ok_or(Ignored::Stale(attempt))?)
+        }
+        Input::Woken => None,
+        // Already asked for, only never carried out: settling does that.
+        Input::Cancel { .. } if run.cancel.is_some() => None,
+        Input::Cancel { reason } => Some(Event::CancelRequested { reason: reason.into() }),
+    };
+    if event.is_none() && next_move(run, now).is_none() {
+        return Err(Ignored::NothingDue);
+    }
+    let mut draft = Draft { state: run.state.clone(), at: now, events: Vec::new() };
+    if let Some(event) = event {
+        draft.record(event)?;
+    }
+    draft.settle()?;
+    Ok(Transition { first_event, at: now, events: draft.events })
+}
+
+/// What the end of `attempt` means for its step; nothing if no such try is under way.
+fn ended(
+    run: &State,
+    attempt: Attempt,
+    effect: EffectClass,
+    result: Result<Answer, Failure>,
+    attempts: Vec<Arc<AttemptRecord>>,
+    now: Wall,
+) -> Option<Event> {
+    let at = run.steps.iter().position(|step| step.state == StepState::Running { attempt })?;
+    let spec = &run.workflow.steps()[at];
+    let step = spec.id.clone();
+    let mut failure = match result.and_then(|answer| hand_off::check_output(spec, answer)) {
+        Ok(answer) => return Some(Event::StepCompleted { step, answer: Arc::new(answer), attempts }),
+        Err(failure) => failure,
+    };
+    let next = |same_key| attempt.next(run.id, step.as_str(), same_key);
+    // Rolled from the number of the try to come, not from its key: tries under one key must not wait alike.
+    let mut dice =
+        Dice::for_attempt(AttemptId::derive(run.id, step.as_str(), attempt.number.saturating_add(1)));
+    let remaining = run.deadline.saturating_since(now);
+    let why = match retry::decide(&spec.retry, effect, &failure, attempt.number, remaining, &mut dice) {
+        Verdict::Retry { after, same_key } if now + after < run.deadline => {
+            let next = next(same_key);
+            let reason = format!(
+                "{} of a {} call: attempt {} of {} follows",
+                failure.class.as_str(),
+                effect.as_str(),
+                next.number,
+                spec.retry.max_attempts
+            );
+            return Some(Event::AttemptFailed {
+                step,
+                failure,
+                next,
+                retry_at: now + after,
+                reason,
+                attempts,
+            });
+        }
+        // The wait is rounded up to whole milliseconds, and that may just reach the deadline.
+        Verdict::Retry { .. } => GiveUp::DeadlineTooNear,
+        Verdict::AskLedger => {
+            // Whoever made the call has asked (see `Input`), so there is nobody left who could know.
+            OUTCOME_UNKNOWN.clone_into(&mut failure.code);
+            GiveUp::OutcomeUnknown
+        }
+        Verdict::GiveUp { why } => why,
+    };
+    Some(Event::StepFailed { step, failure, reason: why.to_string(), attempts })
+}
+
+/// What must be done now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Move {
+    /// Begin the step at this place: everything it waits for has ended and there is room.
+    Begin(usize),
+    /// Try the step at this place again: its back-off is over.
+    Again(usize, Attempt),
+    /// End the run.
+    End(Cause),
+}
+
+/// Why a run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    Cancelled,
+    Deadline,
+    /// The critical step at this place failed.
+    Failed(usize),
+    /// Every step has ended.
+    Done,
+}
+
+/// What the state of `run` says must be done now. One thing at a time: each changes the state.
+pub(super) fn next_move(run: &State, now: Wall) -> Option<Move> {
+    if run.end.is_some() {
+        return None;
+    }
+    if run.cancel.is_some() {
+        return Some(Move::End(Cause::Cancelled));
+    }
+    if now >= run.deadline {
+        return Some(Move::End(Cause::Deadline));
+    }
+    let (mut active, mut ready, mut again) = (0, None, None);
+    for (at, (step, spec)) in run.steps.iter().zip(run.workflow.steps()).enumerate() {
+        match step.state {
+            StepState::Failed if !spec.optional => return Some(Move::End(Cause::Failed(at))),
+            StepState::Pending if ready.is_none() && run.is_ready(at) => ready = Some(Move::Begin(at)),
+            StepState::BackingOff { next, until } => {
+                active += 1;
+                again = again.or((until <= now).then_some(Move::Again(at, next)));
+            }
+            StepState::Running { .. } => active += 1,
+            StepState::Pending
+            | StepState::Completed
+            | StepState::Failed
+            | StepState::Skipped
+            | StepState::Cancelled => {}
+        }
+    }
+    match ready {
+        _ if again.is_some() => again,
+        Some(_) => ready.filter(|_| active < run.workflow.max_parallel()),
+        None => (active == 0).then_some(Move::End(Cause::Done)),
+    }
+}
+
+/// A decision in the making.
+struct Draft {
+    state: State,
+    at: Wall,
+    events: Vec<Event>,
+}
+
+impl Draft {
+    fn record(&mut self, event: Event) -> Result<(), FoldError> {
+        self.state.apply(&event, self.at)?;
+        self.events.push(event);
+        Ok(())
+    }
+
+    /// Ends because each move takes a step or the run onwards and none ever goes back.
+    fn settle(&mut self) -> Result<(), FoldError> {
+        while let Some(next) = next_move(&self.state, self.at) {
+            match next {
+                Move::Begin(at) => self.begin(at)?,
+                Move::Again(at, attempt) => {
+                    let step = self.name(at);
+                    self.record(Event::StepStarted { step, attempt, input: None })?;
+                }
+                Move::End(cause) => self.end(cause)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn name(&self, at: usize) -> StepId {
+        self.state.workflow.steps()[at].id.clone()
+    }
+
+    fn begin(&mut self, at: usize) -> Result<(), FoldError> {
+        let step = self.name(at);
+        let event = match hand_off::input(&self.state, at) {
+            Ok(input) => {
+                let attempt = Attempt::first(self.state.id, step.as_str());
+                Event::StepStarted { step, attempt, input: Some(input) }
+            }
+            Err(failure) => {
+                let reason = "its input could not be made, and trying again would not change that".to_owned();
+                Event::StepFailed { step, failure, reason, attempts: Vec::new() }
+            }
+        };
+        self.record(event)
+    }
+
+    fn end(&mut self, cause: Cause) -> Result<(), FoldError> {
+        for at in 0..self.state.steps.len() {
+            let (step, state) = (self.name(at), self.state.steps[at].state);
+            if state.is_active() {
+                self.record(Event::StepCancelled { step })?;
+            } else if !state.has_ended() {
+                self.record(Event::StepSkipped { step, reason: SkipReason::RunEnded })?;
+            }
+        }
+        let (state, output, failure, step) = match cause {
+            Cause::Cancelled => (EndState::Cancelled, None, Some(hand_off::cancelled(&self.state)), None),
+            Cause::Deadline => (EndState::TimedOut, None, Some(hand_off::timed_out(&self.state)), None),
+            Cause::Failed(at) => {
+                (EndState::Failed, None, Some(hand_off::brought_down(&self.state, at)), Some(self.name(at)))
+            }
+            Cause::Done => match hand_off::output(&self.state) {
+                Ok(output) => (EndState::Completed, Some(output), None, None),
+                Err(failure) => (EndState::Failed, None, Some(failure), None),
+            },
+        };
+        self.record(Event::RunEnded { state, output, failure, step })
+    }
+}

@@ -1,0 +1,377 @@
+//! What each event does to a run: the only place where a run changes.
+//!
+//! A live run and a run read back from disk go through this very code, so what a test shows of one is true of the other.
+//! It trusts nobody: a record may come from a damaged disk or a later version, so whatever may not happen is an error that
+//! leaves the run as it was.
+
+use std::sync::Arc;
+
+use crate::id::RunId;
+use crate::outcome::Usage;
+use crate::run::event::{Attempt, AttemptRecord, EndState, Event, Transition, WorkflowRef};
+use crate::run::state::{End, Run, State, StepRun, StepState};
+use crate::time::Wall;
+use crate::workflow::{StepId, Workflow};
+
+/// Why events cannot have happened to a run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FoldError {
+    /// Events are missing, or there twice.
+    #[error("event {expected} should come next, not {found}")]
+    Gap {
+        /// The number that should come next.
+        expected: u64,
+        /// The number that came.
+        found: u64,
+    },
+    /// A transition in which nothing happens.
+    #[error("the transition has no events")]
+    Empty,
+    /// The first event is not the run's start.
+    #[error("the journal does not begin with the start of a run")]
+    NoStart,
+    /// A start that is not the first event.
+    #[error("the run has started already")]
+    StartedTwice,
+    /// The run is pinned to another workflow than the one at hand.
+    #[error("the run is pinned to {pinned}, which is not the workflow at hand")]
+    OtherWorkflow {
+        /// What it is pinned to: name, version and hash.
+        pinned: String,
+    },
+    /// The workflow has no such step.
+    #[error("the workflow has no step `{step}`")]
+    UnknownStep {
+        /// The step.
+        step: StepId,
+    },
+    /// The event cannot happen to a step in this state.
+    #[error("step `{step}` is {state} and cannot be {event}")]
+    Illegal {
+        /// The step.
+        step: StepId,
+        /// Its state.
+        state: &'static str,
+        /// What is said to have happened to it.
+        event: &'static str,
+    },
+    /// A try that is not the one whose turn it is.
+    #[error("the try of step `{step}` is not the one whose turn it is")]
+    WrongAttempt {
+        /// The step.
+        step: StepId,
+    },
+    /// A first try without an input, or a later one with another.
+    #[error("step `{step}` is given its input with its first try and only then")]
+    WrongInput {
+        /// The step.
+        step: StepId,
+    },
+    /// A step that began before what it depends on had ended, or beyond the workflow's cap.
+    #[error("step `{step}` cannot begin yet")]
+    TooEarly {
+        /// The step.
+        step: StepId,
+    },
+    /// Nobody cancels a run twice.
+    #[error("the run was cancelled already")]
+    CancelledTwice,
+    /// An end while steps have not ended.
+    #[error("the run cannot end while steps have not ended")]
+    OpenSteps,
+    /// Something after the end.
+    #[error("the run has ended")]
+    AfterEnd,
+}
+
+/// What can happen to a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Happening {
+    /// [`Event::StepStarted`].
+    Started(Attempt),
+    /// [`Event::AttemptFailed`].
+    Delayed(Attempt, Wall),
+    /// [`Event::StepCompleted`].
+    Completed,
+    /// [`Event::StepFailed`].
+    Failed,
+    /// [`Event::StepSkipped`].
+    Skipped,
+    /// [`Event::StepCancelled`].
+    Cancelled,
+}
+
+/// The law of steps: the state after `happening`, or nothing if that cannot happen.
+pub(super) const fn next_state(state: StepState, happening: Happening) -> Option<StepState> {
+    use Happening as H;
+    use StepState as S;
+    match (state, happening) {
+        (S::Pending | S::BackingOff { .. }, H::Started(attempt)) => Some(S::Running { attempt }),
+        (S::Running { .. }, H::Delayed(next, until)) => Some(S::BackingOff { next, until }),
+        (S::Running { .. }, H::Completed) => Some(S::Completed),
+        // Pending: its input could not be made, so it was never tried.
+        (S::Pending | S::Running { .. }, H::Failed) => Some(S::Failed),
+        (S::Pending, H::Skipped) => Some(S::Skipped),
+        (S::Running { .. } | S::BackingOff { .. }, H::Cancelled) => Some(S::Cancelled),
+        (S::Pending, H::Delayed(..) | H::Completed | H::Cancelled)
+        | (S::Running { .. }, H::Started(_) | H::Skipped)
+        | (S::BackingOff { .. }, H::Delayed(..) | H::Completed | H::Failed | H::Skipped)
+        | (
+            S::Completed | S::Failed | S::Skipped | S::Cancelled,
+            H::Started(_) | H::Delayed(..) | H::Completed | H::Failed | H::Skipped | H::Cancelled,
+        ) => None,
+    }
+}
+
+impl Run {
+    /// The run that `first`, the first record of its journal, began.
+    ///
+    /// # Errors
+    /// [`FoldError`] if `first` is not the start of a run of `workflow`, or what follows in it cannot have happened.
+    pub fn begin(first: &Transition, workflow: Arc<Workflow>, id: RunId) -> Result<Self, FoldError> {
+        let [start, rest @ ..] = first.events.as_slice() else { return Err(FoldError::Empty) };
+        if first.first_event != 1 {
+            return Err(FoldError::Gap { expected: 1, found: first.first_event });
+        }
+        let mut state = State::begin(start, first.at, workflow, id)?;
+        for event in rest {
+            state.apply(event, first.at)?;
+        }
+        Ok(Self { state })
+    }
+
+    /// Lets `transition` happen.
+    ///
+    /// # Errors
+    /// [`FoldError`] if it cannot have happened; the run is unchanged.
+    pub fn fold(&mut self, transition: &Transition) -> Result<(), FoldError> {
+        let expected = self.state.last_event.saturating_add(1);
+        if transition.first_event != expected {
+            return Err(FoldError::Gap { expected, found: transition.first_event });
+        }
+        if transition.events.is_empty() {
+            return Err(FoldError::Empty);
+        }
+        // All or nothing. The copy shares every payload; it costs less than writing the record did.
+        let mut state = self.state.clone();
+        for event in &transition.events {
+            state.apply(event, transition.at)?;
+        }
+        self.state = state;
+        Ok(())
+    }
+}
+
+impl State {
+    fn begin(start: &Event, at: Wall, workflow: Arc<Workflow>, id: RunId) -> Result<Self, FoldError> {
+        let Event::RunStarted { tenant, workflow: pin, input, intent, labels, idempotency_key, deadline } =
+            start
+        else {
+            return Err(FoldError::NoStart);
+        };
+        if *pin != WorkflowRef::of(&workflow) {
+            let pinned = format!("{} version {} ({})", pin.name, pin.version, pin.hash);
+            return Err(FoldError::OtherWorkflow { pinned });
+        }
+        let ready =
+            |after: &[usize]| StepRun { ready_at: after.is_empty().then_some(at), ..StepRun::PENDING };
+        let steps = workflow.steps().iter().map(|step| ready(&step.after)).collect();
+        Ok(Self {
+            id,
+            tenant: tenant.clone(),
+            workflow,
+            input: input.clone(),
+            intent: intent.clone(),
+            labels: labels.clone(),
+            idempotency_key: idempotency_key.clone(),
+            started_at: at,
+            deadline: *deadline,
+            steps,
+            cancel: None,
+            end: None,
+            last_event: 1,
+            last_at: at,
+            usage: Usage::default(),
+        })
+    }
+
+    /// Lets `event` happen. On an error this state may be half changed: work on a copy.
+    pub(super) fn apply(&mut self, event: &Event, at: Wall) -> Result<(), FoldError> {
+        if self.end.is_some() {
+            return Err(FoldError::AfterEnd);
+        }
+        match event {
+            Event::RunStarted { .. } => return Err(FoldError::StartedTwice),
+            Event::StepStarted { step, attempt, input } => {
+                self.check_start(step, *attempt, input.is_some())?;
+                let run = self.advance(step, Happening::Started(*attempt))?;
+                if input.is_some() {
+                    run.started_at = Some(at);
+                    run.input.clone_from(input);
+                }
+            }
+            Event::AttemptFailed { step, failure, next, retry_at, attempts, .. } => {
+                self.check_next(step, *next)?;
+                let run = self.advance(step, Happening::Delayed(*next, *retry_at))?;
+                run.failure = Some(failure.clone());
+                self.record(step, attempts)?;
+            }
+            Event::StepCompleted { step, answer, attempts } => {
+                let run = self.advance(step, Happening::Completed)?;
+                run.output = Some(answer.output.clone());
+                run.failure = None;
+                let ended = self.record(step, attempts)?;
+                self.finish(ended, at);
+            }
+            Event::StepFailed { step, failure, attempts, .. } => {
+                self.advance(step, Happening::Failed)?.failure = Some(failure.clone());
+                let ended = self.record(step, attempts)?;
+                self.finish(ended, at);
+            }
+            Event::StepSkipped { step, .. } => {
+                self.advance(step, Happening::Skipped)?.ended_at = Some(at);
+            }
+            Event::StepCancelled { step } => {
+                self.advance(step, Happening::Cancelled)?.ended_at = Some(at);
+            }
+            Event::CancelRequested { reason } => {
+                if self.cancel.is_some() {
+                    return Err(FoldError::CancelledTwice);
+                }
+                self.cancel = Some(reason.clone());
+            }
+            Event::RunEnded { state, output, failure, step } => {
+                self.check_end(*state)?;
+                let (output, failure, step) = (output.clone(), failure.clone(), step.clone());
+                self.end = Some(End { state: *state, at, output, failure, step });
+            }
+        }
+        self.last_event = self.last_event.saturating_add(1);
+        self.last_at = at;
+        Ok(())
+    }
+
+    fn advance(&mut self, step: &StepId, happening: Happening) -> Result<&mut StepRun, FoldError> {
+        let at = self.position(step)?;
+        let run = &mut self.steps[at];
+        run.state = next_state(run.state, happening).ok_or_else(|| FoldError::Illegal {
+            step: step.clone(),
+            state: run.state.as_str(),
+            event: happening.as_str(),
+        })?;
+        Ok(run)
+    }
+
+    fn position(&self, step: &StepId) -> Result<usize, FoldError> {
+        self.step(step.as_str())
+            .map(|(at, _)| at)
+            .ok_or_else(|| FoldError::UnknownStep { step: step.clone() })
+    }
+
+    /// What the law of steps cannot see: the step's turn, the try's identity, the input. A step in a state that cannot
+    /// begin is left to the law.
+    fn check_start(&self, step: &StepId, attempt: Attempt, has_input: bool) -> Result<(), FoldError> {
+        let at = self.position(step)?;
+        let (due, first) = match self.steps[at].state {
+            StepState::Pending => (Attempt::first(self.id, step.as_str()), true),
+            StepState::BackingOff { next, .. } => (next, false),
+            StepState::Running { .. }
+            | StepState::Completed
+            | StepState::Failed
+            | StepState::Skipped
+            | StepState::Cancelled => return Ok(()),
+        };
+        if first && !(self.is_ready(at) && self.has_room()) {
+            Err(FoldError::TooEarly { step: step.clone() })
+        } else if attempt != due {
+            Err(FoldError::WrongAttempt { step: step.clone() })
+        } else if first != has_input {
+            Err(FoldError::WrongInput { step: step.clone() })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn check_next(&self, step: &StepId, next: Attempt) -> Result<(), FoldError> {
+        let StepState::Running { attempt } = self.steps[self.position(step)?].state else { return Ok(()) };
+        let follows = |same_key| next == attempt.next(self.id, step.as_str(), same_key);
+        if follows(true) || follows(false) {
+            Ok(())
+        } else {
+            Err(FoldError::WrongAttempt { step: step.clone() })
+        }
+    }
+
+    fn check_end(&self, state: EndState) -> Result<(), FoldError> {
+        let open = self.steps.iter().any(|step| !step.state.has_ended());
+        // Whoever completes has done everything; a failure that was allowed is done too.
+        let undone = (0..self.steps.len()).any(|at| !self.is_settled(at));
+        if open || (state == EndState::Completed && undone) { Err(FoldError::OpenSteps) } else { Ok(()) }
+    }
+
+    /// Takes down what the calls of a step consumed.
+    fn record(&mut self, step: &StepId, attempts: &[Arc<AttemptRecord>]) -> Result<usize, FoldError> {
+        let at = self.position(step)?;
+        self.steps[at].attempts.extend_from_slice(attempts);
+        self.usage = attempts.iter().fold(self.usage, |total, attempt| sum(total, attempt.usage));
+        Ok(at)
+    }
+
+    /// A step ended by itself: whoever waited for it and now for nothing else is ready.
+    fn finish(&mut self, ended: usize, at: Wall) {
+        self.steps[ended].ended_at = Some(at);
+        let workflow = self.workflow.clone();
+        for &waiting in &workflow.steps()[ended].dependents {
+            if self.is_ready(waiting) {
+                self.steps[waiting].ready_at = Some(at);
+            }
+        }
+    }
+
+    /// Whether those who depend on the step at `at` may begin, as far as it is concerned.
+    fn is_settled(&self, at: usize) -> bool {
+        match self.steps[at].state {
+            StepState::Completed => true,
+            StepState::Failed => self.workflow.steps()[at].optional,
+            StepState::Pending
+            | StepState::Running { .. }
+            | StepState::BackingOff { .. }
+            | StepState::Skipped
+            | StepState::Cancelled => false,
+        }
+    }
+
+    /// Whether everything the step at `at` depends on is settled.
+    pub(super) fn is_ready(&self, at: usize) -> bool {
+        self.workflow.steps()[at].after.iter().all(|&before| self.is_settled(before))
+    }
+
+    /// Whether another step may begin under the workflow's cap.
+    pub(super) fn has_room(&self) -> bool {
+        self.active() < self.workflow.max_parallel()
+    }
+}
+
+impl Happening {
+    /// The word used in errors.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Started(_) => "started",
+            Self::Delayed(..) => "delayed",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Saturating: a liar's numbers must not wrap around to small ones.
+const fn sum(a: Usage, b: Usage) -> Usage {
+    Usage {
+        tokens_in: a.tokens_in.saturating_add(b.tokens_in),
+        tokens_out: a.tokens_out.saturating_add(b.tokens_out),
+        cost_nano_usd: a.cost_nano_usd.saturating_add(b.cost_nano_usd),
+        agent_micros: a.agent_micros.saturating_add(b.agent_micros),
+    }
+}

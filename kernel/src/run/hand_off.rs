@@ -1,0 +1,96 @@
+//! Where values pass from one to the next: into a step, out of it, out of the run. And how it is said when they cannot.
+
+use crate::expr::{ExprError, Outputs, Scope};
+use crate::json::Json;
+use crate::outcome::{Answer, Began, Class, Failure};
+use crate::run::state::{State, StepState};
+use crate::schema::Violation;
+use crate::workflow::Step;
+
+/// The codes of what fails here rather than at an agent; the catalogue of the wire explains each.
+const MAPPING_FAILED: &str = "MAPPING_FAILED";
+const OUTPUT_SCHEMA_MISMATCH: &str = "OUTPUT_SCHEMA_MISMATCH";
+const RUN_CANCELLED: &str = "RUN_CANCELLED";
+const RUN_DEADLINE: &str = "RUN_DEADLINE";
+const STEP_FAILED: &str = "STEP_FAILED";
+
+impl Outputs for State {
+    fn output(&self, step: &str) -> Option<&Json> {
+        let (_, run) = self.step(step)?;
+        if run.state == StepState::Completed { run.output.as_ref() } else { None }
+    }
+}
+
+/// What the agent of the step at `at` is given.
+pub(super) fn input(run: &State, at: usize) -> Result<Json, Failure> {
+    let step = &run.workflow.steps()[at];
+    step.input
+        .eval(&scope(run))
+        .map_err(|error| unmapped(&format!("the input of step `{}`", step.id), &error))
+}
+
+/// What the run makes of its steps' answers.
+pub(super) fn output(run: &State) -> Result<Json, Failure> {
+    run.workflow.output(&scope(run)).map_err(|error| unmapped("the output of the workflow", &error))
+}
+
+fn scope(run: &State) -> Scope<'_> {
+    Scope { input: &run.input, run: run.id, intent: &run.intent, outputs: run }
+}
+
+/// Passes `answer` on if it holds to what the workflow expects of the step.
+pub(super) fn check_output(step: &Step, answer: Answer) -> Result<Answer, Failure> {
+    step.output_schema.check(&answer.output).map(|()| answer).map_err(|violations| Failure {
+        class: Class::ContractBreach,
+        code: OUTPUT_SCHEMA_MISMATCH.to_owned(),
+        message: format!("the answer breaks the output schema of step `{}`: {}", step.id, list(&violations)),
+        began: Began::Yes,
+        retry_after: None,
+    })
+}
+
+fn unmapped(what: &str, error: &ExprError) -> Failure {
+    own(Class::CallerFault, MAPPING_FAILED, format!("{what} cannot be made: {error}"))
+}
+
+/// Why a run whose critical step at `at` failed did not complete.
+pub(super) fn brought_down(run: &State, at: usize) -> Failure {
+    let name = &run.workflow.steps()[at].id;
+    let Some(cause) = &run.steps[at].failure else {
+        return own(Class::AgentError, STEP_FAILED, format!("step `{name}` failed"));
+    };
+    let message = format!("step `{name}` failed: {}: {}", cause.code, cause.message);
+    Failure { began: cause.began, ..own(cause.class, STEP_FAILED, message) }
+}
+
+/// Why a run that somebody cancelled did not complete.
+pub(super) fn cancelled(run: &State) -> Failure {
+    let message = match run.cancel.as_deref() {
+        None | Some("") => "the run was cancelled".to_owned(),
+        Some(reason) => format!("the run was cancelled: {reason}"),
+    };
+    own(Class::Cancelled, RUN_CANCELLED, message)
+}
+
+/// Why a run whose time is over did not complete; its steps have been cut off by now.
+pub(super) fn timed_out(run: &State) -> Failure {
+    let cut =
+        run.workflow.steps().iter().zip(&run.steps).filter(|(_, step)| step.state == StepState::Cancelled);
+    let cut: Vec<String> = cut.map(|(spec, _)| format!("`{}`", spec.id)).collect();
+    let mut message =
+        format!("the run did not end within {:?}", run.deadline.saturating_since(run.started_at));
+    if !cut.is_empty() {
+        message = format!("{message}; cut off: {}", cut.join(", "));
+    }
+    own(Class::Timeout, RUN_DEADLINE, message)
+}
+
+/// A failure of the run's own, which no agent had a part in.
+fn own(class: Class, code: &str, message: String) -> Failure {
+    Failure { class, code: code.to_owned(), message, began: Began::No, retry_after: None }
+}
+
+/// Violations in one line.
+pub(super) fn list(violations: &[Violation]) -> String {
+    violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}

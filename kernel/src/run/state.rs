@@ -1,0 +1,218 @@
+//! The state of a run: what its events add up to.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::id::RunId;
+use crate::json::Json;
+use crate::name::Name;
+use crate::outcome::{Failure, Usage};
+use crate::run::event::{Attempt, AttemptRecord, EndState};
+use crate::time::Wall;
+use crate::workflow::{StepId, Workflow};
+
+/// A run. Read it like a [`State`]; it changes only through [`Run::fold`].
+#[derive(Clone)]
+pub struct Run {
+    pub(super) state: State,
+}
+
+/// Everything known of a run. Cheap to clone: payloads, names and records are shared.
+#[derive(Clone)]
+pub struct State {
+    /// Which run.
+    pub id: RunId,
+    /// Whose run.
+    pub tenant: Name,
+    /// The very version it started with.
+    pub workflow: Arc<Workflow>,
+    /// What it was given.
+    pub input: Json,
+    /// What its client wants, in words.
+    pub intent: Arc<str>,
+    /// Labels of its client's.
+    pub labels: Arc<BTreeMap<String, String>>,
+    /// The key under which the client may ask for this run again.
+    pub idempotency_key: Option<Arc<str>>,
+    /// When it was accepted.
+    pub started_at: Wall,
+    /// When it is cut.
+    pub deadline: Wall,
+    /// One for each step of the workflow, in the workflow's order.
+    pub steps: Vec<StepRun>,
+    /// Why it is to stop, if somebody asked for that.
+    pub cancel: Option<Arc<str>>,
+    /// How it ended, once it has.
+    pub end: Option<End>,
+    /// The number of the last event folded.
+    pub last_event: u64,
+    /// When that was decided.
+    pub last_at: Wall,
+    /// The sum over all recorded attempts.
+    pub usage: Usage,
+}
+
+/// How far a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepState {
+    /// Waits for the steps it depends on, or for its turn.
+    Pending,
+    /// Its call is owed or under way.
+    Running {
+        /// Which try.
+        attempt: Attempt,
+    },
+    /// Its last try failed, and the next one waits.
+    BackingOff {
+        /// The try to come.
+        next: Attempt,
+        /// When it is due.
+        until: Wall,
+    },
+    /// It has its answer.
+    Completed,
+    /// It failed for good.
+    Failed,
+    /// It will never begin.
+    Skipped,
+    /// It was cut off by the end of the run.
+    Cancelled,
+}
+
+/// One step of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepRun {
+    /// How far it is.
+    pub state: StepState,
+    /// When the last of its dependencies had ended.
+    pub ready_at: Option<Wall>,
+    /// When its first try was decided.
+    pub started_at: Option<Wall>,
+    /// When it ended, however it did.
+    pub ended_at: Option<Wall>,
+    /// What its agent is given.
+    pub input: Option<Json>,
+    /// What its agent answered.
+    pub output: Option<Json>,
+    /// Why its last try failed. Cleared by success.
+    pub failure: Option<Failure>,
+    /// Every call made for it, oldest first.
+    pub attempts: Vec<Arc<AttemptRecord>>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct End {
+    /// In which state.
+    pub state: EndState,
+    /// When.
+    pub at: Wall,
+    /// What it made of its steps' answers; only if it completed.
+    pub output: Option<Json>,
+    /// Why it did not complete.
+    pub failure: Option<Failure>,
+    /// The step that brought it down, if one did.
+    pub step: Option<StepId>,
+}
+
+impl Deref for Run {
+    type Target = State;
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.state.fmt(f)
+    }
+}
+
+/// All but the inside of the workflow.
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run")
+            .field("id", &self.id)
+            .field("tenant", &self.tenant)
+            .field("workflow", &format_args!("{} {:?}", self.workflow, self.workflow.hash()))
+            .field("input", &self.input)
+            .field("intent", &self.intent)
+            .field("labels", &self.labels)
+            .field("idempotency_key", &self.idempotency_key)
+            .field("started_at", &self.started_at)
+            .field("deadline", &self.deadline)
+            .field("steps", &self.steps)
+            .field("cancel", &self.cancel)
+            .field("end", &self.end)
+            .field("last_event", &self.last_event)
+            .field("last_at", &self.last_at)
+            .field("usage", &self.usage)
+            .finish()
+    }
+}
+
+impl State {
+    /// The step called `name`: its place in the workflow's order, and how far it is.
+    #[must_use]
+    pub fn step(&self, name: &str) -> Option<(usize, &StepRun)> {
+        let at = self.workflow.index_of(name)?;
+        Some((at, self.steps.get(at)?))
+    }
+
+    /// How many steps hold a place under the workflow's cap. A step keeps its place while it backs off, so that its next
+    /// try never waits for a turn and the cap bounds what has begun and not ended.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.steps.iter().filter(|step| step.state.is_active()).count()
+    }
+}
+
+impl StepState {
+    /// Whether nothing more can happen to the step.
+    #[must_use]
+    pub const fn has_ended(self) -> bool {
+        match self {
+            Self::Pending | Self::Running { .. } | Self::BackingOff { .. } => false,
+            Self::Completed | Self::Failed | Self::Skipped | Self::Cancelled => true,
+        }
+    }
+
+    /// Whether the step has begun and not ended.
+    #[must_use]
+    pub const fn is_active(self) -> bool {
+        matches!(self, Self::Running { .. } | Self::BackingOff { .. })
+    }
+
+    /// The name used in records, tables and metric labels.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running { .. } => "running",
+            Self::BackingOff { .. } => "backing-off",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl StepRun {
+    /// A step nothing has happened to yet.
+    pub(super) const PENDING: Self = Self {
+        state: StepState::Pending,
+        ready_at: None,
+        started_at: None,
+        ended_at: None,
+        input: None,
+        output: None,
+        failure: None,
+        attempts: Vec::new(),
+    };
+}

@@ -1,0 +1,8 @@
+//! Runs without a world: agents, ledgers and clients are simulated, crashes cut the log.
+
+mod crash;
+mod format;
+mod golden;
+mod laws;
+mod rules;
+mod world;

@@ -1,0 +1,119 @@
+//! The text of events, frozen: what was written once is read for ever.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::world::{RUN, answer, at, id, name, record, text};
+use crate::outcome::{Answer, Began, Class, Failure, Usage};
+use crate::run::{Attempt, AttemptRecord, EndState, Event, SkipReason, Transition, WorkflowRef};
+use crate::workflow::WorkflowHash;
+
+/// One transition a line, as first written. Lines are added, never changed.
+const WRITTEN: &str = include_str!("journal.v1.jsonl");
+
+fn events() -> Vec<Event> {
+    let failure = Failure {
+        class: Class::Overload,
+        code: "AGENT_BUSY".to_owned(),
+        message: "at its limit".to_owned(),
+        began: Began::No,
+        retry_after: Some(Duration::from_millis(1_500)),
+    };
+    let attempt = Attempt::first(RUN, "draft");
+    let done = record(attempt, at(1_000), Duration::from_micros(2_500), Class::Success);
+    let failed = AttemptRecord {
+        agent: String::new(),
+        instance: String::new(),
+        class: Class::Overload,
+        failure: Some(failure.clone()),
+        usage: Usage::default(),
+        waited: Duration::from_micros(7),
+        notes: vec!["one: breaker open".to_owned()],
+        ..done.clone()
+    };
+    let step = || id("draft");
+    vec![
+        Event::RunStarted {
+            tenant: name("default"),
+            workflow: WorkflowRef {
+                name: name("answer"),
+                version: 3,
+                hash: WorkflowHash::from_bytes([0xab; 32]),
+            },
+            input: text(r#"{"question":"why","n":1.0}"#),
+            intent: "to know why".into(),
+            labels: Arc::new(BTreeMap::from([("team".to_owned(), "docs".to_owned())])),
+            idempotency_key: Some("key-1".into()),
+            deadline: at(61_000),
+        },
+        Event::StepStarted { step: step(), attempt, input: Some(text("null")) },
+        Event::AttemptFailed {
+            step: step(),
+            failure: failure.clone(),
+            next: attempt.next(RUN, "draft", true),
+            retry_at: at(1_200),
+            reason: "attempt 2 of 3 follows".to_owned(),
+            attempts: vec![Arc::new(failed)],
+        },
+        Event::StepStarted { step: step(), attempt: attempt.next(RUN, "draft", true), input: None },
+        Event::StepCompleted {
+            step: step(),
+            answer: Arc::new(Answer {
+                usage: Usage { tokens_in: 10, tokens_out: 1, cost_nano_usd: 5, agent_micros: 100 },
+                confidence_bp: Some(9_000),
+                warnings: vec!["stale".to_owned()],
+                ..answer(r#"{"text":"because"}"#)
+            }),
+            attempts: vec![Arc::new(done)],
+        },
+        Event::StepFailed {
+            step: step(),
+            failure: failure.clone(),
+            reason: "every attempt".to_owned(),
+            attempts: vec![],
+        },
+        Event::StepSkipped { step: step(), reason: SkipReason::RunEnded },
+        Event::StepCancelled { step: step() },
+        Event::CancelRequested { reason: "enough".into() },
+        Event::RunEnded { state: EndState::Completed, output: Some(text("null")), failure: None, step: None },
+        Event::RunEnded {
+            state: EndState::Failed,
+            output: None,
+            failure: Some(failure.clone()),
+            step: Some(step()),
+        },
+        Event::RunEnded { state: EndState::Cancelled, output: None, failure: None, step: None },
+        Event::RunEnded { state: EndState::TimedOut, output: None, failure: None, step: None },
+    ]
+}
+
+#[test]
+fn events_are_written_and_read_as_they_always_were() {
+    let transitions: Vec<Transition> = (1..)
+        .zip(events())
+        .map(|(first_event, event)| Transition { first_event, at: at(1_000), events: vec![event] })
+        .collect();
+    let now: Vec<String> = transitions.iter().map(|t| serde_json::to_string(t).unwrap()).collect();
+    assert_eq!(now, WRITTEN.lines().collect::<Vec<_>>(), "the format changed:\n{}", now.join("\n"));
+    for (line, transition) in WRITTEN.lines().zip(transitions) {
+        assert_eq!(serde_json::from_str::<Transition>(line).unwrap(), transition, "{line}");
+    }
+}
+
+#[test]
+fn what_a_later_version_adds_does_not_stop_an_earlier_one() {
+    let line =
+        r#"{"first_event":1,"at":5,"later":1,"events":[{"step-cancelled":{"step":"draft","later":true}}]}"#;
+    let events = vec![Event::StepCancelled { step: id("draft") }];
+    assert_eq!(
+        serde_json::from_str::<Transition>(line).unwrap(),
+        Transition { first_event: 1, at: at(5), events }
+    );
+}
+
+#[test]
+fn an_event_of_a_kind_unknown_is_an_error_and_not_left_out() {
+    let line = r#"{"first_event":1,"at":5,"events":[{"step-blessed":{"step":"draft"}}]}"#;
+    assert!(serde_json::from_str::<Transition>(line).unwrap_err().to_string().contains("step-blessed"));
+}

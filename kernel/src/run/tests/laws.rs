@@ -1,0 +1,173 @@
+//! Laws that hold for every workflow and whatever the world does. [`World`] checks most of them after every transition.
+
+use proptest::prelude::*;
+
+use super::world::{Fate, Part, Plan, World, answer, at, failure, id, part, plan, text};
+use crate::effect::EffectClass;
+use crate::outcome::{Began, Class};
+use crate::run::{Attempt, EndState, Event, Run, SkipReason, Transition, outstanding};
+
+fn any_began() -> impl Strategy<Value = Began> {
+    prop_oneof![Just(Began::No), Just(Began::Yes), Just(Began::Unknown)]
+}
+
+fn any_class() -> impl Strategy<Value = Class> {
+    let classes = [
+        Class::Transport,
+        Class::Timeout,
+        Class::Overload,
+        Class::AgentError,
+        Class::ContractBreach,
+        Class::LowConfidence,
+        Class::CallerFault,
+        Class::Unavailable,
+        Class::Cancelled,
+    ];
+    prop::sample::select(classes.to_vec())
+}
+
+fn any_fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        4 => Just(Fate::Answer("1")),
+        1 => Just(Fate::Answer(r#"{"a":null}"#)),
+        3 => (any_class(), any_began()).prop_map(|(class, began)| Fate::Fail(class, began)),
+    ]
+}
+
+fn any_effect() -> impl Strategy<Value = EffectClass> {
+    prop_oneof![Just(EffectClass::ReadOnly), Just(EffectClass::Idempotent), Just(EffectClass::SideEffecting)]
+}
+
+/// Step number `n` of an acyclic graph: it depends on some of the steps before it.
+fn any_part(n: usize) -> impl Strategy<Value = Part> {
+    let after = prop::collection::vec(prop::bool::weighted(0.3), n);
+    let fates = prop::collection::vec(any_fate(), 1..4);
+    let strict = prop::bool::weighted(0.1);
+    (after, any::<bool>(), 1..4_u32, any_effect(), 0..400_i64, fates, strict).prop_map(
+        move |(after, optional, tries, effect, takes, fates, strict)| {
+            let after: Vec<String> =
+                after.iter().enumerate().filter(|(_, yes)| **yes).map(|(i, _)| format!("s{i}")).collect();
+            let after: Vec<&str> = after.iter().map(String::as_str).collect();
+            let mut part =
+                part(&format!("s{n}"), &after).tries(tries).effect(effect).takes(takes).fates(&fates);
+            part.input = part.input.into_iter().take(1).collect();
+            if strict {
+                // Fails unless what comes before answers with this field.
+                let field = after.first().map_or("input".to_owned(), |dep| format!("steps.{dep}.output"));
+                part.input = vec![("strict", format!("${{{field}.a}}"))];
+            }
+            part.optional = optional;
+            part
+        },
+    )
+}
+
+pub(super) fn any_plan() -> impl Strategy<Value = Plan> {
+    let parts = (1..8_usize).prop_flat_map(|n| (0..n).map(any_part).collect::<Vec<_>>());
+    (parts, 1..4_usize, 1..3_000_u64, prop::option::weighted(0.3, 0..1_500_i64)).prop_map(
+        |(parts, max_parallel, deadline_ms, cancel_at)| Plan {
+            max_parallel,
+            deadline_ms,
+            cancel_at,
+            ..plan(parts)
+        },
+    )
+}
+
+/// Something that might be said to have happened, likely or not.
+fn any_event() -> impl Strategy<Value = Event> {
+    let step = prop::sample::select(vec!["s0", "s1", "s2", "ghost"]).prop_map(id);
+    let attempt = (step.clone(), 1..4_u32, 1..4_u32).prop_map(|(step, number, key)| {
+        let id = crate::id::AttemptId::derive(super::world::RUN, step.as_str(), key);
+        Attempt { number, id }
+    });
+    let input = prop_oneof![Just(None), Just(Some(text("1")))];
+    let ends = vec![EndState::Completed, EndState::Failed, EndState::Cancelled, EndState::TimedOut];
+    let failed = || failure(Class::Transport, Began::No);
+    let words = String::new;
+    prop_oneof![
+        (step.clone(), attempt.clone(), input).prop_map(|(step, attempt, input)| Event::StepStarted {
+            step,
+            attempt,
+            input
+        }),
+        (step.clone(), attempt, 0..2_000_i64).prop_map(move |(step, next, ms)| Event::AttemptFailed {
+            step,
+            failure: failed(),
+            next,
+            retry_at: at(ms),
+            reason: words(),
+            attempts: Vec::new()
+        }),
+        step.clone().prop_map(|step| Event::StepCompleted {
+            step,
+            answer: answer("1").into(),
+            attempts: Vec::new()
+        }),
+        step.clone().prop_map(move |step| Event::StepFailed {
+            step,
+            failure: failed(),
+            reason: words(),
+            attempts: Vec::new()
+        }),
+        step.clone().prop_map(|step| Event::StepSkipped { step, reason: SkipReason::RunEnded }),
+        step.prop_map(|step| Event::StepCancelled { step }),
+        Just(Event::CancelRequested { reason: "why".into() }),
+        prop::sample::select(ends).prop_map(|state| Event::RunEnded {
+            state,
+            output: None,
+            failure: None,
+            step: None
+        }),
+        Just(World::new(plan(vec![part("s0", &[])])).log[0].events[0].clone()),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_run_ends_and_keeps_the_laws_on_its_way(plan in any_plan()) {
+        let world = World::new(plan).finish();
+        let end = world.run.end.clone().unwrap();
+        prop_assert_eq!(end.state == EndState::Completed, end.failure.is_none());
+        prop_assert_eq!(end.state == EndState::Completed, end.output.is_some());
+        let critical = world.run.steps.iter().zip(&world.plan.parts).any(|(step, part)| {
+            step.state == crate::run::StepState::Failed && !part.optional
+        });
+        prop_assert!(!(critical && end.state == EndState::Completed), "a critical failure is never passed over");
+        prop_assert!(end.state != EndState::Completed || end.at < world.run.deadline);
+    }
+
+    #[test]
+    fn the_same_world_gives_the_same_run(plan in any_plan()) {
+        let once = World::new(plan.clone()).finish();
+        prop_assert_eq!(once.history(), World::new(plan).finish().history());
+    }
+
+    #[test]
+    fn a_log_reads_back_from_its_text_as_it_was_written(plan in any_plan()) {
+        for transition in World::new(plan).finish().log {
+            let text = serde_json::to_string(&transition).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Transition>(&text).unwrap(), transition);
+        }
+    }
+
+    #[test]
+    fn fold_takes_or_refuses_whatever_it_is_given_and_a_refusal_changes_nothing(
+        events in prop::collection::vec(prop::collection::vec(any_event(), 0..3), 0..40),
+        gap in 0..20_u64,
+    ) {
+        let plan = plan(vec![part("s0", &[]), part("s1", &[]).optional(), part("s2", &["s0", "s1"]).input(&[])]);
+        let mut run: Run = World::new(plan).run;
+        for events in events {
+            // One in twenty comes with a wrong number.
+            let first_event = run.last_event + if gap == 0 { 2 } else { 1 };
+            let before = format!("{run:?}");
+            if run.fold(&Transition { first_event, at: at(1), events }).is_err() {
+                prop_assert_eq!(before, format!("{run:?}"));
+            }
+            let owed = outstanding(&run);
+            prop_assert_eq!(owed.wake_at.is_none(), run.end.is_some());
+            prop_assert!(run.active() <= run.workflow.max_parallel());
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Single rules, one sentence each.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::golden;
+use super::world::{Fate, Plan, RUN, World, answer, at, failure, id, part, plan, text};
+use crate::effect::EffectClass;
+use crate::outcome::{Began, Class};
+use crate::run::fold::{Happening, next_state};
+use crate::run::{
+    Attempt, Durability, EndState, Event, FoldError, Ignored, Input, Run, Start, StartError, StepState,
+    Transition, durability, outstanding, start,
+};
+
+fn ended(attempt: Attempt, result: Result<crate::outcome::Answer, crate::outcome::Failure>) -> Input {
+    Input::AttemptEnded { attempt, effect: EffectClass::ReadOnly, result, attempts: Vec::new() }
+}
+
+fn first(step: &str) -> Attempt {
+    Attempt::first(RUN, step)
+}
+
+fn state(world: &World, step: &str) -> StepState {
+    world.run.step(step).unwrap().1.state
+}
+
+fn code(world: &World, step: &str) -> String {
+    world.run.step(step).unwrap().1.failure.clone().unwrap().code
+}
+
+#[test]
+fn a_run_does_not_start_with_an_input_that_breaks_the_schema() {
+    let refused = start(Start { input: text("[]"), ..golden::pipeline().start() }, at(0));
+    assert!(matches!(refused, Err(StartError::Input(violations)) if !violations.is_empty()));
+}
+
+#[test]
+fn a_run_does_not_start_after_its_deadline() {
+    let late = |deadline| start(Start { deadline: Some(at(deadline)), ..golden::pipeline().start() }, at(5));
+    assert_eq!(late(5), Err(StartError::DeadlinePassed));
+    assert!(late(6).is_ok());
+}
+
+#[test]
+fn the_sooner_of_the_clients_and_the_workflows_deadline_holds() {
+    let deadline = |wanted: Option<i64>| {
+        let plan = Plan { deadline_ms: 1_000, ..golden::pipeline() };
+        let first = start(Start { deadline: wanted.map(at), ..plan.start() }, at(10)).unwrap();
+        Run::begin(&first, plan.workflow(), RUN).unwrap().deadline
+    };
+    assert_eq!(deadline(None), at(1_010));
+    assert_eq!(deadline(Some(500)), at(500));
+    assert_eq!(deadline(Some(9_000)), at(1_010));
+}
+
+#[test]
+fn an_input_that_cannot_be_made_fails_its_step_before_anybody_is_called() {
+    let broken = part("b", &["a"]).tries(3).input(&[("x", "${steps.a.output.missing}")]);
+    let mut world = World::new(plan(vec![part("a", &[]).fates(&[Fate::Answer("{}")]), broken]));
+    world.go_until(at(10));
+    assert_eq!((state(&world, "b"), code(&world, "b").as_str()), (StepState::Failed, "MAPPING_FAILED"));
+    assert_eq!(world.run.step("b").unwrap().1.started_at, None);
+    let end = world.run.end.clone().unwrap();
+    assert_eq!((end.state, end.step), (EndState::Failed, Some(id("b"))));
+    assert_eq!(end.failure.unwrap().code, "STEP_FAILED");
+}
+
+#[test]
+fn a_result_counts_once_and_only_for_the_try_under_way() {
+    let plan = plan(vec![part("a", &[]).tries(3), part("b", &[])]);
+    let mut world = World::new(plan);
+    let stranger = Attempt { number: 2, ..first("a") };
+    assert_eq!(world.tell(ended(stranger, Ok(answer("1")))), Err(Ignored::Stale(stranger)));
+    world.tell(ended(first("a"), Err(failure(Class::Transport, Began::No)))).unwrap();
+    assert_eq!(
+        world.tell(ended(first("a"), Ok(answer("1")))),
+        Err(Ignored::Stale(first("a"))),
+        "it backs off"
+    );
+    world.now = at(500);
+    world.tell(Input::Woken).unwrap();
+    assert_eq!(state(&world, "a"), StepState::Running { attempt: stranger }, "the same key, another try");
+    assert_eq!(world.tell(ended(first("a"), Ok(answer("1")))), Err(Ignored::Stale(first("a"))));
+    world.tell(ended(stranger, Ok(answer("1")))).unwrap();
+    assert_eq!(state(&world, "a"), StepState::Completed);
+}
+
+#[test]
+fn nothing_happens_before_it_is_due() {
+    let mut world = World::new(golden::pipeline());
+    assert_eq!(world.tell(Input::Woken), Err(Ignored::NothingDue));
+}
+
+#[test]
+fn an_answer_that_comes_with_the_deadline_is_recorded_and_the_run_has_timed_out() {
+    let mut world = World::new(Plan { deadline_ms: 100, ..plan(vec![part("a", &[])]) });
+    world.now = at(100);
+    world.tell(ended(first("a"), Ok(answer("1")))).unwrap();
+    assert_eq!(state(&world, "a"), StepState::Completed);
+    assert_eq!(world.run.end.clone().unwrap().state, EndState::TimedOut);
+}
+
+#[test]
+fn no_try_is_planned_beyond_the_deadline() {
+    let mut world = World::new(Plan { deadline_ms: 1_000, ..plan(vec![part("a", &[]).tries(9)]) });
+    let pushback = crate::outcome::Failure {
+        retry_after: Some(Duration::from_millis(1_000)),
+        ..failure(Class::Overload, Began::No)
+    };
+    world.tell(ended(first("a"), Err(pushback))).unwrap();
+    let Event::StepFailed { reason, .. } = &world.log[1].events[0] else { panic!("{:?}", world.log[1]) };
+    assert_eq!(reason, "the deadline is too near for another attempt");
+}
+
+#[test]
+fn a_side_effect_nobody_can_tell_of_is_not_repeated_and_says_so() {
+    let world = World::new(golden::critical_fails()).finish();
+    assert_eq!(
+        (state(&world, "book"), code(&world, "book").as_str()),
+        (StepState::Failed, "OUTCOME_UNKNOWN")
+    );
+    assert_eq!(world.begun.keys().filter(|attempt| attempt.id == first("book").id).count(), 1);
+}
+
+#[test]
+fn a_try_keeps_its_key_where_the_effect_may_have_happened() {
+    let second = |effect, began| {
+        let fates = [Fate::Fail(Class::Transport, began), Fate::Answer("1")];
+        let world = World::new(plan(vec![part("a", &[]).tries(2).effect(effect).fates(&fates)])).finish();
+        world.begun.keys().find(|attempt| attempt.number == 2).unwrap().id
+    };
+    assert_eq!(second(EffectClass::Idempotent, Began::Unknown), first("a").id);
+    assert_eq!(second(EffectClass::SideEffecting, Began::No), first("a").id);
+    assert_ne!(second(EffectClass::ReadOnly, Began::Unknown), first("a").id, "nothing to repeat by accident");
+}
+
+#[test]
+fn a_step_that_backs_off_keeps_its_place_under_the_cap() {
+    let parts =
+        vec![part("a", &[]).tries(2).fates(&[Fate::Fail(Class::Transport, Began::No)]), part("b", &[])];
+    let mut world = World::new(Plan { max_parallel: 1, ..plan(parts) });
+    world.go_until(at(10));
+    assert!(matches!(state(&world, "a"), StepState::BackingOff { .. }));
+    assert_eq!(state(&world, "b"), StepState::Pending);
+}
+
+#[test]
+fn steps_that_are_ready_begin_in_the_order_of_the_workflow() {
+    let parts = ["c", "a", "b"].map(|id| part(id, &[])).to_vec();
+    let world = World::new(Plan { max_parallel: 2, ..plan(parts) });
+    let calls: Vec<String> = outstanding(&world.run).calls.iter().map(|call| call.step.to_string()).collect();
+    assert_eq!(calls, ["c", "a"]);
+}
+
+#[test]
+fn a_step_is_ready_when_the_last_of_those_it_waits_for_has_ended() {
+    let world = World::new(golden::diamond()).finish();
+    let ready = |step| world.run.step(step).unwrap().1.ready_at;
+    assert_eq!((ready("split"), ready("left"), ready("join")), (Some(at(0)), Some(at(10)), Some(at(40))));
+}
+
+#[test]
+fn only_a_side_effect_waits_for_the_disk() {
+    assert_eq!(durability(EffectClass::ReadOnly), Durability::Buffered);
+    assert_eq!(durability(EffectClass::Idempotent), Durability::Buffered);
+    assert_eq!(durability(EffectClass::SideEffecting), Durability::Committed);
+}
+
+#[test]
+fn a_journal_that_is_not_this_runs_is_refused() {
+    let plan = golden::pipeline();
+    let log = World::new(plan.clone()).finish().log;
+    let begin = |first: &Transition| Run::begin(first, plan.workflow(), RUN).map(|_| ());
+    assert_eq!(begin(&log[1]), Err(FoldError::Gap { expected: 1, found: log[1].first_event }));
+    assert_eq!(begin(&Transition { events: vec![], ..log[0].clone() }), Err(FoldError::Empty));
+    assert_eq!(begin(&Transition { first_event: 1, ..log[1].clone() }), Err(FoldError::NoStart));
+    let other = super::world::World::new(golden::diamond()).run.workflow.clone();
+    assert!(matches!(Run::begin(&log[0], other, RUN), Err(FoldError::OtherWorkflow { .. })));
+
+    let mut run = Run::begin(&log[0], plan.workflow(), RUN).unwrap();
+    let skipped = run.fold(&log[2]);
+    assert_eq!(skipped, Err(FoldError::Gap { expected: log[1].first_event, found: log[2].first_event }));
+    run.fold(&log[1]).unwrap();
+    assert!(matches!(run.fold(&log[1]), Err(FoldError::Gap { .. })), "a record is not taken twice");
+}
+
+#[test]
+fn no_step_begins_before_its_turn_by_whatever_a_record_says() {
+    let mut world =
+        World::new(Plan { max_parallel: 1, ..plan(vec![part("a", &[]), part("b", &["a"]), part("c", &[])]) });
+    for step in ["b", "c"] {
+        let event = Event::StepStarted { step: id(step), attempt: first(step), input: Some(text("1")) };
+        let said = Transition { first_event: world.run.last_event + 1, at: at(1), events: vec![event] };
+        assert_eq!(world.run.fold(&said), Err(FoldError::TooEarly { step: id(step) }));
+    }
+}
+
+const NEXT: Attempt = Attempt { number: 2, id: crate::id::AttemptId::from_bytes([0; 16]) };
+const HAPPENINGS: [Happening; 6] = [
+    Happening::Started(NEXT),
+    Happening::Delayed(NEXT, at(1)),
+    Happening::Completed,
+    Happening::Failed,
+    Happening::Skipped,
+    Happening::Cancelled,
+];
+
+/// Every (state, happening) that may be.
+const LEGAL: [(&str, &str, &str); 9] = [
+    ("pending", "started", "running"),
+    ("pending", "failed", "failed"),
+    ("pending", "skipped", "skipped"),
+    ("running", "delayed", "backing-off"),
+    ("running", "completed", "completed"),
+    ("running", "failed", "failed"),
+    ("running", "cancelled", "cancelled"),
+    ("backing-off", "started", "running"),
+    ("backing-off", "cancelled", "cancelled"),
+];
+
+#[test]
+fn the_law_of_steps_is_this_table() {
+    let states = [
+        StepState::Pending,
+        StepState::Running { attempt: first("a") },
+        StepState::BackingOff { next: NEXT, until: at(1) },
+        StepState::Completed,
+        StepState::Failed,
+        StepState::Skipped,
+        StepState::Cancelled,
+    ];
+    let mut legal = BTreeSet::new();
+    for state in states {
+        for happening in HAPPENINGS {
+            if let Some(next) = next_state(state, happening) {
+                legal.insert((state.as_str(), happening.as_str(), next.as_str()));
+            }
+        }
+    }
+    assert_eq!(legal, BTreeSet::from(LEGAL));
+}
+
+#[test]
+fn the_golden_runs_take_every_way_there_is() {
+    let mut taken = BTreeSet::new();
+    let mut note = |plan: Plan| {
+        let whole = World::new(plan.clone()).finish();
+        let steps = |run: &Run| run.steps.iter().map(|step| step.state.as_str()).collect::<Vec<_>>();
+        let events: Vec<Event> = whole.log.iter().flat_map(|t| t.events.clone()).collect();
+        let single = |(n, event): (usize, &Event)| Transition {
+            first_event: n as u64 + 1,
+            at: at(0),
+            events: vec![event.clone()],
+        };
+        let mut log = events.iter().enumerate().map(single);
+        let mut run = Run::begin(&log.next().unwrap(), plan.workflow(), RUN).unwrap();
+        for transition in log {
+            let before = steps(&run);
+            run.fold(&transition).unwrap();
+            for (from, to) in before.into_iter().zip(steps(&run)).filter(|(from, to)| from != to) {
+                taken.insert((from, to));
+            }
+        }
+    };
+    golden::all().into_iter().for_each(|(_, plan)| note(plan));
+    note(plan(vec![part("unmapped", &[]).input(&[("x", "${input.missing}")])]));
+    let every: BTreeSet<_> = LEGAL.iter().map(|&(from, _, to)| (from, to)).collect();
+    assert_eq!(taken, every);
+}

@@ -1,0 +1,366 @@
+//! A simulated world around a run: agents whose answers are written beforehand, a ledger that remembers what was begun,
+//! a client that may cancel. It does what the shell does, compare what is owed with what is under way, and checks after
+//! every transition what must always hold.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::effect::EffectClass;
+use crate::id::{AttemptId, RunId};
+use crate::json::{Json, Limits};
+use crate::name::Name;
+use crate::outcome::{Answer, Began, Class, Failure, Usage};
+use crate::run::{
+    Attempt, AttemptRecord, Call, Event, Ignored, Input, Run, Start, StepState, Transition, outstanding,
+    start, step,
+};
+use crate::time::Wall;
+use crate::workflow::{StepId, Workflow};
+
+pub(super) const RUN: RunId = RunId::from_bytes([7; 16]);
+
+/// A run ends within this many transitions or never: no plan here has as many tries and cancels.
+const MOST_TRANSITIONS: usize = 2_000;
+
+pub(super) fn text(text: &str) -> Json {
+    Json::parse(text.as_bytes(), &Limits::default()).unwrap()
+}
+
+pub(super) fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+pub(super) fn id(text: &str) -> StepId {
+    StepId::new(text).unwrap()
+}
+
+pub(super) const fn at(ms: i64) -> Wall {
+    Wall::from_millis(ms)
+}
+
+/// How a try ends.
+#[derive(Debug, Clone)]
+pub(super) enum Fate {
+    Answer(&'static str),
+    Fail(Class, Began),
+}
+
+/// A step of a plan: its part of the workflow and its agent's behaviour, try by try; the last one repeats.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    pub(super) id: String,
+    pub(super) after: Vec<String>,
+    pub(super) optional: bool,
+    pub(super) max_attempts: u32,
+    pub(super) input: Vec<(&'static str, String)>,
+    pub(super) output_schema: Option<&'static str>,
+    pub(super) effect: EffectClass,
+    pub(super) takes_ms: i64,
+    pub(super) fates: Vec<Fate>,
+}
+
+pub(super) fn part(id: &str, after: &[&str]) -> Part {
+    Part {
+        id: id.to_owned(),
+        after: after.iter().map(|&name| name.to_owned()).collect(),
+        optional: false,
+        max_attempts: 1,
+        input: after.iter().map(|dep| ("from", format!("${{steps.{dep}.output}}"))).collect(),
+        output_schema: None,
+        effect: EffectClass::ReadOnly,
+        takes_ms: 10,
+        fates: vec![Fate::Answer("1")],
+    }
+}
+
+impl Part {
+    pub(super) fn optional(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+    pub(super) fn tries(mut self, max_attempts: u32) -> Self {
+        self.max_attempts = max_attempts;
+        self
+    }
+    pub(super) fn takes(mut self, ms: i64) -> Self {
+        self.takes_ms = ms;
+        self
+    }
+    pub(super) fn effect(mut self, effect: EffectClass) -> Self {
+        self.effect = effect;
+        self
+    }
+    pub(super) fn input(mut self, fields: &[(&'static str, &str)]) -> Self {
+        self.input = fields.iter().map(|&(key, value)| (key, value.to_owned())).collect();
+        self
+    }
+    pub(super) fn output_schema(mut self, schema: &'static str) -> Self {
+        self.output_schema = Some(schema);
+        self
+    }
+    pub(super) fn fates(mut self, fates: &[Fate]) -> Self {
+        self.fates = fates.to_vec();
+        self
+    }
+    fn document(&self) -> Value {
+        let mut step = json!({
+            "id": self.id,
+            "after": self.after,
+            "call": { "capability": "do.it" },
+            "input": fields(&self.input),
+            "retry": { "max_attempts": self.max_attempts },
+            "optional": self.optional,
+        });
+        if let Some(schema) = self.output_schema {
+            step["output_schema"] = text(schema).value();
+        }
+        step
+    }
+    fn fate(&self, number: u32) -> &Fate {
+        let last = self.fates.len() - 1;
+        &self.fates[last.min(number as usize - 1)]
+    }
+}
+
+fn fields(fields: &[(&'static str, String)]) -> Value {
+    fields
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), Value::from(value.as_str())))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+/// A workflow and everything the world will do to a run of it.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) parts: Vec<Part>,
+    pub(super) max_parallel: usize,
+    pub(super) deadline_ms: u64,
+    pub(super) output: Vec<(&'static str, String)>,
+    pub(super) cancel_at: Option<i64>,
+}
+
+pub(super) fn plan(parts: Vec<Part>) -> Plan {
+    let last = parts.last().unwrap().id.clone();
+    let output = vec![("result", format!("${{steps.{last}.output}}"))];
+    Plan { parts, max_parallel: 4, deadline_ms: 60_000, output, cancel_at: None }
+}
+
+impl Plan {
+    pub(super) fn workflow(&self) -> Arc<Workflow> {
+        let steps: Vec<Value> = self.parts.iter().map(Part::document).collect();
+        let document = json!({
+            "name": "trip",
+            "version": 3,
+            "input": { "type": "object" },
+            "deadline": format!("{}ms", self.deadline_ms),
+            "max_parallel": self.max_parallel,
+            "steps": steps,
+            "output": fields(&self.output),
+        });
+        Arc::new(Workflow::parse(&document.to_string()).unwrap_or_else(|problems| panic!("{problems:#?}")))
+    }
+
+    pub(super) fn start(&self) -> Start {
+        Start {
+            id: RUN,
+            tenant: name("default"),
+            workflow: self.workflow(),
+            input: text(r#"{"question":"why"}"#),
+            intent: "to know why".into(),
+            labels: Arc::default(),
+            idempotency_key: None,
+            deadline: None,
+        }
+    }
+
+    fn part(&self, step: &StepId) -> &Part {
+        self.parts.iter().find(|part| *step == *part.id.as_str()).unwrap()
+    }
+}
+
+/// A run in its world.
+pub(super) struct World {
+    pub(super) plan: Plan,
+    pub(super) run: Run,
+    pub(super) log: Vec<Transition>,
+    pub(super) now: Wall,
+    /// What agents were asked to do, and when: this is not lost in a crash of the control plane.
+    pub(super) begun: BTreeMap<Attempt, Wall>,
+}
+
+impl World {
+    pub(super) fn new(plan: Plan) -> Self {
+        let workflow = plan.workflow();
+        let first = start(plan.start(), at(0)).unwrap();
+        let run = Run::begin(&first, workflow, RUN).unwrap();
+        let world = Self { plan, run, log: vec![first], now: at(0), begun: BTreeMap::new() };
+        world.check(None);
+        world
+    }
+
+    /// Builds the run again from `log` alone.
+    pub(super) fn recovered(plan: Plan, log: Vec<Transition>, begun: BTreeMap<Attempt, Wall>) -> Self {
+        let run = replay(&plan.workflow(), &log);
+        let now = run.last_at;
+        Self { plan, run, log, now, begun }
+    }
+
+    pub(super) fn tell(&mut self, input: Input) -> Result<(), Ignored> {
+        let transition = step(&self.run, input, self.now)?;
+        let before = self.run.clone();
+        self.run.fold(&transition).expect("what is decided may happen");
+        self.log.push(transition);
+        self.check(Some(&before));
+        Ok(())
+    }
+
+    /// Lets time pass up to `limit`, or until the run ends.
+    pub(super) fn go_until(&mut self, limit: Wall) {
+        for _ in 0..MOST_TRANSITIONS {
+            let owed = outstanding(&self.run);
+            for call in &owed.calls {
+                self.begun.entry(call.attempt).or_insert(self.now);
+            }
+            let due = |call: &Call| self.begun[&call.attempt] + self.takes(call);
+            let first = owed.calls.iter().map(|call| (due(call), call.clone())).min_by_key(|(due, _)| *due);
+            let cancel =
+                self.plan.cancel_at.map(at).filter(|_| self.run.cancel.is_none() && self.run.end.is_none());
+            let next = first.iter().map(|(due, _)| *due).chain(owed.wake_at).chain(cancel).min();
+            let Some(next) = next.map(|next| next.max(self.now)).filter(|next| *next <= limit) else {
+                return;
+            };
+            self.now = next;
+            if owed.wake_at.is_some_and(|wake| wake <= next) {
+                self.tell(Input::Woken).expect("was to be woken now");
+            } else if let Some((_, call)) = first.filter(|(due, _)| *due <= next) {
+                let result = self.result(&call);
+                self.tell(result.clone()).expect("was owed");
+                assert!(
+                    matches!(self.tell(result), Err(Ignored::Stale(_) | Ignored::RunEnded)),
+                    "a second delivery changes nothing"
+                );
+            } else {
+                self.tell(Input::Cancel { reason: "enough".to_owned() }).expect("was not cancelled before");
+            }
+        }
+        panic!("the run does not end");
+    }
+
+    pub(super) fn finish(mut self) -> Self {
+        self.go_until(at(i64::MAX));
+        assert!(self.run.end.is_some(), "the run stands still");
+        for input in [Input::Woken, Input::Cancel { reason: String::new() }] {
+            assert_eq!(self.tell(input), Err(Ignored::RunEnded));
+        }
+        assert_eq!(
+            outstanding(&self.run),
+            crate::run::Owed::default(),
+            "nothing is owed to a run that has ended"
+        );
+        self
+    }
+
+    fn takes(&self, call: &Call) -> Duration {
+        Duration::from_millis(u64::try_from(self.plan.part(&call.step).takes_ms).unwrap())
+    }
+
+    pub(super) fn result(&self, call: &Call) -> Input {
+        let part = self.plan.part(&call.step);
+        let (class, result) = match part.fate(call.attempt.number) {
+            Fate::Answer(text) => (Class::Success, Ok(answer(text))),
+            Fate::Fail(class, began) => (*class, Err(failure(*class, *began))),
+        };
+        let record = record(call.attempt, self.begun[&call.attempt], self.takes(call), class);
+        Input::AttemptEnded { attempt: call.attempt, effect: part.effect, result, attempts: vec![record] }
+    }
+
+    /// What must hold after every transition.
+    fn check(&self, before: Option<&Run>) {
+        let (run, owed) = (&self.run, outstanding(&self.run));
+        let transition = self.log.last().unwrap();
+        assert_eq!(transition.last_event(), run.last_event);
+        for event in &transition.events {
+            if let Event::StepStarted { step, attempt, .. } = event {
+                let cut = run.end.is_some();
+                let called = owed.calls.iter().any(|call| call.step == *step && call.attempt == *attempt);
+                assert!(called || cut, "an effect that was decided is outstanding");
+                for dependency in &self.plan.part(step).after {
+                    assert!(
+                        run.step(dependency).unwrap().1.state.has_ended(),
+                        "{step} began before {dependency} ended"
+                    );
+                }
+            }
+        }
+        let running = |step: &&crate::run::StepRun| matches!(step.state, StepState::Running { .. });
+        assert_eq!(
+            owed.calls.len(),
+            run.steps.iter().filter(running).count(),
+            "one call for each running step"
+        );
+        assert!(run.active() <= self.plan.max_parallel, "the cap holds");
+        let ends =
+            self.log.iter().flat_map(|t| &t.events).filter(|e| matches!(e, Event::RunEnded { .. })).count();
+        assert_eq!((ends, transition.ends_run()), (usize::from(run.end.is_some()), run.end.is_some()));
+        assert!(before.is_none_or(|before| before.end.is_none()), "nothing happens after the end");
+        if run.end.is_some() {
+            assert!(run.steps.iter().all(|step| step.state.has_ended() && step.ended_at.is_some()));
+        } else {
+            assert!(
+                owed.wake_at.is_some_and(|wake| wake > transition.at),
+                "what is due now was done at once"
+            );
+        }
+        assert_eq!(
+            format!("{run:?}"),
+            format!("{:?}", replay(&run.workflow, &self.log)),
+            "replay equals live"
+        );
+    }
+
+    /// Every event with its time, however it was grouped.
+    pub(super) fn history(&self) -> Vec<(Wall, Event)> {
+        let flat = |t: &Transition| t.events.iter().map(|event| (t.at, event.clone())).collect::<Vec<_>>();
+        self.log.iter().flat_map(flat).collect()
+    }
+}
+
+fn replay(workflow: &Arc<Workflow>, log: &[Transition]) -> Run {
+    let (first, rest) = log.split_first().unwrap();
+    let mut run = Run::begin(first, workflow.clone(), RUN).unwrap();
+    for transition in rest {
+        run.fold(transition).unwrap();
+    }
+    run
+}
+
+pub(super) fn answer(text: &str) -> Answer {
+    Answer { output: self::text(text), usage: Usage::default(), confidence_bp: None, warnings: Vec::new() }
+}
+
+pub(super) fn failure(class: Class, began: Began) -> Failure {
+    let code = format!("AGENT_{}", class.as_str().to_uppercase().replace('-', "_"));
+    Failure { class, code, message: "as the plan says".to_owned(), began, retry_after: None }
+}
+
+pub(super) fn record(attempt: Attempt, started_at: Wall, duration: Duration, class: Class) -> AttemptRecord {
+    let Attempt { number, id }: Attempt = attempt;
+    let id: AttemptId = id;
+    AttemptRecord {
+        attempt: id,
+        number,
+        agent: "agent".to_owned(),
+        instance: "one".to_owned(),
+        started_at,
+        duration,
+        class,
+        failure: None,
+        usage: Usage { tokens_in: 10, tokens_out: 1, cost_nano_usd: 5, agent_micros: 100 },
+        waited: Duration::ZERO,
+        notes: Vec::new(),
+    }
+}
