@@ -153,8 +153,6 @@ impl<E: Engine> Worker<E> {
             self.persist(&mut group)
         });
         if let Err(reason) = persisted {
-            // Versions that the group used may be on disk: they are not used again.
-            self.next_version = group.next_version();
             group.fail(&reason);
             return Err(reason);
         }
@@ -212,6 +210,7 @@ impl<E: Engine> Worker<E> {
         E::probe(&self.config)?;
         self.shared.view.replace(|| E::reopen(&self.config))?;
         let stored = self.shared.view.with_engine(|engine| Ok(engine.next_version()))?;
+        // If anything of the failed group is on disk, so is the reservation of its versions.
         self.next_version = self.next_version.max(stored);
         self.reserved = self.next_version;
         self.shared.counters.reopened.fetch_add(1, Relaxed);

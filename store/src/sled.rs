@@ -221,7 +221,15 @@ impl SledEngine {
     }
 
     fn slot(&self, key: &[u8], record: &[u8]) -> Slot {
-        self.payload(key, record).map_or_else(|slot| slot, Slot::Found)
+        match self.payload(key, record) {
+            Ok(entry) => Slot::Found(entry),
+            // A part of the value is out of reach; the records behind this one are not.
+            Err(Slot::Damaged(Damage::Unreadable { detail, .. })) => {
+                let until = Some(gap::successor(key).into());
+                Slot::Damaged(Damage::Unreadable { until, detail })
+            }
+            Err(slot) => slot,
+        }
     }
 
     /// The verified payload of a record, or why there is none.

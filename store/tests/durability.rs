@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -61,10 +62,29 @@ impl DiskFault for Disk {
     }
 }
 
-fn open(dir: &Path) -> (SledStore, Arc<Disk>) {
-    let disk = Arc::new(Disk::default());
-    let options =
-        SledOptions { disk_fault: Some(Arc::clone(&disk) as Arc<dyn DiskFault>), ..Default::default() };
+/// The test's end of the disk. It lets go when a test fails, or closing the store would wait for ever.
+struct Handle(Arc<Disk>);
+
+impl Deref for Handle {
+    type Target = Disk;
+
+    fn deref(&self) -> &Disk {
+        &self.0
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.state.lock().mode == Mode::Stopped {
+            self.set(Mode::Fine);
+        }
+    }
+}
+
+fn open(dir: &Path) -> (SledStore, Handle) {
+    let disk = Handle(Arc::default());
+    let disk_fault: Arc<dyn DiskFault> = Arc::clone(&disk.0) as _;
+    let options = SledOptions { disk_fault: Some(disk_fault), ..Default::default() };
     (SledStore::open(dir, options).unwrap(), disk)
 }
 

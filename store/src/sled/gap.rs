@@ -103,7 +103,7 @@ fn between(low: &[u8; DEPTH], high: &[u8; DEPTH]) -> Option<[u8; DEPTH]> {
 }
 
 /// The first key above `key`.
-fn successor(key: &[u8]) -> Vec<u8> {
+pub(super) fn successor(key: &[u8]) -> Vec<u8> {
     let mut next = Vec::with_capacity(key.len() + 1);
     next.extend_from_slice(key);
     next.push(0);
