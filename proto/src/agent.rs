@@ -50,7 +50,10 @@ pub fn tenant(text: &str) -> Result<Name, Fault> {
 /// Checks a text's length.
 pub fn text(field: &str, text: String, max: usize) -> Result<String, Fault> {
     if text.len() > max {
-        return Err(Fault::invalid(field, format_args!("is {} bytes long; at most {max} are allowed", text.len())));
+        return Err(Fault::invalid(
+            field,
+            format_args!("is {} bytes long; at most {max} are allowed", text.len()),
+        ));
     }
     Ok(text)
 }
@@ -81,7 +84,10 @@ impl TryFrom<pb::AgentSpec> for AgentSpec {
     fn try_from(message: pb::AgentSpec) -> Result<Self, Fault> {
         let version = message.version;
         if version.is_empty() || version.len() > 64 || !version.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(Fault::invalid("version", "must be 1 to 64 printable ASCII characters without spaces"));
+            return Err(Fault::invalid(
+                "version",
+                "must be 1 to 64 printable ASCII characters without spaces",
+            ));
         }
         if message.capabilities.is_empty() {
             return Err(Fault::invalid("capabilities", "is empty; an agent offers at least one"));
@@ -93,7 +99,9 @@ impl TryFrom<pb::AgentSpec> for AgentSpec {
             let at = format!("capabilities[{at}]");
             let capability = CapabilitySpec::try_from(capability).map_err(|fault| fault.inside(&at))?;
             if !seen.insert(capability.name.clone()) {
-                return Err(Fault::invalid("name", format_args!("{:?} is given twice", capability.name)).inside(at));
+                return Err(
+                    Fault::invalid("name", format_args!("{:?} is given twice", capability.name)).inside(at)
+                );
             }
             capabilities.push(capability);
         }
@@ -111,7 +119,8 @@ impl TryFrom<pb::Capability> for CapabilitySpec {
 
     fn try_from(message: pb::Capability) -> Result<Self, Fault> {
         let effect = effect(message.effect())?;
-        let sla = message.sla.ok_or_else(|| Fault::invalid("sla", "is missing; say how long a call may take"))?;
+        let sla =
+            message.sla.ok_or_else(|| Fault::invalid("sla", "is missing; say how long a call may take"))?;
         let sla = time::positive_duration("sla", &sla)?;
         if !(MIN_SLA..=MAX_SLA).contains(&sla) {
             return Err(Fault::invalid("sla", format_args!("is {sla:?}; it must be 10 ms to 1 h")));

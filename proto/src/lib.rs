@@ -5,7 +5,9 @@
 //! - [`fault`]: one error shape, turned into a `tonic::Status` with `ErrorInfo` and `BadRequest` in one place.
 //! - [`agent`], [`outcome`], [`time`]: conversions between messages and the kernel's types; each names the field at fault.
 
+pub mod agent;
 pub mod fault;
+pub mod outcome;
 pub mod reason;
 pub mod time;
 

@@ -15,7 +15,7 @@ pub fn payload(field: &str, bytes: &Bytes, limits: &Limits) -> Result<Json, Faul
         return Ok(Json::null());
     }
     Json::parse(bytes, limits).map_err(|error| match error {
-        JsonError::TooLarge { .. } => Fault::field(Reason::PayloadTooLarge, field, error),
+        JsonError::TooLong { .. } => Fault::field(Reason::PayloadTooLarge, field, error),
         _ => Fault::field(Reason::JsonInvalid, field, error),
     })
 }
