@@ -1,0 +1,118 @@
+//! What the manifest says of the agent itself: its name, its version and what it can do.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_kernel::agent::{AgentSpec, CapabilitySpec};
+use mainstay_kernel::effect::EffectClass;
+use mainstay_kernel::json::{Json, Limits};
+use mainstay_kernel::name::Name;
+use mainstay_kernel::schema::{MAX_SCHEMA_BYTES, Schema};
+
+use super::Contract;
+use super::fields::{Fields, Value};
+use crate::money;
+
+/// What an agent promises unless it says otherwise: a model that thinks answers within it, and a stuck one is noticed.
+const DEFAULT_SLA: Duration = Duration::from_secs(30);
+/// Bounds of a promise, the same as the registry's.
+const SLA: std::ops::RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
+/// Calls at once unless the manifest says otherwise: what small HTTP servers handle with their default settings.
+const DEFAULT_CONCURRENCY: u32 = 16;
+/// Most calls at once, the same as the registry's bound.
+const MAX_CONCURRENCY: u32 = 10_000;
+
+pub(super) fn read(fields: &mut Fields<'_>, folder: &Path) -> Option<(AgentSpec, BTreeMap<Name, Contract>)> {
+    let name = fields.require("name", "the agent needs one").and_then(|value| value.name());
+    let version = fields.text("version").unwrap_or_else(|| "0".to_owned());
+    let labels = fields.text_map("labels");
+    let list = fields.require("capabilities", "say what the agent can do").map(|value| value.items());
+    let listed = list.as_ref().map_or(0, Vec::len);
+    let contracts: Vec<Contract> = list?.iter().filter_map(|item| contract(item.fields()?, folder)).collect();
+    if contracts.len() < listed {
+        return None;
+    }
+    let capabilities = contracts.iter().map(|contract| (*contract.spec).clone()).collect();
+    let spec = AgentSpec { name: name?, version, labels, capabilities };
+    let by_name = contracts.into_iter().map(|contract| (contract.spec.name.clone(), contract));
+    Some((spec, by_name.collect()))
+}
+
+fn contract(mut fields: Fields<'_>, folder: &Path) -> Option<Contract> {
+    let name = fields.require("name", "a capability needs one").and_then(|value| value.name());
+    let description = fields.text("description").unwrap_or_default();
+    let input = schema(&mut fields, "input", folder);
+    let output = schema(&mut fields, "output", folder);
+    let failure_modes = fields.text_map("failure_modes");
+    let effect = fields.require(
+        "effect",
+        "say read-only, idempotent or side-effecting: what may be repeated follows from it",
+    );
+    let effect = effect.and_then(|value| effect_class(&value));
+    let sla = fields.duration("sla", SLA).unwrap_or(DEFAULT_SLA);
+    let max_concurrency =
+        fields.integer("max_concurrency", 1..=MAX_CONCURRENCY).unwrap_or(DEFAULT_CONCURRENCY);
+    let cost_hint_nano_usd = fields.take("cost_usd").and_then(|value| cost(&value)).unwrap_or(0);
+    let keywords = fields.texts("keywords");
+    let examples = fields.texts("examples");
+    let path = fields.take("path").and_then(|value| url_path(&value)).unwrap_or_default();
+    fields.finish();
+    let (input, output) = (input?, output?);
+    let spec = CapabilitySpec {
+        name: name?,
+        description,
+        input_schema: input.source().clone(),
+        output_schema: output.source().clone(),
+        failure_modes,
+        effect: effect?,
+        sla,
+        cost_hint_nano_usd,
+        max_concurrency,
+        keywords,
+        examples,
+    };
+    Some(Contract { spec: Arc::new(spec), input, output, path })
+}
+
+fn effect_class(value: &Value<'_>) -> Option<EffectClass> {
+    let text = value.text()?;
+    let classes = [EffectClass::ReadOnly, EffectClass::Idempotent, EffectClass::SideEffecting];
+    let class = classes.into_iter().find(|class| class.as_str() == text);
+    class.or_else(|| value.complain(format!("is {text:?}; say read-only, idempotent or side-effecting")))
+}
+
+fn cost(value: &Value<'_>) -> Option<i64> {
+    let text = value.text()?;
+    money::nano_usd(&text).or_else(|| value.complain(format!("is {text:?}; write US dollars like 0.0025")))
+}
+
+fn url_path(value: &Value<'_>) -> Option<String> {
+    let path = value.text()?;
+    let plain = path.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'#' | b'"' | b'<' | b'>'));
+    if path.starts_with('/') && plain {
+        return Some(path);
+    }
+    value.complain(format!("is {path:?}; write a URL path that begins with a slash, like /quote"))
+}
+
+/// A schema written out, or `{ file: PATH }`; everything is accepted where there is none.
+fn schema(fields: &mut Fields<'_>, key: &'static str, folder: &Path) -> Option<Schema> {
+    let Some(value) = fields.take(key) else { return Some(Schema::anything()) };
+    let source = match value.node.entries() {
+        Some([only]) if only.key == "file" => schema_file(&value, folder)?,
+        _ => Json::from(&value.node.value()),
+    };
+    Schema::compile(&source).map_err(|error| value.note(format!("is not a usable schema: {error}"))).ok()
+}
+
+fn schema_file(value: &Value<'_>, folder: &Path) -> Option<Json> {
+    let mut fields = value.fields()?;
+    let path = folder.join(fields.text("file")?);
+    let limits = Limits { max_bytes: MAX_SCHEMA_BYTES, ..Limits::default() };
+    let text = std::fs::read(&path)
+        .map_err(|error| value.note(format!("cannot be read from {}: {error}", path.display())))
+        .ok()?;
+    Json::parse(&text, &limits).map_err(|error| value.note(format!("in {}: {error}", path.display()))).ok()
+}
