@@ -9,6 +9,7 @@ pub mod agent;
 pub mod fault;
 pub mod outcome;
 pub mod reason;
+pub mod run;
 pub mod time;
 
 pub mod pb {

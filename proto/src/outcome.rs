@@ -14,9 +14,9 @@ pub fn payload(field: &str, bytes: &Bytes, limits: &Limits) -> Result<Json, Faul
     if bytes.is_empty() {
         return Ok(Json::null());
     }
-    Json::parse(bytes, limits).map_err(|error| match error {
-        JsonError::TooLong { .. } => Fault::field(Reason::PayloadTooLarge, field, error),
-        _ => Fault::field(Reason::JsonInvalid, field, error),
+    Json::parse(bytes, limits).map_err(|error| {
+        let too_long = matches!(error, JsonError::TooLong { .. });
+        Fault::field(if too_long { Reason::PayloadTooLarge } else { Reason::JsonInvalid }, field, error)
     })
 }
 

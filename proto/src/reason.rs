@@ -172,6 +172,9 @@ reasons! {
     RecordDamaged = "RECORD_DAMAGED", DataLoss,
         "A record of this run or agent fails its checksum and is kept aside. Everything else works.",
         "`mainstay status` lists damaged records. Restore the store from a backup if the record matters.";
+    ServerNotReady = "SERVER_NOT_READY", Unavailable,
+        "The server has just started and still takes up its open runs, or is about to stop.",
+        "Try again in a moment. `/readyz` of the admin address says when it is ready.";
     Overloaded = "OVERLOADED", ResourceExhausted,
         "The server is at one of its limits and takes no more for now.",
         "Try again after the delay in the error.";

@@ -1,0 +1,176 @@
+//! Runs, their steps and their events, as clients see them.
+
+use mainstay_kernel::outcome::Usage;
+use mainstay_kernel::run::{AttemptRecord, EndState, Event, Run, StepRun, StepState, Transition};
+use mainstay_kernel::workflow::{Step, StepKind};
+
+use crate::{outcome, pb, time};
+
+impl From<EndState> for pb::RunState {
+    fn from(state: EndState) -> Self {
+        match state {
+            EndState::Completed => Self::Completed,
+            EndState::Failed => Self::Failed,
+            EndState::Cancelled => Self::Cancelled,
+            EndState::TimedOut => Self::TimedOut,
+        }
+    }
+}
+
+impl From<StepState> for pb::StepState {
+    fn from(state: StepState) -> Self {
+        match state {
+            StepState::Pending => Self::Pending,
+            StepState::Running { .. } => Self::Running,
+            StepState::BackingOff { .. } => Self::BackingOff,
+            StepState::Completed => Self::Completed,
+            StepState::Failed => Self::Failed,
+            StepState::Skipped => Self::Skipped,
+            StepState::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+/// Where a run stands: how it ended, or that it has not.
+#[must_use]
+pub fn state(end: Option<EndState>) -> pb::RunState {
+    end.map_or(pb::RunState::Running, Into::into)
+}
+
+impl From<&Run> for pb::Run {
+    fn from(run: &Run) -> Self {
+        let end = run.end.as_ref();
+        Self {
+            run_id: run.id.to_string(),
+            tenant: run.tenant.to_string(),
+            workflow: run.workflow.name().to_string(),
+            version: run.workflow.version(),
+            workflow_hash: run.workflow.hash().to_string(),
+            state: state(end.map(|end| end.state)).into(),
+            intent: run.intent.to_string(),
+            labels: run.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            started_at: Some(time::timestamp(run.started_at)),
+            ended_at: end.map(|end| time::timestamp(end.at)),
+            deadline: Some(time::timestamp(run.deadline)),
+            input: outcome::bytes(&run.input),
+            output: end.and_then(|end| end.output.as_ref()).map(outcome::bytes).unwrap_or_default(),
+            failure: end.and_then(|end| end.failure.as_ref()).map(Into::into),
+            steps: run
+                .workflow
+                .steps()
+                .iter()
+                .zip(&run.steps)
+                .map(|(step, state)| view(run, step, state))
+                .collect(),
+            usage: Some(run.usage.into()),
+            last_event: run.last_event,
+            idempotency_key: run.idempotency_key.as_deref().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+fn view(run: &Run, step: &Step, state: &StepRun) -> pb::Step {
+    let StepKind::Call(call) = &step.kind;
+    let after = step.after.iter().filter_map(|at| run.workflow.steps().get(*at));
+    pb::Step {
+        id: step.id.to_string(),
+        state: pb::StepState::from(state.state).into(),
+        capability: call.capability.to_string(),
+        after: after.map(|step| step.id.to_string()).collect(),
+        optional: step.optional,
+        attempts: state.attempts.iter().map(|record| (&**record).into()).collect(),
+        ready_at: state.ready_at.map(time::timestamp),
+        started_at: state.started_at.map(time::timestamp),
+        ended_at: state.ended_at.map(time::timestamp),
+        input: state.input.as_ref().map(outcome::bytes).unwrap_or_default(),
+        output: state.output.as_ref().map(outcome::bytes).unwrap_or_default(),
+        failure: state.failure.as_ref().map(Into::into),
+    }
+}
+
+impl From<&AttemptRecord> for pb::Attempt {
+    fn from(record: &AttemptRecord) -> Self {
+        Self {
+            attempt_id: record.attempt.to_string(),
+            number: record.number,
+            agent: record.agent.clone(),
+            instance: record.instance.clone(),
+            started_at: Some(time::timestamp(record.started_at)),
+            duration: Some(time::duration(record.duration)),
+            class: pb::OutcomeClass::from(record.class).into(),
+            failure: record.failure.as_ref().map(Into::into),
+            usage: (record.usage != Usage::default()).then(|| record.usage.into()),
+            waited: Some(time::duration(record.waited)),
+            notes: record.notes.clone(),
+        }
+    }
+}
+
+/// The events of a transition, each with its number. `capability` names what a step calls.
+pub fn events<'a>(
+    transition: &'a Transition,
+    capability: impl Fn(&str) -> String + 'a,
+) -> impl Iterator<Item = pb::RunEvent> + 'a {
+    let numbers = transition.first_event..;
+    numbers.zip(&transition.events).map(move |(number, event)| pb::RunEvent {
+        number,
+        at: Some(time::timestamp(transition.at)),
+        event: Some(self::event(event, &capability)),
+    })
+}
+
+fn event(event: &Event, capability: &impl Fn(&str) -> String) -> pb::run_event::Event {
+    use pb::run_event as wire;
+    let attempts =
+        |records: &[std::sync::Arc<AttemptRecord>]| records.iter().map(|r| (&**r).into()).collect();
+    match event {
+        Event::RunStarted { workflow, .. } => wire::Event::RunStarted(wire::RunStarted {
+            workflow: workflow.name.to_string(),
+            version: workflow.version,
+        }),
+        Event::StepStarted { step, attempt, .. } => wire::Event::StepStarted(wire::StepStarted {
+            step_id: step.to_string(),
+            capability: capability(step.as_str()),
+            attempt: attempt.number,
+            attempt_id: attempt.id.to_string(),
+        }),
+        Event::StepCompleted { step, answer, attempts: records } => {
+            wire::Event::StepCompleted(wire::StepCompleted {
+                step_id: step.to_string(),
+                output: outcome::bytes(&answer.output),
+                attempts: attempts(records),
+            })
+        }
+        Event::AttemptFailed { step, failure, retry_at, reason, attempts: records, .. } => {
+            wire::Event::AttemptFailed(wire::AttemptFailed {
+                step_id: step.to_string(),
+                failure: Some(failure.into()),
+                retry_at: Some(time::timestamp(*retry_at)),
+                reason: reason.clone(),
+                attempts: attempts(records),
+            })
+        }
+        Event::StepFailed { step, failure, attempts: records, .. } => {
+            wire::Event::StepFailed(wire::StepFailed {
+                step_id: step.to_string(),
+                failure: Some(failure.into()),
+                attempts: attempts(records),
+            })
+        }
+        Event::StepSkipped { step, reason } => wire::Event::StepSkipped(wire::StepSkipped {
+            step_id: step.to_string(),
+            reason: reason.as_str().to_owned(),
+        }),
+        Event::StepCancelled { step } => {
+            wire::Event::StepCancelled(wire::StepCancelled { step_id: step.to_string() })
+        }
+        Event::CancelRequested { reason } => {
+            wire::Event::CancelRequested(wire::CancelRequested { reason: reason.to_string() })
+        }
+        Event::RunEnded { state, output, failure, .. } => wire::Event::RunEnded(wire::RunEnded {
+            state: pb::RunState::from(*state).into(),
+            output: output.as_ref().map(outcome::bytes).unwrap_or_default(),
+            failure: failure.as_ref().map(Into::into),
+        }),
+    }
+}
