@@ -1,0 +1,12 @@
+//! Mainstay's gRPC transport, shared by the two servers that must not know each other.
+//!
+//! - [`server`]: serves gRPC on a listener, and bounds what any peer can make it hold.
+//! - [`deadline`]: one deadline travels with a call, and shrinks at every hop.
+//! - [`channel`]: a warm connection to one checked address, which knows whether a failed request was ever sent.
+
+pub mod channel;
+pub mod deadline;
+mod host;
+pub mod server;
+#[cfg(test)]
+mod testbed;
