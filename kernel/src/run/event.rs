@@ -1,7 +1,7 @@
 //! What a run's journal is made of: events, written in groups that happen or do not happen together.
 //!
 //! The text of an event is a promise to every record on every disk, so the names below are never changed; what is added is
-//! optional. `tests/fixtures` holds one of each as it was first written. Steps go by name, not by place in the list:
+//! optional. `tests/journal.v1.jsonl` holds one of each as it was first written. Steps go by name, not by place in the list:
 //! records are read by people. Variants are tagged from outside (`{"step-started": {…}}`) because only that way a payload
 //! is taken from the text as it stands instead of being rebuilt.
 

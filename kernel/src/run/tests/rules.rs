@@ -9,8 +9,8 @@ use crate::effect::EffectClass;
 use crate::outcome::{Began, Class};
 use crate::run::fold::{Happening, next_state};
 use crate::run::{
-    Attempt, Durability, EndState, Event, FoldError, Ignored, Input, Run, Start, StartError, StepState,
-    Transition, durability, outstanding, start,
+    Attempt, Durability, EndState, Event, FoldError, Ignored, Input, Run, SkipReason, Start, StartError,
+    StepState, Transition, durability, outstanding, start,
 };
 
 fn ended(attempt: Attempt, result: Result<crate::outcome::Answer, crate::outcome::Failure>) -> Input {
@@ -186,14 +186,49 @@ fn a_journal_that_is_not_this_runs_is_refused() {
 }
 
 #[test]
+fn a_wait_that_rounds_up_to_the_deadline_is_not_begun() {
+    let mut world = World::new(Plan { deadline_ms: 100, ..plan(vec![part("a", &[]).tries(9)]) });
+    world.now = at(99);
+    world.tell(ended(first("a"), Err(failure(Class::Transport, Began::No)))).unwrap();
+    assert_eq!(state(&world, "a"), StepState::Failed);
+}
+
+#[test]
 fn no_step_begins_before_its_turn_by_whatever_a_record_says() {
-    let mut world =
-        World::new(Plan { max_parallel: 1, ..plan(vec![part("a", &[]), part("b", &["a"]), part("c", &[])]) });
-    for step in ["b", "c"] {
-        let event = Event::StepStarted { step: id(step), attempt: first(step), input: Some(text("1")) };
-        let said = Transition { first_event: world.run.last_event + 1, at: at(1), events: vec![event] };
-        assert_eq!(world.run.fold(&said), Err(FoldError::TooEarly { step: id(step) }));
+    let parts = vec![part("a", &[]), part("b", &["a"]), part("c", &[])];
+    for (max_parallel, early) in [(4, "b"), (1, "c")] {
+        let mut world = World::new(Plan { max_parallel, ..plan(parts.clone()) });
+        let event = Event::StepStarted { step: id(early), attempt: first(early), input: Some(text("1")) };
+        assert_eq!(say(&mut world.run, vec![event]), Err(FoldError::TooEarly { step: id(early) }));
     }
+}
+
+#[test]
+fn nothing_goes_on_after_a_critical_failure_by_whatever_a_record_says() {
+    let mut world = World::new(plan(vec![part("a", &[]), part("b", &["a"])]));
+    let failed = Event::StepFailed {
+        step: id("a"),
+        failure: failure(Class::AgentError, Began::Yes),
+        reason: String::new(),
+        attempts: Vec::new(),
+    };
+    say(&mut world.run, vec![failed]).unwrap();
+    let goes_on = Event::StepStarted { step: id("b"), attempt: first("b"), input: Some(text("1")) };
+    assert_eq!(say(&mut world.run, vec![goes_on]), Err(FoldError::TooEarly { step: id("b") }));
+    let skipped = Event::StepSkipped { step: id("b"), reason: SkipReason::RunEnded };
+    let end = |state| Event::RunEnded { state, output: None, failure: None, step: None };
+    assert_eq!(say(&mut world.run, vec![end(EndState::Failed)]), Err(FoldError::OpenSteps));
+    let completed = vec![skipped.clone(), end(EndState::Completed)];
+    assert_eq!(say(&mut world.run, completed), Err(FoldError::OpenSteps));
+    say(&mut world.run, vec![skipped, end(EndState::Failed)]).unwrap();
+    let cancel = Event::CancelRequested { reason: "late".into() };
+    assert_eq!(say(&mut world.run, vec![cancel]), Err(FoldError::AfterEnd));
+}
+
+/// Lets `events` happen to `run` as if they stood in its journal.
+fn say(run: &mut Run, events: Vec<Event>) -> Result<(), FoldError> {
+    let first_event = run.last_event + 1;
+    run.fold(&Transition { first_event, at: at(1), events })
 }
 
 const NEXT: Attempt = Attempt { number: 2, id: crate::id::AttemptId::from_bytes([0; 16]) };
