@@ -27,7 +27,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::adapter::{Adapter, Body, Call, Reply};
 use crate::failure::{self, caller_fault};
-use crate::ledger::{Claim, Digest, Ended, Known, Ledger, Verdict};
+use crate::ledger::{Ask, Claim, Digest, Ended, Known, Ledger, Verdict};
 use crate::manifest::{Contract, Limits, Manifest};
 use crate::vitals::Vitals;
 
@@ -48,6 +48,8 @@ pub(crate) struct Order {
     pub(crate) step: String,
     pub(crate) intent: String,
     pub(crate) traceparent: Option<String>,
+    /// Grows each time the same attempt is sent again; 0 if its caller does not count.
+    pub(crate) epoch: u64,
     /// When the caller gives up, if it said so.
     pub(crate) deadline: Option<Instant>,
 }
@@ -159,17 +161,18 @@ impl Desk {
             Ok(checked) => checked,
             Err(failure) => return Ok(Arc::new(Err(failure))),
         };
-        let (id, effect, digest) = (order.id, service.contract.spec.effect, digest(&order));
-        if self.is_draining() && matches!(self.0.ledger.known(id), Ok(Known::Nothing)) {
+        let effect = service.contract.spec.effect;
+        let ask = Ask { id: order.id, digest: digest(&order), effect, epoch: order.epoch };
+        if self.is_draining() && matches!(self.0.ledger.known(ask.id), Ok(Known::Nothing)) {
             return Err(Refused::Draining);
         }
-        let verdict = self.0.ledger.decide(id, digest, effect, |claim| {
+        let verdict = self.0.ledger.decide(ask, |claim| {
             let (cancel, registration) = AbortHandle::new_pair();
             let call = service.call(order, input);
             let under_way = self.count();
             let work = async move {
                 let desk = &under_way.0;
-                let outcome = desk.work(&service, &call, claim, digest, registration).await;
+                let outcome = desk.work(&service, &call, claim, registration).await;
                 drop(under_way);
                 outcome
             };
@@ -212,16 +215,20 @@ impl Desk {
         service: &Service,
         call: &Call,
         claim: Claim,
-        digest: Digest,
         cancelled: futures::future::AbortRegistration,
     ) -> Arc<Ended> {
         let Ok(_permit) = service.permits.try_acquire() else {
             return claim.abandon(busy(&service.contract));
         };
-        if let Err(failure) = claim.begin(digest).await {
+        if let Err(failure) = claim.begin().await {
             return claim.abandon(failure);
         }
         let started = Instant::now();
+        if started >= call.cut_at {
+            let text = "the time allowed was over before the agent was called";
+            let late = failure::failure(Class::Timeout, Reason::AgentTimeout, Began::No, text);
+            return claim.settle(Err(late)).await;
+        }
         let agent = Abortable::new(self.0.adapter.call(call), cancelled);
         let outcome = match timeout_at(call.cut_at, agent).await {
             Err(_) => Err(timed_out(started)),
@@ -235,7 +242,7 @@ impl Desk {
             Ok(Ok(Ok(reply))) => self.checked(reply, &service.contract, started),
         };
         self.0.vitals.called(&outcome);
-        claim.settle(digest, outcome).await
+        claim.settle(outcome).await
     }
 
     /// The answer, if the reply holds to its contract.

@@ -17,35 +17,26 @@
 //! when the last one who waits goes away, the future is dropped and with it the agent's work is cut. For work that must
 //! not be cut with its caller, one of those who wait is a task of ours.
 
-use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures::future::{AbortHandle, BoxFuture, Shared, WeakShared};
+use futures::future::{AbortHandle, BoxFuture, FutureExt, Shared};
 use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::id::AttemptId;
 use mainstay_kernel::outcome::{Answer, Began, Failure};
-use mainstay_proto::reason::Reason;
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 mod durable;
 mod record;
+mod table;
+#[cfg(test)]
+mod tests;
 
-pub(crate) use self::durable::Durable;
 pub use self::durable::OpenError;
+pub(crate) use self::durable::{Durable, RETENTION};
 use self::record::State;
+use self::table::{Table, replayed, reused};
 use crate::failure;
-
-/// How long an outcome in memory may be asked for. Longer than any deadline of a call, so whoever still waits finds it.
-const KEPT_FOR: Duration = Duration::from_secs(3600);
-/// Most outcomes in memory: enough for a minute of a busy agent, little enough to be forgotten in the size of a sidecar.
-const MAX_KEPT: usize = 8192;
-/// Most bytes of outcomes in memory. A sidecar is to stay small; what has to survive is on disk anyway.
-const MAX_KEPT_BYTES: usize = 8 * 1024 * 1024;
-/// What an outcome costs beside its texts.
-const OVERHEAD: usize = 256;
 
 /// How a call ended.
 pub(crate) type Ended = Result<Answer, Failure>;
@@ -81,35 +72,23 @@ pub(crate) struct Ledger {
     durable: Option<Durable>,
 }
 
+/// What a call asks the ledger.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ask {
+    pub(crate) id: AttemptId,
+    pub(crate) digest: Digest,
+    pub(crate) effect: EffectClass,
+    /// Grows each time the same attempt is sent again.
+    pub(crate) epoch: u64,
+}
+
 /// The right to do the work of one key. Dropped before [`Claim::settle`], the key is free again: the work was cut.
 #[derive(Debug)]
 pub(crate) struct Claim {
     ledger: Ledger,
-    id: AttemptId,
+    ask: Ask,
     turn: u64,
-    effect: EffectClass,
     settled: bool,
-}
-
-#[derive(Default)]
-struct Table {
-    slots: HashMap<AttemptId, Slot>,
-    /// Ended slots by last use.
-    order: BTreeMap<u64, AttemptId>,
-    bytes: usize,
-    /// Grows with every use; orders slots and tells one claim of a key from the next.
-    turn: u64,
-}
-
-struct Slot {
-    digest: Digest,
-    turn: u64,
-    state: Stage,
-}
-
-enum Stage {
-    Running { work: WeakShared<BoxFuture<'static, Arc<Ended>>>, cancel: AbortHandle },
-    Ended { outcome: Arc<Ended>, replay: bool, bytes: usize, at: Instant },
 }
 
 // === impl Ledger ===
@@ -126,15 +105,15 @@ impl Ledger {
     /// Decides about a call: join, answer from the record, or start the work that `make` describes.
     ///
     /// # Errors
-    /// A failure if the key was used for something else, its outcome cannot be known, or the record cannot be read.
+    /// A failure if the key was used for something else, the sending was superseded, the outcome cannot be known, or the
+    /// record cannot be read.
     pub(crate) fn decide(
         &self,
-        id: AttemptId,
-        digest: Digest,
-        effect: EffectClass,
+        ask: Ask,
         make: impl FnOnce(Claim) -> (BoxFuture<'static, Arc<Ended>>, AbortHandle),
     ) -> Result<Verdict, Failure> {
-        if let Some(known) = self.table.lock().find(id, digest)? {
+        let Ask { id, digest, effect, epoch } = ask;
+        if let Some(known) = self.table.lock().find(id, digest, epoch)? {
             return Ok(known);
         }
         // Read without the lock: nothing that this process runs can be missed, since `begun` refuses a key it finds.
@@ -144,18 +123,13 @@ impl Ledger {
             return Ok(Verdict::Answer(recorded));
         }
         let mut table = self.table.lock();
-        if let Some(known) = table.find(id, digest)? {
+        if let Some(known) = table.find(id, digest, epoch)? {
             return Ok(known);
         }
-        table.turn += 1;
-        let turn = table.turn;
-        let claim = Claim { ledger: self.clone(), id, turn, effect, settled: false };
-        let (future, cancel) = make(claim);
-        let work = futures::FutureExt::shared(future);
-        // Only a future that has ended has nothing to refer to, and nobody has polled this one.
-        if let Some(weak) = work.downgrade() {
-            table.slots.insert(id, Slot { digest, turn, state: Stage::Running { work: weak, cancel } });
-        }
+        let turn = table.next_turn();
+        let (future, cancel) = make(Claim { ledger: self.clone(), ask, turn, settled: false });
+        let work = future.shared();
+        table.run(id, digest, turn, &work, cancel);
         Ok(Verdict::Wait { work, fresh: true })
     }
 
@@ -167,21 +141,36 @@ impl Ledger {
         let Some(durable) = &self.durable else { return Ok(Known::Nothing) };
         Ok(match durable.get(id)?.map(|record| record.state) {
             None => Known::Nothing,
-            Some(State::Begun) => Known::Lost,
+            Some(State::Begun) => self.begun(id),
             Some(State::Ended(outcome)) => Known::Ended(Arc::new(replayed(outcome))),
         })
     }
 
+    /// What is known of a key; if that is nothing, sendings of it up to `epoch` are refused from now on, so that one that
+    /// is still on the network cannot begin what was reported as not begun. Epoch 0 refuses nothing.
+    ///
+    /// The fence is in memory: a sending that outlives this process comes on a connection that did not.
+    pub(crate) fn known_for_good(&self, id: AttemptId, epoch: u64) -> Result<Known, Failure> {
+        let known = self.known(id)?;
+        if !matches!(known, Known::Nothing) || epoch == 0 {
+            return Ok(known);
+        }
+        let mut table = self.table.lock();
+        // It may have begun since.
+        Ok(table.peek(id).unwrap_or_else(|| {
+            table.fence(id, epoch);
+            Known::Nothing
+        }))
+    }
+
+    /// Begun, according to the disk. The table was looked at before the disk: it may have been begun in between.
+    fn begun(&self, id: AttemptId) -> Known {
+        self.table.lock().peek(id).unwrap_or(Known::Lost)
+    }
+
     /// Stops the work of a key; whether there was any.
     pub(crate) fn cancel(&self, id: AttemptId) -> bool {
-        let table = self.table.lock();
-        match table.slots.get(&id).map(|slot| &slot.state) {
-            Some(Stage::Running { cancel, .. }) => {
-                cancel.abort();
-                true
-            }
-            Some(Stage::Ended { .. }) | None => false,
-        }
+        self.table.lock().cancel(id)
     }
 
     /// The outcome on disk.
@@ -212,13 +201,11 @@ impl Claim {
     /// Records that the work begins; for side-effecting work, returns once that is on disk.
     ///
     /// # Errors
-    /// A failure with [`Began::No`] where it could not be recorded: then the agent must not be called.
-    pub(crate) async fn begin(&self, digest: Digest) -> Result<(), Failure> {
-        match &self.ledger.durable {
-            Some(durable) if self.effect == EffectClass::SideEffecting => {
-                durable.begin(self.id, digest).await
-            }
-            _ => Ok(()),
+    /// A failure where it could not be recorded: then the agent must not be called.
+    pub(crate) async fn begin(&self) -> Result<(), Failure> {
+        match self.durable() {
+            Some(durable) => durable.begin(self.ask.id, self.ask.digest).await,
+            None => Ok(()),
         }
     }
 
@@ -228,137 +215,32 @@ impl Claim {
     }
 
     /// Records how the work ended; for side-effecting work, returns once that is on disk.
-    pub(crate) async fn settle(mut self, digest: Digest, outcome: Ended) -> Arc<Ended> {
+    pub(crate) async fn settle(mut self, outcome: Ended) -> Arc<Ended> {
+        let Ask { id, digest, effect, .. } = self.ask;
         let never_began = matches!(&outcome, Err(failure) if failure.began == Began::No);
-        let side_effecting = self.effect == EffectClass::SideEffecting;
-        if side_effecting && let Some(durable) = &self.ledger.durable {
-            if never_began {
-                durable.forget(self.id).await;
-            } else {
-                durable.end(self.id, digest, &outcome).await;
-            }
+        match self.durable() {
+            Some(durable) if never_began => durable.forget(id).await,
+            Some(durable) => durable.end(id, digest, &outcome).await,
+            None => {}
         }
-        self.settled = true;
-        let (replay, outcome) = (outcome.is_ok() || side_effecting, Arc::new(outcome));
-        let mut table = self.ledger.table.lock();
-        if never_began {
-            table.forget(self.id, self.turn);
-        } else {
-            table.keep(self.id, self.turn, Arc::clone(&outcome), replay);
+        let (replay, outcome) = (outcome.is_ok() || effect == EffectClass::SideEffecting, Arc::new(outcome));
+        if !never_began {
+            self.settled = true;
+            self.ledger.table.lock().keep(id, self.turn, Arc::clone(&outcome), replay);
         }
         outcome
+    }
+
+    /// The disk, for work that must be on it.
+    fn durable(&self) -> Option<&Durable> {
+        self.ledger.durable.as_ref().filter(|_| self.ask.effect == EffectClass::SideEffecting)
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
         if !self.settled {
-            self.ledger.table.lock().forget(self.id, self.turn);
+            self.ledger.table.lock().forget(self.ask.id, self.turn);
         }
     }
 }
-
-// === impl Table ===
-
-impl Table {
-    /// What a call with this key finds; `None` if it has to start work.
-    fn find(&mut self, id: AttemptId, digest: Digest) -> Result<Option<Verdict>, Failure> {
-        let Some(slot) = self.slots.get_mut(&id) else { return Ok(None) };
-        match &slot.state {
-            Stage::Ended { at, .. } if at.elapsed() >= KEPT_FOR => {
-                self.drop_ended(id);
-                return Ok(None);
-            }
-            _ if slot.digest != digest => return Err(reused()),
-            Stage::Running { work, .. } => {
-                // Work that cannot be joined any more was cut a moment ago; its claim is about to free the key.
-                return Ok(work.upgrade().map(|work| Verdict::Wait { work, fresh: false }));
-            }
-            Stage::Ended { replay: false, .. } => {
-                self.drop_ended(id);
-                return Ok(None);
-            }
-            Stage::Ended { .. } => {}
-        }
-        self.turn += 1;
-        self.order.remove(&slot.turn);
-        slot.turn = self.turn;
-        self.order.insert(slot.turn, id);
-        let Stage::Ended { outcome, .. } = &slot.state else { return Ok(None) };
-        Ok(Some(Verdict::Answer(told(outcome))))
-    }
-
-    fn peek(&self, id: AttemptId) -> Option<Known> {
-        match &self.slots.get(&id)?.state {
-            Stage::Running { .. } => Some(Known::Running),
-            Stage::Ended { at, .. } if at.elapsed() >= KEPT_FOR => None,
-            Stage::Ended { outcome, .. } => Some(Known::Ended(told(outcome))),
-        }
-    }
-
-    fn keep(&mut self, id: AttemptId, turn: u64, outcome: Arc<Ended>, replay: bool) {
-        let Some(slot) = self.slots.get_mut(&id).filter(|slot| slot.turn == turn) else { return };
-        let bytes = OVERHEAD + size(&outcome);
-        self.turn += 1;
-        slot.turn = self.turn;
-        slot.state = Stage::Ended { outcome, replay, bytes, at: Instant::now() };
-        self.order.insert(self.turn, id);
-        self.bytes += bytes;
-        while self.order.len() > MAX_KEPT || self.bytes > MAX_KEPT_BYTES {
-            let Some((_, oldest)) = self.order.first_key_value() else { break };
-            let oldest = *oldest;
-            self.drop_ended(oldest);
-        }
-    }
-
-    /// Frees a key whose work did not begin or was cut, unless somebody else has claimed it since.
-    fn forget(&mut self, id: AttemptId, turn: u64) {
-        if self.slots.get(&id).is_some_and(|slot| slot.turn == turn) {
-            self.slots.remove(&id);
-        }
-    }
-
-    fn drop_ended(&mut self, id: AttemptId) {
-        if let Some(Slot { turn, state: Stage::Ended { bytes, .. }, .. }) = self.slots.remove(&id) {
-            self.order.remove(&turn);
-            self.bytes -= bytes;
-        }
-    }
-}
-
-fn reused() -> Failure {
-    failure::caller_fault(
-        Reason::AttemptReused,
-        "this attempt id came before with another capability or input",
-    )
-}
-
-/// A recorded failure that left open whether the work was done: asking again has not made it clearer.
-fn replayed(outcome: Ended) -> Ended {
-    match outcome {
-        Err(failure) if failure.began == Began::Unknown => {
-            let text =
-                format!("the recorded outcome leaves open whether the work was done: {}", failure.message);
-            Err(Failure { code: Reason::OutcomeUnknown.as_str().to_owned(), message: text, ..failure })
-        }
-        other => other,
-    }
-}
-
-/// An outcome in memory, as it is told to somebody who asks later.
-fn told(outcome: &Arc<Ended>) -> Arc<Ended> {
-    match outcome.as_ref() {
-        Err(failure) => Arc::new(replayed(Err(failure.clone()))),
-        Ok(_) => Arc::clone(outcome),
-    }
-}
-
-fn size(outcome: &Ended) -> usize {
-    match outcome {
-        Ok(answer) => answer.output.as_str().len() + answer.warnings.iter().map(String::len).sum::<usize>(),
-        Err(failure) => failure.message.len(),
-    }
-}
-
-#[cfg(test)]
-mod tests;

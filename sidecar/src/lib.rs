@@ -27,4 +27,4 @@ mod vitals;
 pub use ledger::OpenError;
 pub use manifest::{Manifest, ManifestError};
 pub use options::{Options, SidecarArgs};
-pub use sidecar::{RunError, Sidecar, StartError};
+pub use sidecar::{Sidecar, StartError};

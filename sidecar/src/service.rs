@@ -1,7 +1,5 @@
 //! The gRPC face: parses what comes in, hands it to the desk, and answers each call with one message.
 
-use std::time::Duration;
-
 use futures::stream::{self, Once};
 use mainstay_kernel::id::AttemptId;
 use mainstay_kernel::name::Name;
@@ -11,8 +9,7 @@ use mainstay_proto::fault::Fault;
 use mainstay_proto::pb;
 use mainstay_proto::pb::agent_sidecar_server::AgentSidecar;
 use mainstay_proto::reason::Reason;
-use tokio::time::Instant;
-use tonic::metadata::MetadataMap;
+use mainstay_transport::deadline::Deadline;
 use tonic::{Request, Response, Status};
 
 use crate::desk::{Desk, Order, Refused};
@@ -74,7 +71,7 @@ impl AgentSidecar for Face {
     ) -> Result<Response<pb::OutcomeResponse>, Status> {
         use pb::outcome_response::{Lost, NeverSeen, Running, State};
         let id = attempt_id(&request.get_ref().attempt_id)?;
-        let state = match self.desk.ledger().known(id) {
+        let state = match self.desk.ledger().known_for_good(id, request.get_ref().epoch) {
             Ok(Known::Nothing) => State::NeverSeen(NeverSeen {}),
             Ok(Known::Running) => State::Running(Running {}),
             Ok(Known::Ended(outcome)) => State::Ended(message(&outcome)),
@@ -98,8 +95,7 @@ impl AgentSidecar for Face {
 }
 
 fn order(request: Request<pb::AgentSidecarInvokeRequest>) -> Result<Order, Fault> {
-    let now = Instant::now();
-    let deadline = timeout(request.metadata()).and_then(|timeout| now.checked_add(timeout));
+    let deadline = Deadline::of(request.extensions()).map(Deadline::instant);
     let traceparent =
         request.metadata().get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let message = request.into_inner();
@@ -113,6 +109,7 @@ fn order(request: Request<pb::AgentSidecarInvokeRequest>) -> Result<Order, Fault
         run: message.run_id,
         step: message.step_id,
         intent: message.intent,
+        epoch: message.epoch,
         traceparent,
         deadline,
     })
@@ -127,25 +124,6 @@ fn bounded(field: &str, text: &str, max: usize) -> Result<(), Fault> {
         return Ok(());
     }
     Err(Fault::invalid(field, format_args!("is {} bytes long; at most {max} are allowed", text.len())))
-}
-
-/// The `grpc-timeout` of a call: up to eight digits and a unit. Anything else counts as no deadline, as gRPC has it.
-fn timeout(metadata: &MetadataMap) -> Option<Duration> {
-    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let count: u64 = digits.parse().ok()?;
-    Some(match unit {
-        "H" => Duration::from_secs(count * 3600),
-        "M" => Duration::from_secs(count * 60),
-        "S" => Duration::from_secs(count),
-        "m" => Duration::from_millis(count),
-        "u" => Duration::from_micros(count),
-        "n" => Duration::from_nanos(count),
-        _ => return None,
-    })
 }
 
 fn message(outcome: &Ended) -> pb::Outcome {

@@ -4,7 +4,6 @@
 //! [`Sidecar::run`] only ends when it is told to, and then in this order: give the lease back, so that nobody is sent
 //! here; refuse new work; let what is under way end, for as long as the manifest allows; close the connections.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,9 +14,8 @@ use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::name::{Name, NameError};
 use mainstay_kernel::time::text::Human;
 use mainstay_proto::pb;
-use mainstay_proto::pb::agent_sidecar_server::AgentSidecarServer;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 use tokio::time::{interval, timeout};
 use tonic::transport::Endpoint;
 use tonic_health::ServingStatus;
@@ -25,15 +23,13 @@ use tonic_health::server::HealthReporter;
 
 use crate::desk::Desk;
 use crate::host::{self, Clock};
-use crate::ledger::{Durable, Ledger, OpenError};
+use crate::ledger::{Durable, Ledger, OpenError, RETENTION};
 use crate::options::{DEFAULT_CONTROL_PLANE, DEFAULT_LISTEN, Options};
 use crate::registration::Registration;
 use crate::server;
 use crate::service::Face;
 use crate::vitals::Vitals;
 
-/// How long connections may take to close once all work is done: peers that ignore the farewell are not waited for.
-const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// How long connecting to the control plane may take before it counts as away.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// How often the durable ledger is brought back within its bounds.
@@ -101,11 +97,6 @@ pub enum StartError {
     },
 }
 
-/// Why a running sidecar ended other than by being told to.
-#[derive(Debug, thiserror::Error)]
-#[error("serving failed: {0}")]
-pub struct RunError(#[from] pub(crate) tonic::transport::Error);
-
 // === impl Sidecar ===
 
 impl Sidecar {
@@ -165,25 +156,21 @@ impl Sidecar {
         &self.instance
     }
 
-    /// Serves until `shutdown` resolves, then drains.
-    ///
-    /// # Errors
-    /// [`RunError`] if serving itself fails.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    /// Serves until `shutdown` resolves, then drains. Cannot fail: what could has been done before.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
         tracing::info!(address = %self.local_addr, instance = %self.instance, "listening");
         let (health, health_service) = tonic_health::server::health_reporter();
         let agent = self.desk.agent().name.clone();
         let well = *self.vitals.serving().borrow();
         tell(&health, &agent, well).await;
-        let (stop, stopped) = watch::channel(false);
-        let limit = server::message_limit(self.max_payload);
-        let face = AgentSidecarServer::new(Face::new(self.desk.clone(), self.instance.clone()))
-            .max_decoding_message_size(limit)
-            .max_encoding_message_size(limit);
-        let mut serving = std::pin::pin!(server::serve(self.listener, face, health_service, stopped));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let face = Face::new(self.desk.clone(), self.instance.clone());
+        let stopped = async { drop(stopped.await) };
+        let mut serving =
+            std::pin::pin!(server::serve(self.listener, face, health_service, self.max_payload, stopped));
         let upkeep = upkeep(&self.desk, &self.vitals, &health, &agent);
         tokio::select! {
-            ended = &mut serving => return ended,
+            () = &mut serving => {}
             () = self.registration.keep() => {}
             () = upkeep => {}
             () = shutdown => {}
@@ -196,16 +183,9 @@ impl Sidecar {
             if timeout(self.drain, self.desk.idle()).await.is_err() {
                 tracing::warn!(in_flight = self.desk.in_flight(), "calls did not end in time and are cut");
             }
-            stop.send_replace(true);
+            drop(stop);
         };
-        tokio::select! {
-            ended = &mut serving => return ended,
-            () = farewell => {}
-        }
-        match timeout(CLOSE_WITHIN, serving).await {
-            Ok(ended) => ended,
-            Err(_) => Ok(()),
-        }
+        tokio::join!(serving, farewell);
     }
 }
 
@@ -235,7 +215,7 @@ async fn keep_ledger_clean(desk: &Desk) {
     loop {
         ticks.tick().await;
         let durable = durable.clone();
-        match tokio::task::spawn_blocking(move || durable.clean(host::wall())).await {
+        match tokio::task::spawn_blocking(move || durable.clean(host::wall(), RETENTION)).await {
             Ok(Ok(0)) => {}
             Ok(Ok(forgotten)) => tracing::info!(forgotten, "cleaned the ledger"),
             Ok(Err(error)) => {

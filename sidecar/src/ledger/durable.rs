@@ -19,10 +19,19 @@ use super::record::{self, Record, State};
 use super::{Digest, Ended};
 use crate::{failure, host};
 
-/// How long a record is kept. A run that waits for a person may ask for its outcome days later; nobody asks after a month.
-pub(super) const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Most ended records: about 100 MB of small outcomes, and a count of them takes well below a second.
-pub(super) const MAX_ENDED: usize = 100_000;
+/// How much the ledger keeps.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retention {
+    /// How long a record is kept. A run that waits for a person may ask for its outcome days later.
+    pub(crate) kept_for: Duration,
+    /// Most outcomes.
+    pub(crate) max_ended: usize,
+}
+
+/// Nobody asks after a month; 100,000 small outcomes take about 100 MB, and a count of them well below a second.
+pub(crate) const RETENTION: Retention =
+    Retention { kept_for: Duration::from_secs(30 * 24 * 3600), max_ended: 100_000 };
+
 /// Pages that sled keeps in memory. The ledger is written far more than read, and a sidecar is to stay small.
 const CACHE_BYTES: u64 = 2 * 1024 * 1024;
 /// Larger records live beside the store as documents, with a reference in their place.
@@ -57,6 +66,11 @@ impl Durable {
         let options = SledOptions { cache_bytes: CACHE_BYTES, ..SledOptions::default() };
         let store = SledStore::open(folder.join("ledger"), options)?;
         Ok(Self { store: Arc::new(store), blobs: Blobs::open(folder.join("outcomes"))? })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn over(store: Arc<dyn Store>) -> Self {
+        Self { store, blobs: Blobs::in_memory() }
     }
 
     pub(super) fn get(&self, id: AttemptId) -> Result<Option<Record>, Failure> {
@@ -126,9 +140,9 @@ impl Durable {
         outcome.map(drop).map_err(|error| error.to_string())
     }
 
-    /// Brings the ledger back within its bounds: forgets what is older than [`KEPT_FOR`], and the oldest outcomes beyond
-    /// [`MAX_ENDED`]. What was begun and lost is kept for its full time. Blocks; returns how many were forgotten.
-    pub(crate) fn clean(&self, now: Wall) -> Result<usize, String> {
+    /// Brings the ledger back within its bounds: forgets what is older, and the oldest outcomes beyond the number. What was
+    /// begun and lost is kept for its full time. Blocks; returns how many were forgotten.
+    pub(crate) fn clean(&self, now: Wall, retention: Retention) -> Result<usize, String> {
         let mut ended = Vec::new();
         let mut doomed = Vec::new();
         let mut after = None;
@@ -140,7 +154,7 @@ impl Durable {
                 // A record beside the store is an outcome; its age is that of the record, which only reading it tells.
                 let record = key.get(1..).and_then(|id| id.try_into().ok()).map(AttemptId::from_bytes);
                 let Some(Ok(Some(record))) = record.map(|id| self.get(id)) else { continue };
-                if now.saturating_since(record.at) >= KEPT_FOR {
+                if now.saturating_since(record.at) >= retention.kept_for {
                     doomed.push((key, blob));
                 } else if matches!(record.state, State::Ended(_)) {
                     ended.push((record.at, key, blob));
@@ -149,7 +163,7 @@ impl Durable {
             let Some(next) = page.next else { break };
             after = Some(next);
         }
-        let excess = ended.len().saturating_sub(MAX_ENDED);
+        let excess = ended.len().saturating_sub(retention.max_ended);
         if excess > 0 {
             ended.sort_unstable_by_key(|(at, ..)| *at);
             doomed.extend(ended.drain(..excess).map(|(_, key, blob)| (key, blob)));

@@ -89,7 +89,10 @@ capabilities:
     assert_eq!(manifest.data, Some(folder.path().join("ledger")));
     let AdapterConfig::Command(command) = manifest.adapter else { panic!("not a command") };
     assert_eq!((command.program, command.cwd), (folder.path().join("bin/agent"), folder.path().join("work")));
-    assert_eq!((command.args.as_slice(), command.env["A"].as_str()), (["--fast", "3"].map(String::from).as_slice(), "b"));
+    assert_eq!(
+        (command.args.as_slice(), command.env["A"].as_str()),
+        (["--fast", "3"].map(String::from).as_slice(), "b")
+    );
     let probe = manifest.probe.unwrap();
     assert!(matches!(probe.target, ProbeTarget::Http(_)));
     assert_eq!(probe.timeout, Duration::from_millis(500));
@@ -112,47 +115,178 @@ fn each_mistake_names_its_line_and_its_field() {
         ("version: 1.10", "tenant: a/b", "line 2, column 9: tenant: has '/'"),
         ("version: 1.10", "instance: [a]", "line 2, column 11: instance: must be text, but is a list"),
         ("version: 1.10", "labels: { Zone: a }", "labels"),
-        ("version: 1.10", "control_plane: 127.0.0.1:7400", "line 2, column 16: control_plane: is \"127.0.0.1:7400\"; write a URL"),
-        ("version: 1.10", "control_plane: https://x", "line 2, column 16: control_plane: is \"https://x\"; write a URL"),
-        ("version: 1.10", "listen: localhost", "line 2, column 9: listen: is \"localhost\"; write an address"),
-        ("version: 1.10", "insecure_listen: yes", "line 2, column 18: insecure_listen: must be true or false, but is text"),
+        (
+            "version: 1.10",
+            "control_plane: 127.0.0.1:7400",
+            "line 2, column 16: control_plane: is \"127.0.0.1:7400\"; write a URL",
+        ),
+        (
+            "version: 1.10",
+            "control_plane: https://x",
+            "line 2, column 16: control_plane: is \"https://x\"; write a URL",
+        ),
+        (
+            "version: 1.10",
+            "listen: localhost",
+            "line 2, column 9: listen: is \"localhost\"; write an address",
+        ),
+        (
+            "version: 1.10",
+            "insecure_listen: yes",
+            "line 2, column 18: insecure_listen: must be true or false, but is text",
+        ),
         ("version: 1.10", "drain: 30", "line 2, column 8: drain: `30` is not a duration"),
         ("version: 1.10", "drain: 2h", "line 2, column 8: drain: is 2h; it must be 0s to 1h"),
-        ("version: 1.10", "limits: { payload: 1GB }", "line 2, column 20: limits.payload: is \"1GB\"; write a size"),
-        ("version: 1.10", "limits: { payload: 16MiB }", "line 2, column 20: limits.payload: is \"16MiB\"; write a size"),
+        (
+            "version: 1.10",
+            "limits: { payload: 1GB }",
+            "line 2, column 20: limits.payload: is \"1GB\"; write a size",
+        ),
+        (
+            "version: 1.10",
+            "limits: { payload: 16MiB }",
+            "line 2, column 20: limits.payload: is \"16MiB\"; write a size",
+        ),
         ("version: 1.10", "limits: 3", "line 2, column 9: limits: must be a map of fields, but is a number"),
-        ("version: 1.10", "health: { http: {}, interval: 2s }", "line 2, column 17: health.http.url: is missing"),
-        ("version: 1.10", "health: { tcp: { address: x } }", "line 2, column 27: health.tcp.address: is \"x\"; write HOST:PORT"),
-        ("version: 1.10", "health: { interval: 1ms }", "line 2, column 21: health.interval: is 1ms; it must be 100ms to 10m"),
-        ("version: 1.10", "health: { fall: 0 }", "line 2, column 17: health.fall: is 0; it must be a whole number, 1 to 100"),
-        ("version: 1.10", "health: { tcp: { address: 'a:1' }, command: { program: x } }", "line 2, column 9: health: must have one of"),
-        ("adapter: { http: { url: http://127.0.0.1:8000 } }", "adapter: {}", "line 3, column 10: adapter: must have exactly one of"),
-        ("adapter: { http: { url: http://127.0.0.1:8000 } }", "adapter: { echo: {}, http: {} }", "line 3, column 10: adapter: must have exactly one of"),
+        (
+            "version: 1.10",
+            "health: { http: {}, interval: 2s }",
+            "line 2, column 17: health.http.url: is missing",
+        ),
+        (
+            "version: 1.10",
+            "health: { tcp: { address: x } }",
+            "line 2, column 27: health.tcp.address: is \"x\"; write HOST:PORT",
+        ),
+        (
+            "version: 1.10",
+            "health: { interval: 1ms }",
+            "line 2, column 21: health.interval: is 1ms; it must be 100ms to 10m",
+        ),
+        (
+            "version: 1.10",
+            "health: { fall: 0 }",
+            "line 2, column 17: health.fall: is 0; it must be a whole number, 1 to 100",
+        ),
+        (
+            "version: 1.10",
+            "health: { tcp: { address: 'a:1' }, command: { program: x } }",
+            "line 2, column 9: health: must have one of",
+        ),
+        (
+            "adapter: { http: { url: http://127.0.0.1:8000 } }",
+            "adapter: {}",
+            "line 3, column 10: adapter: must have exactly one of",
+        ),
+        (
+            "adapter: { http: { url: http://127.0.0.1:8000 } }",
+            "adapter: { echo: {}, http: {} }",
+            "line 3, column 10: adapter: must have exactly one of",
+        ),
         ("adapter: { http: { url: http://127.0.0.1:8000 } }\n", "", "line 1, column 1: adapter: is missing"),
-        ("http://127.0.0.1:8000", "ftp://x", "line 3, column 25: adapter.http.url: is \"ftp://x\"; write a URL"),
-        ("http://127.0.0.1:8000", "http://user@x", "line 3, column 25: adapter.http.url: is \"http://user@x\"; write a URL"),
-        ("url: http://127.0.0.1:8000", "port: 1", "line 3, column 20: adapter.http.port: is not a field here"),
-        ("http://127.0.0.1:8000", "'http://x', headers: { 'a b': c }", "adapter.http.headers[\"a b\"]: is not a valid HTTP header"),
-        ("http://127.0.0.1:8000", "'http://x', headers: { idempotency-key: c }", "adapter.http.headers.idempotency-key: is set by the sidecar itself"),
-        ("http://127.0.0.1:8000", "'http://x', usage: { cost_usd: cost }", "adapter.http.usage.cost_usd: must be a JSON pointer"),
-        ("  - name: docs.find", "  - name: docs..find", "line 5, column 11: capabilities[0].name: must start and end"),
-        ("    effect: read-only\n", "", "line 5, column 5: capabilities[0].effect: is missing; say read-only"),
-        ("effect: read-only", "effect: harmless", "line 6, column 13: capabilities[0].effect: is \"harmless\"; say read-only"),
-        ("effect: read-only", "effect: read-only\n    sla: 1ms", "line 7, column 10: capabilities[0].sla: is 1ms; it must be 10ms to 1h"),
-        ("effect: read-only", "effect: read-only\n    max_concurrency: 1.5", "line 7, column 22: capabilities[0].max_concurrency: is 1.5"),
-        ("effect: read-only", "effect: read-only\n    max_concurency: 1", "line 7, column 5: capabilities[0].max_concurency: is not a field here"),
-        ("effect: read-only", "effect: read-only\n    cost_usd: free", "line 7, column 15: capabilities[0].cost_usd: is \"free\"; write US dollars"),
-        ("effect: read-only", "effect: read-only\n    input: { type: 7 }", "line 7, column 12: capabilities[0].input: is not a usable schema"),
-        ("effect: read-only", "effect: read-only\n    output: { $ref: 'http://x/y' }", "line 7, column 13: capabilities[0].output: is not a usable schema"),
-        ("effect: read-only", "effect: read-only\n    input: { file: nowhere.json }", "line 7, column 12: capabilities[0].input: cannot be read"),
-        ("effect: read-only", "effect: read-only\n    path: quote", "line 7, column 11: capabilities[0].path: is \"quote\"; write a URL path"),
-        ("effect: read-only", "effect: read-only\n    keywords: money", "line 7, column 15: capabilities[0].keywords: must be a list, but is text"),
-        ("effect: read-only", "effect: read-only\n  - { name: docs.find, effect: read-only }", "line 7, column 13: capabilities[1].name: \"docs.find\" is given twice"),
+        (
+            "http://127.0.0.1:8000",
+            "ftp://x",
+            "line 3, column 25: adapter.http.url: is \"ftp://x\"; write a URL",
+        ),
+        (
+            "http://127.0.0.1:8000",
+            "http://user@x",
+            "line 3, column 25: adapter.http.url: is \"http://user@x\"; write a URL",
+        ),
+        (
+            "url: http://127.0.0.1:8000",
+            "port: 1",
+            "line 3, column 20: adapter.http.port: is not a field here",
+        ),
+        (
+            "http://127.0.0.1:8000",
+            "'http://x', headers: { 'a b': c }",
+            "adapter.http.headers[\"a b\"]: is not a valid HTTP header",
+        ),
+        (
+            "http://127.0.0.1:8000",
+            "'http://x', headers: { idempotency-key: c }",
+            "adapter.http.headers.idempotency-key: is set by the sidecar itself",
+        ),
+        (
+            "http://127.0.0.1:8000",
+            "'http://x', usage: { cost_usd: cost }",
+            "adapter.http.usage.cost_usd: must be a JSON pointer",
+        ),
+        (
+            "  - name: docs.find",
+            "  - name: docs..find",
+            "line 5, column 11: capabilities[0].name: must start and end",
+        ),
+        (
+            "    effect: read-only\n",
+            "",
+            "line 5, column 5: capabilities[0].effect: is missing; say read-only",
+        ),
+        (
+            "effect: read-only",
+            "effect: harmless",
+            "line 6, column 13: capabilities[0].effect: is \"harmless\"; say read-only",
+        ),
+        (
+            "effect: read-only",
+            "effect: read-only\n    sla: 1ms",
+            "line 7, column 10: capabilities[0].sla: is 1ms; it must be 10ms to 1h",
+        ),
+        (
+            "effect: read-only",
+            "effect: read-only\n    max_concurrency: 1.5",
+            "line 7, column 22: capabilities[0].max_concurrency: is 1.5",
+        ),
+        (
+            "effect: read-only",
+            "effect: read-only\n    max_concurency: 1",
+            "line 7, column 5: capabilities[0].max_concurency: is not a field here",
+        ),
+        (
+            "effect: read-only",
+            "effect: read-only\n    cost_usd: free",
+            "line 7, column 15: capabilities[0].cost_usd: is \"free\"; write US dollars",
+        ),
+        (
+            "effect: read-only",
+            "effect: read-only\n    input: { type: 7 }",
+            "line 7, column 12: capabilities[0].input: is not a usable schema",
+        ),
+        (
+            "effect: read-only",
+            "effect: read-only\n    output: { $ref: 'http://x/y' }",
+            "line 7, column 13: capabilities[0].output: is not a usable schema",
+        ),
+        (
+            "effect: read-only",
+            "effect: read-only\n    input: { file: nowhere.json }",
+            "line 7, column 12: capabilities[0].input: cannot be read",
+        ),
+        (
+            "effect: read-only",
+            "effect: read-only\n    path: quote",
+            "line 7, column 11: capabilities[0].path: is \"quote\"; write a URL path",
+        ),
+        (
+            "effect: read-only",
+            "effect: read-only\n    keywords: money",
+            "line 7, column 15: capabilities[0].keywords: must be a list, but is text",
+        ),
+        (
+            "effect: read-only",
+            "effect: read-only\n  - { name: docs.find, effect: read-only }",
+            "line 7, column 13: capabilities[1].name: \"docs.find\" is given twice",
+        ),
     ];
     for (old, new, expected) in cases {
         assert!(MINIMAL.contains(old), "{old}");
         let found = mistakes(&MINIMAL.replacen(old, new, 1));
-        assert!(found.iter().any(|mistake| mistake.contains(expected)), "{new:?} should give {expected:?}, gave {found:#?}");
+        assert!(
+            found.iter().any(|mistake| mistake.contains(expected)),
+            "{new:?} should give {expected:?}, gave {found:#?}"
+        );
         assert!(found.iter().all(|mistake| mistake.starts_with("line ")), "{found:#?}");
     }
 }
@@ -169,7 +303,8 @@ capabilities:
   - { effect: read-only, color: red }
 ",
     );
-    let lines: Vec<&str> = found.iter().map(|mistake| mistake.split(',').next().unwrap_or_default()).collect();
+    let lines: Vec<&str> =
+        found.iter().map(|mistake| mistake.split(',').next().unwrap_or_default()).collect();
     assert_eq!(lines, ["line 1", "line 2", "line 3", "line 3", "line 5", "line 6", "line 6"], "{found:#?}");
 }
 

@@ -71,7 +71,7 @@ impl Process {
     }
 
     async fn state(&self, id: &str) -> State {
-        let request = pb::OutcomeRequest { attempt_id: id.to_owned() };
+        let request = pb::OutcomeRequest { attempt_id: id.to_owned(), epoch: 0 };
         self.client.clone().outcome(request).await.unwrap().into_inner().state.unwrap()
     }
 }

@@ -43,7 +43,7 @@ pub(crate) async fn start_with(options: Options) -> Running {
     let address = format!("http://{}", sidecar.local_addr());
     let (stop, stopped) = oneshot::channel::<()>();
     let ended = tokio::spawn(async move {
-        sidecar.run(async { drop(stopped.await) }).await.unwrap();
+        sidecar.run(async { drop(stopped.await) }).await;
     });
     let channel = Endpoint::from_shared(address.clone()).unwrap().connect().await.unwrap();
     Running { client: AgentSidecarClient::new(channel.clone()), channel, address, stop: Some(stop), ended }
@@ -69,7 +69,7 @@ impl Running {
     }
 
     pub(crate) async fn state(&self, id: &str) -> pb::outcome_response::State {
-        let request = pb::OutcomeRequest { attempt_id: id.to_owned() };
+        let request = pb::OutcomeRequest { attempt_id: id.to_owned(), epoch: 0 };
         self.client.clone().outcome(request).await.unwrap().into_inner().state.unwrap()
     }
 
