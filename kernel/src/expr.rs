@@ -34,6 +34,8 @@ mod expression;
 mod mapping;
 mod path;
 mod template;
+#[cfg(test)]
+mod tests;
 
 pub use self::mapping::Mapping;
 
@@ -43,11 +45,12 @@ pub const MAX_SOURCE_BYTES: usize = 4 * 1024;
 pub const MAX_COMPREHENSION_DEPTH: usize = 2;
 /// Longest list that may stand in a value an expression with a comprehension reads.
 pub const MAX_ITEMS: usize = 1_000;
-/// Deepest nesting of an expression itself; protects the stack of whoever walks it.
-pub const MAX_EXPRESSION_DEPTH: usize = 64;
-/// The most work one expression may do, in bytes of values touched and built. Sixteen million take about a second in
-/// the worst case and memory of the same order.
-pub const MAX_COST: u64 = 16 * 1024 * 1024;
+/// Deepest nesting of an expression itself. The library recurses where it evaluates, and without optimisation this much
+/// takes half of a thread's 2 MiB of stack; people write five.
+pub const MAX_EXPRESSION_DEPTH: usize = 24;
+/// The most work one expression may do, in bytes of values touched and built, an operation counting as a few. In the
+/// worst case 64 MiB are a fraction of a second, and memory of that order.
+pub const MAX_COST: u64 = 64 * 1024 * 1024;
 /// Most values and expressions in one mapping: a mapping describes a message, it does not contain a data set.
 pub const MAX_MAPPING_NODES: usize = 10_000;
 /// Largest JSON a mapping may build in bytes: the largest message an agent may be sent.

@@ -14,6 +14,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
 mod strict;
+#[cfg(test)]
+mod tests;
 
 /// Bounds on a text that is about to be parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

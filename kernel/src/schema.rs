@@ -22,6 +22,8 @@ use serde_json::Value;
 use crate::json::Json;
 
 mod measure;
+#[cfg(test)]
+mod tests;
 
 /// Longest schema in bytes: the largest contracts of real tools take a tenth of it.
 pub const MAX_SCHEMA_BYTES: usize = 64 * 1024;

@@ -4,24 +4,33 @@
 //! CEL yields at most the sum of what it is given, plus a constant; only comprehensions multiply. Inside one, a mass is
 //! therefore linear in the masses of the loop variables, and that is what a [`Mass`] holds. Leaving the loop, the sum
 //! over all items of `a·item + b` is `a·list + n·b`: a list of a thousand large items is paid for once, not a thousand
-//! times. The reckoning itself takes microseconds.
+//! times. How often a loop within a loop turns is looked up in the values themselves: the longest of the lists it could
+//! be about, not the longest of all. The reckoning itself takes microseconds.
 
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators};
 
 use super::expression::chain;
 use super::path::Segment;
 
-/// What any operation may add to what it is given: a number as text, a list's or map's own part.
-const OPERATION: u64 = 32;
+/// What an operation may add to what it is given, a list's or map's own part for example, and what it costs itself.
+const OPERATION: u64 = 8;
 /// A double as text can be `1` and three hundred zeros.
 const AS_TEXT: u64 = 350;
+
+/// A step on the way to the values a list could be among.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    Into(Segment),
+    /// Any item, or any field's value.
+    Any,
+}
 
 /// Sizes of the values an expression reads.
 pub(super) trait Sizes {
     /// The mass of the value `segments` lead to from the variable `name`; nothing if there is no such value.
     fn mass(&self, name: &str, segments: &[Segment]) -> Option<u64>;
-    /// Length of the longest list or map in any of them.
-    fn longest(&self) -> u64;
+    /// Length of the longest list or map among those that `steps` could lead to from the variable `name`.
+    fn longest(&self, name: &str, steps: &[Step]) -> u64;
 }
 
 /// An upper bound of the work `expr` does.
@@ -74,9 +83,12 @@ struct Variable<'a> {
     name: &'a str,
     /// The most it can weigh, whatever the loops around it are at.
     most: u64,
-    /// Whether it is part of an input, so that its lists are no longer than the longest there.
-    given: bool,
+    /// Where in the values it comes from, if it is part of one.
+    origin: Option<Origin<'a>>,
 }
+
+/// A variable outside all loops, and the way from there.
+type Origin<'a> = (&'a str, Vec<Step>);
 
 struct Reckoning<'a> {
     sizes: &'a dyn Sizes,
@@ -160,16 +172,19 @@ impl<'a> Reckoning<'a> {
 
     fn comprehension(&mut self, comprehension: &'a ComprehensionExpr) -> Mass {
         let list = self.mass(&comprehension.iter_range);
-        let given = self.is_given(&comprehension.iter_range);
+        let origin = self.origin(&comprehension.iter_range).map(|(name, mut steps)| {
+            steps.push(Step::Any);
+            (name, steps)
+        });
         let n = self.length(&comprehension.iter_range, self.at_most(&list));
         let mut result = self.mass(&comprehension.accu_init);
 
         let position = self.variables.len();
         let most = self.at_most(&list);
         let outside = std::mem::take(&mut self.work);
-        self.variables.push(Variable { name: &comprehension.iter_var, most, given });
+        self.variables.push(Variable { name: &comprehension.iter_var, most, origin });
         // What one iteration adds to the result: the result so far is counted as nothing.
-        self.variables.push(Variable { name: &comprehension.accu_var, most: 0, given: false });
+        self.variables.push(Variable { name: &comprehension.accu_var, most: 0, origin: None });
         let mut once = self.mass(&comprehension.loop_step);
         self.mass(&comprehension.loop_cond);
         once.factors.truncate(position + 1);
@@ -190,9 +205,9 @@ impl<'a> Reckoning<'a> {
     }
 
     /// The most items the list or map `expr` can have; `mass` if nothing better is known.
-    fn length(&self, expr: &IdedExpr, mass: u64) -> u64 {
-        if self.is_given(expr) {
-            return self.sizes.longest().min(mass);
+    fn length(&self, expr: &'a IdedExpr, mass: u64) -> u64 {
+        if let Some((name, steps)) = self.origin(expr) {
+            return self.sizes.longest(name, &steps).min(mass);
         }
         #[allow(clippy::wildcard_enum_match_arm, reason = "anything else is bounded by its mass")]
         match &expr.expr {
@@ -209,18 +224,42 @@ impl<'a> Reckoning<'a> {
         }
     }
 
-    /// Whether the lists in `expr`'s value all stand in an input: a way into one, or a choice among its items.
-    fn is_given(&self, expr: &IdedExpr) -> bool {
-        if let Some((name, _)) = chain(expr) {
-            return self.variables.iter().rfind(|v| v.name == name).is_none_or(|variable| variable.given);
+    /// Where the value of `expr` comes from, if it is part of a value that is given: a way into one, an item whose index
+    /// is computed, or a choice among items.
+    fn origin(&self, expr: &'a IdedExpr) -> Option<Origin<'a>> {
+        if let Some((name, segments)) = chain(expr) {
+            let steps = segments.into_iter().map(Step::Into);
+            return match self.variables.iter().rfind(|variable| variable.name == name) {
+                None => Some((name, steps.collect())),
+                Some(variable) => {
+                    let (root, before) = variable.origin.as_ref()?;
+                    Some((*root, before.iter().cloned().chain(steps).collect()))
+                }
+            };
         }
-        let Expr::Comprehension(inner) = &expr.expr else { return false };
-        let appends_the_item = matches!(
-            &inner.loop_step.expr,
-            Expr::Call(choice) if choice.func_name == operators::CONDITIONAL
-                && choice.args.get(1).is_some_and(|step| appends(step, &inner.iter_var))
-        );
-        appends_the_item && self.is_given(&inner.iter_range)
+        #[allow(clippy::wildcard_enum_match_arm, reason = "everything else builds values of its own")]
+        match &expr.expr {
+            Expr::Select(select) => {
+                let (name, mut steps) = self.origin(&select.operand)?;
+                steps.push(Step::Into(Segment::Field(select.field.clone())));
+                Some((name, steps))
+            }
+            Expr::Call(CallExpr { func_name, args, .. }) if func_name == operators::INDEX => {
+                let (name, mut steps) = self.origin(args.first()?)?;
+                steps.push(Step::Any);
+                Some((name, steps))
+            }
+            Expr::Comprehension(inner) => match &inner.loop_step.expr {
+                Expr::Call(choice)
+                    if choice.func_name == operators::CONDITIONAL
+                        && choice.args.get(1).is_some_and(|step| appends(step, &inner.iter_var)) =>
+                {
+                    self.origin(&inner.iter_range)
+                }
+                _ => None,
+            },
+            _ => None,
+        }
     }
 }
 

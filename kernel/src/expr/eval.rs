@@ -7,8 +7,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use cel::objects::{Key, Map};
-use cel::{Context, ExecutionError, Program, Value};
+use cel::{Context, ExecutionError, IdedExpr, Value};
 
+use super::cost::Step;
 use super::expression::{ENV, Expression, Form, Reads, Root};
 use super::path::{Segment, follow};
 use super::{MAX_COST, MAX_ITEMS, Scope, convert, cost};
@@ -82,19 +83,19 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    fn run(&self, program: &Program, loops: bool, reads: &Reads) -> Result<serde_json::Value, String> {
+    fn run(&self, program: &IdedExpr, loops: bool, reads: &Reads) -> Result<serde_json::Value, String> {
         let longest = self.parse(reads)?;
         if loops && longest > MAX_ITEMS {
             return Err(format!(
                 "loops, and a value it reads has a list or map of {longest} items; at most {MAX_ITEMS} are allowed"
             ));
         }
-        let cost = cost::bound(program.expression(), &Sizes { evaluation: self, longest });
+        let cost = cost::bound(program, &Sizes { evaluation: self });
         if cost > MAX_COST {
             return Err(format!("could cost {cost} units of work; at most {MAX_COST} are allowed"));
         }
         let context = self.context(reads);
-        let computed = catch_unwind(AssertUnwindSafe(|| program.execute(&context)));
+        let computed = catch_unwind(AssertUnwindSafe(|| Value::resolve(program, &context)));
         let value =
             computed.map_err(|_| "cannot be evaluated".to_owned())?.map_err(|error| explain(&error))?;
         convert::to_json(&value)
@@ -163,7 +164,6 @@ fn map<'k>(entries: impl IntoIterator<Item = (&'k str, Value)>) -> Value {
 
 struct Sizes<'e, 'a> {
     evaluation: &'e Evaluation<'a>,
-    longest: usize,
 }
 
 impl cost::Sizes for Sizes<'_, '_> {
@@ -182,8 +182,40 @@ impl cost::Sizes for Sizes<'_, '_> {
         Some(found.len() as u64 + 64)
     }
 
-    fn longest(&self) -> u64 {
-        self.longest as u64
+    fn longest(&self, name: &str, steps: &[Step]) -> u64 {
+        let parsed = self.evaluation.parsed.borrow();
+        let (source, rest) = match (name, steps) {
+            ("input", rest) => (Source::Input, rest),
+            ("steps", [Step::Into(Segment::Field(id)), Step::Into(Segment::Field(_)), rest @ ..]) => {
+                (Source::Output(id.clone()), rest)
+            }
+            // `run`, or a step's own `output` and `ok`.
+            _ => return 2,
+        };
+        parsed.get(&source).map_or(0, |parsed| longest(&parsed.value, rest))
+    }
+}
+
+/// The length of the longest list or map that `steps` could lead to from `value`.
+fn longest(value: &Value, steps: &[Step]) -> u64 {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "only lists and maps have parts")]
+    match (value, steps) {
+        (Value::List(items), []) => items.len() as u64,
+        (Value::Map(map), []) => map.map.len() as u64,
+        (Value::List(items), [Step::Any, rest @ ..]) => {
+            items.iter().map(|item| longest(item, rest)).max().unwrap_or_default()
+        }
+        (Value::Map(map), [Step::Any, rest @ ..]) => {
+            map.map.values().map(|field| longest(field, rest)).max().unwrap_or_default()
+        }
+        (Value::List(items), [Step::Into(Segment::Item(index)), rest @ ..]) => {
+            let item = usize::try_from(*index).ok().and_then(|index| items.get(index));
+            item.map_or(0, |item| longest(item, rest))
+        }
+        (Value::Map(map), [Step::Into(Segment::Field(name)), rest @ ..]) => {
+            map.map.get(&Key::String(Arc::new(name.clone()))).map_or(0, |field| longest(field, rest))
+        }
+        _ => 0,
     }
 }
 

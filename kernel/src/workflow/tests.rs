@@ -4,6 +4,10 @@ use super::*;
 use crate::id::RunId;
 use std::collections::BTreeMap;
 
+mod graphs;
+mod lints;
+mod problems;
+
 const TRIP_QUOTE: &str = r#"
 name: trip-quote
 version: 3

@@ -16,7 +16,7 @@ use super::{DocumentError, Entry, Kind, Node, Path, Place};
 
 pub(super) fn read<T: DeserializeOwned>(root: &Node) -> Result<T, DocumentError> {
     let (path, noted) = (Path::default(), RefCell::new(None));
-    let outcome = T::deserialize(Reader { node: root, path: &path, noted: &noted });
+    let outcome = Reader { node: root, path: &path, noted: &noted }.hand_to(std::marker::PhantomData::<T>);
     outcome.map_err(|Complaint(message)| {
         let (place, path) = noted.into_inner().unwrap_or((root.place, path.clone()));
         DocumentError { place, path: path.to_string(), message }
@@ -56,6 +56,11 @@ impl<'a> Reader<'a> {
         outcome
     }
 
+    /// Hands the value to serde; whatever goes wrong there has happened here, unless it happened further in.
+    fn hand_to<'de, T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Complaint> {
+        self.note(self.node.place, seed.deserialize(self))
+    }
+
     fn visit<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Complaint> {
         match &self.node.kind {
             Kind::Null => visitor.visit_unit(),
@@ -78,7 +83,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     type Error = Complaint;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Complaint> {
-        self.note(self.node.place, self.visit(visitor))
+        self.visit(visitor)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Complaint> {
@@ -93,7 +98,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Complaint> {
         match &self.node.kind {
             // Where text is wanted, `version: 1.10` is the text that was written.
-            Kind::Number(number) => self.note(self.node.place, visitor.visit_str(&number.text)),
+            Kind::Number(number) => visitor.visit_str(&number.text),
             Kind::Null | Kind::Bool(_) | Kind::Text(_) | Kind::List(_) | Kind::Map(_) => {
                 self.deserialize_any(visitor)
             }
@@ -109,7 +114,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         _: &'static str,
         visitor: V,
     ) -> Result<V::Value, Complaint> {
-        self.note(self.node.place, visitor.visit_newtype_struct(self))
+        visitor.visit_newtype_struct(self)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -118,7 +123,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Complaint> {
-        let outcome = match &self.node.kind {
+        match &self.node.kind {
             Kind::Text(variant) => visitor.visit_enum(variant.as_str().into_deserializer()),
             Kind::Map(entries) => match entries.as_slice() {
                 [entry] => visitor.visit_enum(Variant { of: self, entry }),
@@ -127,8 +132,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::List(_) => Err(Complaint::custom(
                 format_args!("expected a name or a map, found {}", self.node.describe()),
             )),
-        };
-        self.note(self.node.place, outcome)
+        }
     }
 
     forward_to_deserialize_any! {
@@ -147,7 +151,8 @@ impl<'de> SeqAccess<'de> for Items<'_> {
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Complaint> {
         let Some((index, node)) = self.items.next() else { return Ok(None) };
-        seed.deserialize(Reader { node, path: &self.of.path.index(index), noted: self.of.noted }).map(Some)
+        let path = self.of.path.index(index);
+        Reader { node, path: &path, noted: self.of.noted }.hand_to(seed).map(Some)
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -177,7 +182,7 @@ impl<'de> MapAccess<'de> for Fields<'_> {
         let entry =
             self.current.take().ok_or_else(|| Complaint::custom("a value was asked for before its key"))?;
         let path = self.of.path.key(&entry.key);
-        seed.deserialize(Reader { node: &entry.value, path: &path, noted: self.of.noted })
+        Reader { node: &entry.value, path: &path, noted: self.of.noted }.hand_to(seed)
     }
 }
 
@@ -206,12 +211,13 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Complaint> {
         let path = self.of.path.key(&self.entry.key);
-        seed.deserialize(Reader { node: &self.entry.value, path: &path, noted: self.of.noted })
+        Reader { node: &self.entry.value, path: &path, noted: self.of.noted }.hand_to(seed)
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Complaint> {
         let path = self.of.path.key(&self.entry.key);
-        Reader { node: &self.entry.value, path: &path, noted: self.of.noted }.deserialize_any(visitor)
+        let reader = Reader { node: &self.entry.value, path: &path, noted: self.of.noted };
+        reader.note(reader.node.place, reader.visit(visitor))
     }
 
     fn struct_variant<V: Visitor<'de>>(

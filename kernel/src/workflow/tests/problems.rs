@@ -1,0 +1,193 @@
+//! Every mistake is reported, with its code, place and way out.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn problems(text: &str) -> Vec<Problem> {
+    Workflow::parse(text).map_or_else(|problems| problems, |workflow| panic!("{workflow} was accepted"))
+}
+
+/// The problems of a workflow with these steps, without their places.
+fn of_steps(steps: &str) -> Vec<String> {
+    let text = format!("name: w\nversion: 1\nsteps:\n{steps}");
+    let shown = |p: Problem| format!("{} {}: {} ({})", p.code, p.path, p.message, p.hint);
+    problems(&text).into_iter().map(shown).collect()
+}
+
+#[test]
+fn all_problems_of_a_document_are_reported_at_once_in_the_order_of_the_text() {
+    let text = r#"name: Trip
+version: 0
+deadline: 90
+max_parallel: 65
+inputs: {}
+steps:
+  - id: first-draft
+    call: { capability: c, agnet: x }
+    timout: 3s
+  - id: b
+    after: [a, c]
+    call: { capability: "" }
+    input: { x: "${steps.b.output}", y: "${1 +}", z: "${steps.nope.output}" }
+    retry: { max_attempts: 99 }
+  - id: b
+    optional: maybe
+output: "${steps.bb.output}"
+"#;
+    let found: Vec<_> =
+        problems(text).iter().map(|p| (p.code.as_str(), p.path.clone(), p.place.line)).collect();
+    let expected = [
+        ("NAME_INVALID", "name", 1),
+        ("FIELD_RANGE", "version", 2),
+        ("DURATION_INVALID", "deadline", 3),
+        ("FIELD_RANGE", "max_parallel", 4),
+        ("FIELD_UNKNOWN", "inputs", 5),
+        ("STEP_ID_INVALID", "steps[0].id", 7),
+        ("FIELD_UNKNOWN", "steps[0].call.agnet", 8),
+        ("FIELD_UNKNOWN", "steps[0].timout", 9),
+        ("STEP_UNKNOWN_DEPENDENCY", "steps[1].after[0]", 11),
+        ("STEP_UNKNOWN_DEPENDENCY", "steps[1].after[1]", 11),
+        ("NAME_INVALID", "steps[1].call.capability", 12),
+        ("EXPRESSION_INVALID", "steps[1].input.y", 13),
+        ("RETRY_INVALID", "steps[1].retry", 14),
+        ("STEP_KIND_MISSING", "steps[2]", 15),
+        ("STEP_DUPLICATE", "steps[2].id", 15),
+        ("FIELD_TYPE", "steps[2].optional", 16),
+        ("STEP_UNKNOWN", "output", 17),
+    ];
+    let expected: Vec<_> = expected.map(|(code, path, line)| (code, path.to_owned(), line)).to_vec();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_problem_says_what_to_do() {
+    let all = problems("name: w\nversion: 1\ndeadlin: 3s\nsteps: []\n");
+    assert_eq!(
+        all[0].to_string(),
+        "3:1: FIELD_UNKNOWN: deadlin: there is no such field (did you mean `deadline`?)"
+    );
+    assert_eq!(all[1].to_string(), "4:8: STEP_COUNT: steps: has 0 steps (give it 1 to 500)");
+    assert_eq!((all[0].line(), all[0].column()), (Some(3), Some(1)));
+    let codes: Vec<_> = problems("{}").iter().map(|p| (p.code.as_str(), p.path.clone())).collect();
+    let missing = |field: &str| ("FIELD_MISSING", field.to_owned());
+    assert_eq!(codes, [missing("name"), missing("version"), missing("steps")]);
+}
+
+#[test]
+fn a_circle_is_named() {
+    let steps = "  - {id: a, after: [b], call: {capability: c}}\n  - {id: b, after: [c], call: {capability: c}}\n  - {id: c, after: [a, free], call: {capability: c}}\n  - {id: free, call: {capability: c}}\n  - {id: behind, after: [a], call: {capability: c}}\n  - {id: self, after: [self], call: {capability: c}}\n";
+    assert_eq!(
+        of_steps(steps),
+        [
+            "STEP_CYCLE steps[0].after: steps wait for each other in a circle: a → b → c → a (take one of them out of `after`)",
+            "STEP_CYCLE steps[5].after: steps wait for each other in a circle: self → self (take one of them out of `after`)",
+        ]
+    );
+}
+
+#[test]
+fn a_step_may_read_only_what_it_waits_for() {
+    let step = |id: &str, after: &str, reads: &str| {
+        format!(
+            "  - {{id: {id}, after: [{after}], call: {{capability: c}}, input: {{x: \"${{steps.{reads}.output}}\"}}}}\n"
+        )
+    };
+    let steps = format!(
+        "  - {{id: a, call: {{capability: c}}}}\n{}{}{}",
+        step("b", "a", "a"),
+        step("c", "b", "a"),
+        step("d", "", "a")
+    );
+    assert_eq!(
+        of_steps(&steps),
+        [
+            "STEP_NOT_UPSTREAM steps[3].input.x: reads `a` without waiting for it (add `a` to `steps[3].after`)"
+        ],
+        "near or far upstream is fine"
+    );
+    let steps = format!(
+        "  - {{id: a, call: {{capability: c}}, input: \"${{steps.b.ok}}\"}}\n{}",
+        step("b", "a", "b")
+    );
+    assert_eq!(
+        of_steps(&steps),
+        [
+            "STEP_NOT_UPSTREAM steps[0].input: reads `b` without waiting for it (`b` itself waits for this step)",
+            "STEP_NOT_UPSTREAM steps[1].input.x: reads `b` without waiting for it (a step has no output before it has run)",
+        ]
+    );
+}
+
+#[test]
+fn a_schema_that_is_refused_says_why_under_its_own_code() {
+    let text = "name: w\nversion: 1\ninput: { $ref: 'http://x/y' }\nsteps:\n  - {id: a, call: {capability: c}, output_schema: {type: strin}}\n";
+    let codes: Vec<_> = problems(text).iter().map(|p| (p.code, p.path.clone())).collect();
+    assert_eq!(
+        codes,
+        [
+            (Code::SchemaRemoteRef, "input".to_owned()),
+            (Code::SchemaInvalid, "steps[0].output_schema".to_owned())
+        ]
+    );
+}
+
+#[test]
+fn bounds_hold_to_the_unit() {
+    let steps = |n: usize| {
+        let steps: String = (0..n).map(|at| format!("- {{id: s{at}, call: {{capability: c}}}}\n")).collect();
+        format!("name: w\nversion: 1\nsteps:\n{steps}")
+    };
+    assert_eq!(parse(&steps(MAX_STEPS)).steps().len(), MAX_STEPS);
+    assert_eq!(problems(&steps(MAX_STEPS + 1))[0].code, Code::StepCount);
+
+    let waits = |n: usize| {
+        let after: Vec<String> = (0..n).map(|at| format!("s{at}")).collect();
+        format!("{}- {{id: last, after: [{}], call: {{capability: c}}}}\n", steps(n), after.join(", "))
+    };
+    assert!(Workflow::parse(&waits(MAX_DEPENDENCIES)).is_ok());
+    assert_eq!(problems(&waits(MAX_DEPENDENCIES + 1))[0].code, Code::FieldRange);
+
+    let deadline = |text: &str| Workflow::parse(&format!("deadline: {text}\n{}", steps(1)));
+    assert_eq!(deadline("24h").unwrap().deadline(), MAX_DEADLINE);
+    assert_eq!(deadline("1500ms").unwrap().deadline(), Duration::from_millis(1500));
+    for bad in ["24h1ms", "0s"] {
+        assert_eq!(deadline(bad).unwrap_err()[0].code, Code::FieldRange, "{bad}");
+    }
+}
+
+#[test]
+fn a_text_that_is_no_document_is_one_problem_with_its_place() {
+    let found = problems("name: w\nname: v\n");
+    assert_eq!((found.len(), found[0].code, found[0].line()), (1, Code::DocumentInvalid, Some(2)));
+    assert_eq!(problems("- a\n")[0].code, Code::FieldType);
+    assert_eq!(problems("")[0].code, Code::FieldType);
+}
+
+#[test]
+fn the_list_of_problems_has_an_end() {
+    let fields: String = (0..1_000).map(|at| format!("f{at}: 1\n")).collect();
+    assert_eq!(problems(&fields).len(), 200);
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_workflow_or_has_problems(text in "\\PC{0,80}") {
+        prop_assert!(Workflow::parse(&text).is_ok() || Workflow::parse(&text).is_err_and(|p| !p.is_empty()));
+    }
+
+    /// Damage to a good document: a stretch of it replaced by another.
+    #[test]
+    fn a_damaged_document_is_a_workflow_or_has_problems(
+        from in any::<prop::sample::Index>(),
+        len in 0_usize..40,
+        put in "[-\\[\\]{}:,&*!\"'#$ a-c0-9\\n]{0,10}",
+    ) {
+        let text: Vec<char> = TRIP_QUOTE.chars().collect();
+        let from = from.index(text.len());
+        let to = (from + len).min(text.len());
+        let damaged: String = text[..from].iter().chain(put.chars().collect::<Vec<_>>().iter()).chain(&text[to..]).collect();
+        let outcome = Workflow::parse(&damaged);
+        prop_assert!(outcome.is_ok() || outcome.is_err_and(|problems| !problems.is_empty()));
+    }
+}
