@@ -8,6 +8,11 @@
 //! files in rounds, and a round should not cost one error each. Unknown fields are mistakes too: `max_concurency: 64`
 //! that is silently ignored is found in production. What the control plane would refuse is found here by the very code the
 //! control plane runs, so that `mainstay sidecar` fails at the desk and not at registration.
+//!
+//! Every field, with its default:
+//! ```yaml
+#![doc = include_str!("../reference.yaml")]
+//! ```
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

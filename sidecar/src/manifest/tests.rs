@@ -42,6 +42,20 @@ fn six_lines_are_a_manifest() {
 }
 
 #[test]
+fn the_reference_is_a_manifest_and_says_the_defaults() {
+    let reference = good(include_str!("../../reference.yaml"));
+    let minimal = good(MINIMAL);
+    let (said, default) = (&reference.agent.capabilities[0], &minimal.agent.capabilities[0]);
+    assert_eq!((said.sla, said.max_concurrency), (default.sla, default.max_concurrency));
+    assert_eq!(said.output_schema, default.output_schema);
+    assert_eq!((reference.limits, reference.drain), (minimal.limits, minimal.drain));
+    let (said, default) = (reference.probe.unwrap(), minimal.probe.unwrap());
+    assert_eq!((said.timeout, said.pace), (default.timeout, default.pace));
+    assert_eq!(reference.control_plane.as_deref(), Some("http://127.0.0.1:7400/"));
+    assert_eq!(reference.listen, Some(crate::options::DEFAULT_LISTEN));
+}
+
+#[test]
 fn every_field_is_read() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("in.json"), r#"{"type": "object"}"#).unwrap();

@@ -165,6 +165,15 @@ async fn a_connection_that_breaks_in_the_middle_leaves_it_open_whether_the_work_
 }
 
 #[tokio::test]
+async fn an_answer_in_http_1_0_ends_with_its_connection() {
+    let sidecar = start(&manifest(&raw(b"HTTP/1.0 200 OK\r\n\r\n 42 \n").await, "")).await;
+    for _ in 0..3 {
+        assert_eq!(sidecar.answer(request("work", "1")).await.output, "42");
+    }
+    sidecar.stop().await;
+}
+
+#[tokio::test]
 async fn an_answer_that_is_not_json_or_too_large_is_caught() {
     let agent = post(|body: Bytes| async move {
         if body == "1" { "it works!".to_owned() } else { format!("{:?}", "x".repeat(70 * 1024)) }

@@ -10,4 +10,5 @@ mod harness;
 mod http;
 mod ledger;
 mod registry;
+mod start;
 mod vitals;

@@ -118,11 +118,11 @@ impl Pool {
     }
 
     async fn exchange_on(&self, mut line: Line, request: Request<Full<Bytes>>) -> Result<Answered, Fault> {
-        let outcome = {
+        let (outcome, open) = {
             let mut io = Pin::new(&mut line.io);
             let mut exchange = pin!(converse(&mut line.requests, request, self.max_body));
             let mut open = true;
-            poll_fn(|context| {
+            let outcome = poll_fn(|context| {
                 loop {
                     if let Poll::Ready(outcome) = exchange.as_mut().poll(context) {
                         return Poll::Ready(outcome);
@@ -134,9 +134,10 @@ impl Pool {
                     open = false;
                 }
             })
-            .await
+            .await;
+            (outcome, open)
         };
-        if outcome.is_ok() {
+        if open && outcome.is_ok() {
             self.rest(line);
         }
         outcome
