@@ -240,6 +240,9 @@ fn work_that_multiplies_is_refused_from_its_size() {
         let outcome = eval_over(&json!(format!("${{{expression}}}")), large.clone());
         assert!(outcome.is_ok(), "{expression}: {outcome:?}");
     }
+    let square = json!({"rows": vec![json!({"c": vec![0; 1_000]}); 1_000]});
+    let nested = json!("${input.rows.map(r, r.c.map(c, [c, c + 1, string(c)]))}");
+    assert!(eval_over(&nested, square).unwrap_err().contains("units of work"), "a million small steps");
     let doubled = json!(vec!["${input}"; 50]);
     assert!(
         eval_over(&doubled, large).unwrap_err().contains("larger than"),

@@ -15,6 +15,7 @@ fn an_output_nobody_reads_is_pointed_out() {
     let found = lints("", &format!("{A}{b}"));
     assert_eq!(found.len(), 1, "the last step's output is the run's: {found:?}");
     assert!(found[0].starts_with("OUTPUT_UNUSED steps[0].id: nobody reads the output of `a`"), "{found:?}");
+    assert_eq!(lints("output: fixed", A).len(), 1, "unless the document says what the run's output is");
     let reads = b.replace("timeout", "input: \"${steps.a.ok}\", timeout");
     assert_eq!(lints("", &format!("{A}{reads}")), [""; 0]);
 }
