@@ -15,6 +15,10 @@
 //! **Invariant:** [`not_sent`] is true only if the peer cannot have begun: no connection, the request came back unwritten,
 //! `REFUSED_STREAM`, or a GOAWAY that excludes it (RFC 9113 §6.8, §8.7). Everything else is unknown.
 //!
+//! What an idle channel costs: about 29 KiB (25 KiB at the server), nearly all of it fixed buffers of the `h2` crate, which no
+//! option makes smaller; windows are promises and hold no memory until used. Ten thousand of them with keepalive take
+//! about a hundredth of a core at each side.
+//!
 //! The channel sets no timeout on calls: the caller has a deadline and bounds the call with it
 //! ([`Deadline::bound`](crate::deadline::Deadline::bound)). Dropping the call resets its stream at the peer.
 
