@@ -1,1 +1,30 @@
-//! Not laid yet.
+//! The control plane: the shell around the kernel.
+//!
+//! It keeps a registry of agents, watches their health, routes calls and runs durable workflows. Nothing is decided here:
+//! decisions are [`mainstay_kernel`]'s, and each module carries one kind of them out.
+//!
+//! - In: [`api`] (gRPC), [`admin`] (HTTP), [`server`] (all of it together), [`config`].
+//! - Agents: [`registry`], [`health`], [`address`] (who may be dialled).
+//! - Calls: [`dispatch`] (one logical attempt), [`invoke`] (a direct call).
+//! - Runs: [`engine`], [`workflows`] (their documents), [`follow`] and [`listing`] (looking at them).
+//! - On disk: [`records`]. From the OS: [`host`]. To Prometheus: [`metrics`].
+
+pub mod address;
+pub mod admin;
+pub mod api;
+pub mod config;
+pub mod dispatch;
+pub mod engine;
+pub mod follow;
+pub mod health;
+pub mod host;
+pub mod invoke;
+pub mod listing;
+pub mod metrics;
+pub mod records;
+pub mod registry;
+pub mod server;
+pub mod workflows;
+
+pub use config::{Config, ConfigErrors};
+pub use server::{Server, StartError};

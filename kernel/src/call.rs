@@ -36,12 +36,14 @@ use crate::time::Mono;
 
 mod decision;
 mod doubt;
+mod inquiry;
 mod lane;
 mod pool;
 mod record;
 
 pub use decision::{Decision, Dispatch, Request};
 use doubt::Doubt;
+pub use inquiry::{Inquiry, inquiry};
 pub use lane::{Lane, Permit};
 pub use pool::{Pool, Rejection};
 pub use record::{Considered, Ledger, PassedOver, Record, Retried, Search, Sent, Waiting};

@@ -9,7 +9,8 @@ use thiserror::Error;
 use crate::limits::MAX_QUARANTINED;
 
 /// A record that was found damaged.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("record {} is damaged: {damage}", key.escape_ascii())]
 pub struct Damaged {
     /// Its key; for [`Damage::Unreadable`] met by a scan, the first position that cannot be read.
     pub key: Bytes,

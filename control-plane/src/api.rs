@@ -1,0 +1,30 @@
+//! The gRPC services: parse, ask a handle, answer. No decision is taken here.
+
+pub mod operations;
+pub mod orchestrator;
+pub mod page;
+pub mod registry;
+pub mod workflows;
+
+use std::time::Duration;
+
+use mainstay_proto::fault::Fault;
+use mainstay_proto::reason::Reason;
+use mainstay_store::CommitError;
+
+/// How long a client should wait while the disk recovers: about as long as the store waits between its own tries.
+const STORE_RETRY: Duration = Duration::from_secs(2);
+
+/// What a client is told of a commit that failed.
+pub(crate) fn store_fault(error: CommitError) -> Fault {
+    let reason = match error {
+        CommitError::ReadOnly { .. } => Reason::StoreReadOnly,
+        CommitError::Busy => Reason::Overloaded,
+        CommitError::Unknown { .. } | CommitError::Closed => Reason::StoreFailed,
+        CommitError::Damaged { .. } => Reason::RecordDamaged,
+        CommitError::Conflict { .. } | CommitError::TooLarge { .. } | CommitError::WrittenTwice { .. } => {
+            Reason::Internal
+        }
+    };
+    Fault::new(reason, error).retry_after(STORE_RETRY)
+}

@@ -1,0 +1,254 @@
+//! `mainstay.v1.Orchestrator`.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use mainstay_kernel::id::RunId;
+use mainstay_kernel::json::Limits;
+use mainstay_kernel::name::Name;
+use mainstay_kernel::run::{self, EndState};
+use mainstay_proto::fault::Fault;
+use mainstay_proto::reason::Reason;
+use mainstay_proto::{agent, outcome, pb, run as wire, time};
+use tonic::{Request, Response, Status};
+
+use super::page::Pages;
+use super::store_fault;
+use super::workflows::catalog_fault;
+use crate::engine::{AppendError, CancelError, Handle, LoadError, StartError, StartRequest};
+use crate::follow::follow;
+use crate::invoke;
+use crate::listing::{Filter, Listing};
+
+/// Longest deadline of a run: what lasts longer than a day is waited for by a schedule, not by a run.
+const MAX_DEADLINE: Duration = Duration::from_secs(24 * 3600);
+/// Longest idempotency key: a URL or two UUIDs fit.
+const MAX_KEY: usize = 256;
+/// Longest reason given in words.
+const MAX_REASON: usize = 256;
+/// How long a client should wait before it asks a server again that was not ready.
+const NOT_READY_RETRY: Duration = Duration::from_secs(1);
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct Api {
+    engine: Handle,
+    listing: Listing,
+    invoke: invoke::Handle,
+    pages: Pages,
+    limits: Limits,
+}
+
+impl Api {
+    /// The service over the engine, the listing of runs and direct calls. Payloads hold to `limits`.
+    #[must_use]
+    pub fn new(
+        engine: Handle,
+        listing: Listing,
+        invoke: invoke::Handle,
+        pages: Pages,
+        limits: Limits,
+    ) -> Self {
+        Self { engine, listing, invoke, pages, limits }
+    }
+
+    async fn start(&self, spec: Option<pb::RunSpec>) -> Result<(Name, crate::engine::Started), Fault> {
+        let spec = spec.ok_or_else(|| Fault::invalid("run", "is missing"))?;
+        let request = start_request(spec, &self.limits).map_err(|fault| fault.inside("run"))?;
+        let tenant = request.tenant.clone();
+        let started = self.engine.start(request).await.map_err(|error| self.start_fault(error))?;
+        Ok((tenant, started))
+    }
+
+    async fn read(&self, tenant: &Name, id: RunId) -> Result<pb::Run, Fault> {
+        let run = self.engine.get(tenant, id).await.map_err(|error| load_fault(id, error))?;
+        Ok(pb::Run::from(&run))
+    }
+
+    fn start_fault(&self, error: StartError) -> Fault {
+        match error {
+            StartError::Workflow(error) => catalog_fault(error).violation("run.workflow", "is not stored"),
+            StartError::Refused(error) => refused(error),
+            StartError::CapabilityUnknown { .. } => {
+                Fault::field(Reason::CapabilityUnknown, "run.workflow", error)
+            }
+            StartError::KeyReused { run } => {
+                let fault = Fault::field(Reason::IdempotencyKeyReused, "run.idempotency_key", &error);
+                fault.with("run_id", run)
+            }
+            StartError::TooManyOpen { .. } => {
+                Fault::new(Reason::Overloaded, error).retry_after(NOT_READY_RETRY)
+            }
+            StartError::NotReady => match self.engine.refusal() {
+                Some(reason) => Fault::new(Reason::StoreReadOnly, reason).retry_after(NOT_READY_RETRY),
+                None => Fault::new(Reason::ServerNotReady, error).retry_after(NOT_READY_RETRY),
+            },
+            StartError::Append(AppendError::Commit(error)) => store_fault(error),
+            StartError::Append(error) => Fault::new(Reason::StoreFailed, error),
+            StartError::Load(error) => Fault::new(Reason::StoreFailed, error),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl pb::orchestrator_server::Orchestrator for Api {
+    async fn orchestrate(
+        &self,
+        request: Request<pb::OrchestrateRequest>,
+    ) -> Result<Response<pb::OrchestrateResponse>, Status> {
+        let (tenant, started) = self.start(request.into_inner().run).await?;
+        self.engine.wait(started.id).await;
+        let run = self.read(&tenant, started.id).await?;
+        if run.state() == pb::RunState::Running {
+            let text =
+                format!("{} goes on when the server is ready again; watch it or ask for it", started.id);
+            return Err(Fault::new(Reason::ServerNotReady, text).with("run_id", started.id).into());
+        }
+        Ok(Response::new(pb::OrchestrateResponse { run: Some(run) }))
+    }
+
+    async fn submit(
+        &self,
+        request: Request<pb::SubmitRequest>,
+    ) -> Result<Response<pb::SubmitResponse>, Status> {
+        let (_, started) = self.start(request.into_inner().run).await?;
+        Ok(Response::new(pb::SubmitResponse { run_id: started.id.to_string(), created: started.created }))
+    }
+
+    async fn get_run(
+        &self,
+        request: Request<pb::GetRunRequest>,
+    ) -> Result<Response<pb::GetRunResponse>, Status> {
+        let request = request.into_inner();
+        let (tenant, id) = (agent::tenant(&request.tenant)?, run_id(&request.run_id)?);
+        Ok(Response::new(pb::GetRunResponse { run: Some(self.read(&tenant, id).await?) }))
+    }
+
+    async fn list_runs(
+        &self,
+        request: Request<pb::ListRunsRequest>,
+    ) -> Result<Response<pb::ListRunsResponse>, Status> {
+        let request = request.into_inner();
+        let tenant = agent::tenant(&request.tenant)?;
+        let workflow = match request.workflow.as_str() {
+            "" => None,
+            name => Some(agent::name("workflow", name)?),
+        };
+        let states: Vec<_> = request.states().collect();
+        let filters = [tenant.as_str(), &request.workflow, &format!("{:?}", request.states)];
+        let page = self.pages.open("runs", &filters, request.page_size, &request.page_token)?;
+        let filter = Filter { workflow, states };
+        let listed = self.listing.page(&tenant, &filter, page.cursor.as_deref(), page.size).await?;
+        Ok(Response::new(pb::ListRunsResponse {
+            runs: listed.runs,
+            next_page_token: listed.cursor.map(|cursor| page.next(&cursor)).unwrap_or_default(),
+        }))
+    }
+
+    type WatchRunStream = BoxStream<'static, Result<pb::WatchRunResponse, Status>>;
+
+    async fn watch_run(
+        &self,
+        request: Request<pb::WatchRunRequest>,
+    ) -> Result<Response<Self::WatchRunStream>, Status> {
+        let request = request.into_inner();
+        let (tenant, id) = (agent::tenant(&request.tenant)?, run_id(&request.run_id)?);
+        let events = follow(self.engine.clone(), tenant, id, request.from_event).await;
+        let events = events.map_err(|error| load_fault(id, error))?;
+        let answers = events.map(move |event| match event {
+            Ok(event) => Ok(pb::WatchRunResponse { event: Some(event) }),
+            Err(error) => Err(load_fault(id, error).into()),
+        });
+        Ok(Response::new(answers.boxed()))
+    }
+
+    async fn cancel_run(
+        &self,
+        request: Request<pb::CancelRunRequest>,
+    ) -> Result<Response<pb::CancelRunResponse>, Status> {
+        let request = request.into_inner();
+        let (tenant, id) = (agent::tenant(&request.tenant)?, run_id(&request.run_id)?);
+        let reason = agent::text("reason", request.reason, MAX_REASON)?;
+        match self.engine.cancel(&tenant, id, reason).await {
+            Ok(()) | Err(CancelError::NotOpen) => {}
+            Err(error @ CancelError::Parked) => return Err(Fault::new(Reason::StoreReadOnly, error).into()),
+        }
+        let run = self.engine.get(&tenant, id).await.map_err(|error| load_fault(id, error))?;
+        let end = run.end.as_ref().map(|end| end.state);
+        match end {
+            Some(EndState::Cancelled) => {
+                Ok(Response::new(pb::CancelRunResponse { state: wire::state(end).into() }))
+            }
+            Some(state) => {
+                Err(Fault::new(Reason::RunEnded, format_args!("{id} has {} already", state.as_str())).into())
+            }
+            None => Err(Fault::new(Reason::ServerNotReady, "the run is being taken up again")
+                .retry_after(NOT_READY_RETRY)
+                .into()),
+        }
+    }
+
+    async fn invoke(
+        &self,
+        request: Request<pb::InvokeRequest>,
+    ) -> Result<Response<pb::InvokeResponse>, Status> {
+        Ok(Response::new(self.invoke.call(request).await?))
+    }
+}
+
+/// What the kernel has against a run.
+fn refused(error: run::StartError) -> Fault {
+    match error {
+        run::StartError::Input(violations) => {
+            let fault = Fault::new(Reason::InputSchemaMismatch, run::StartError::Input(violations.clone()));
+            violations.into_iter().fold(fault, |fault, violation| {
+                fault.violation(format_args!("run.input{}", violation.instance_path), violation.message)
+            })
+        }
+        run::StartError::DeadlinePassed => Fault::field(Reason::DeadlinePassed, "run.deadline", error),
+        run::StartError::Illegal(_) => Fault::new(Reason::Internal, error),
+    }
+}
+
+fn start_request(spec: pb::RunSpec, limits: &Limits) -> Result<StartRequest, Fault> {
+    let deadline = match &spec.deadline {
+        Some(deadline) => {
+            let deadline = time::positive_duration("deadline", deadline)?;
+            if deadline > MAX_DEADLINE {
+                return Err(Fault::invalid("deadline", "is longer than 24 h"));
+            }
+            Some(deadline)
+        }
+        None => None,
+    };
+    Ok(StartRequest {
+        tenant: agent::tenant(&spec.tenant)?,
+        workflow: agent::name("workflow", &spec.workflow)?,
+        version: (spec.version != 0).then_some(spec.version),
+        input: outcome::payload("input", &spec.input, limits)?,
+        idempotency_key: match spec.idempotency_key {
+            key if key.is_empty() => None,
+            key => Some(agent::text("idempotency_key", key, MAX_KEY)?),
+        },
+        intent: agent::text("intent", spec.intent, agent::MAX_TEXT)?,
+        deadline,
+        labels: agent::labels("labels", spec.labels)?,
+    })
+}
+
+fn run_id(text: &str) -> Result<RunId, Fault> {
+    // An id that cannot be one is one that does not exist, but the client is told what an id looks like.
+    text.parse().map_err(|error| Fault::invalid("run_id", error))
+}
+
+fn load_fault(id: RunId, error: LoadError) -> Fault {
+    let reason = match &error {
+        LoadError::NotFound => {
+            return Fault::field(Reason::RunNotFound, "run_id", format_args!("{id} does not exist"));
+        }
+        LoadError::Unavailable(_) => Reason::StoreFailed,
+        LoadError::Damaged(_) | LoadError::Workflow(_) | LoadError::Fold(_) => Reason::RecordDamaged,
+    };
+    Fault::new(reason, error)
+}

@@ -1,0 +1,294 @@
+//! `mainstay.v1.AgentRegistry`.
+
+use std::collections::VecDeque;
+
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use mainstay_kernel::agent::AgentSpec;
+use mainstay_kernel::id::{InstanceId, LeaseId};
+use mainstay_kernel::lease::Ttl;
+use mainstay_kernel::name::Name;
+use mainstay_kernel::time::Now;
+use mainstay_kernel::{breaker, health};
+use mainstay_proto::fault::Fault;
+use mainstay_proto::reason::Reason;
+use mainstay_proto::{agent, pb, time};
+use tokio::sync::broadcast;
+use tonic::{Request, Response, Status};
+
+use super::page::Pages;
+use super::store_fault;
+use crate::host::Clock;
+use crate::registry::{Agent, Handle, Instance, LeaseError, RegisterError, Registration};
+
+/// Longest reason given in words.
+const MAX_REASON: usize = 256;
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct Api {
+    registry: Handle,
+    clock: Clock,
+    pages: Pages,
+}
+
+impl Api {
+    /// The service over a registry.
+    #[must_use]
+    pub fn new(registry: Handle, clock: Clock, pages: Pages) -> Self {
+        Self { registry, clock, pages }
+    }
+}
+
+#[tonic::async_trait]
+impl pb::agent_registry_server::AgentRegistry for Api {
+    async fn register(
+        &self,
+        request: Request<pb::RegisterRequest>,
+    ) -> Result<Response<pb::RegisterResponse>, Status> {
+        let registration = registration(request.into_inner())?;
+        let granted = self.registry.register(registration).await.map_err(register_fault)?;
+        Ok(Response::new(pb::RegisterResponse {
+            instance_id: granted.id.to_string(),
+            lease_id: granted.lease.to_string(),
+            ttl: Some(time::duration(granted.ttl.as_duration())),
+            renew_every: Some(time::duration(granted.ttl.renewal_interval())),
+            epoch: granted.epoch,
+        }))
+    }
+
+    async fn renew(&self, request: Request<pb::RenewRequest>) -> Result<Response<pb::RenewResponse>, Status> {
+        let request = request.into_inner();
+        let (lease, instance) = holder(&request.lease_id, &request.instance_id)?;
+        let ttl = self.registry.renew(lease, instance).map_err(lease_fault)?;
+        Ok(Response::new(pb::RenewResponse { ttl: Some(time::duration(ttl.as_duration())) }))
+    }
+
+    async fn deregister(
+        &self,
+        request: Request<pb::DeregisterRequest>,
+    ) -> Result<Response<pb::DeregisterResponse>, Status> {
+        let request = request.into_inner();
+        let (lease, instance) = holder(&request.lease_id, &request.instance_id)?;
+        let reason = agent::text("reason", request.reason, MAX_REASON)?;
+        self.registry.deregister(lease, instance, &reason).await.map_err(lease_fault)?;
+        Ok(Response::new(pb::DeregisterResponse {}))
+    }
+
+    async fn list_agents(
+        &self,
+        request: Request<pb::ListAgentsRequest>,
+    ) -> Result<Response<pb::ListAgentsResponse>, Status> {
+        let request = request.into_inner();
+        let tenant = agent::tenant(&request.tenant)?;
+        if !request.capability.is_empty() {
+            agent::name("capability", &request.capability)?;
+        }
+        let filters = [tenant.as_str(), &request.capability];
+        let page = self.pages.open("agents", &filters, request.page_size, &request.page_token)?;
+        let after = page.cursor_text()?.map(|name| agent::name("page_token", name)).transpose()?;
+        let now = self.clock.now();
+        let mut listed = self.registry.agents(&tenant, after.as_ref(), page.size + 1);
+        let more = listed.len() > page.size;
+        listed.truncate(page.size);
+        let next = listed.last().filter(|_| more).map(|last| page.next(last.name.as_str().as_bytes()));
+        let offers = |agent: &&Agent| {
+            let mut specs = agent.instances.iter().map(|instance| &instance.spec);
+            request.capability.is_empty() || specs.any(|spec| spec.capability(&request.capability).is_some())
+        };
+        Ok(Response::new(pb::ListAgentsResponse {
+            agents: listed.iter().filter(offers).map(|agent| view(agent, now)).collect(),
+            next_page_token: next.unwrap_or_default(),
+        }))
+    }
+
+    async fn get_agent(
+        &self,
+        request: Request<pb::GetAgentRequest>,
+    ) -> Result<Response<pb::GetAgentResponse>, Status> {
+        let request = request.into_inner();
+        let (tenant, name) = (agent::tenant(&request.tenant)?, agent::name("name", &request.name)?);
+        let found = self.registry.agent(&tenant, &name);
+        let found = found.ok_or_else(|| {
+            Fault::field(Reason::AgentNotFound, "name", format_args!("{name} is not registered"))
+        })?;
+        Ok(Response::new(pb::GetAgentResponse { agent: Some(view(&found, self.clock.now())) }))
+    }
+
+    type WatchAgentsStream = BoxStream<'static, Result<pb::WatchAgentsResponse, Status>>;
+
+    async fn watch_agents(
+        &self,
+        request: Request<pb::WatchAgentsRequest>,
+    ) -> Result<Response<Self::WatchAgentsStream>, Status> {
+        let tenant = agent::tenant(&request.into_inner().tenant)?;
+        let watcher = Watcher {
+            changes: self.registry.watch(),
+            registry: self.registry.clone(),
+            clock: self.clock.clone(),
+            tenant,
+            queue: VecDeque::new(),
+        };
+        Ok(Response::new(watcher.stream()))
+    }
+}
+
+/// The present agents, then each as it changes. A watcher that falls behind is told everything again.
+struct Watcher {
+    registry: Handle,
+    clock: Clock,
+    tenant: Name,
+    changes: broadcast::Receiver<(Name, Name)>,
+    queue: VecDeque<pb::WatchAgentsResponse>,
+}
+
+impl Watcher {
+    fn stream(mut self) -> BoxStream<'static, Result<pb::WatchAgentsResponse, Status>> {
+        self.queue_all();
+        let caught_up = pb::watch_agents_response::Caught {};
+        self.queue.push_back(pb::WatchAgentsResponse {
+            event: Some(pb::watch_agents_response::Event::CaughtUp(caught_up)),
+        });
+        stream::unfold(self, |mut watcher| async { watcher.next().await.map(|event| (Ok(event), watcher)) })
+            .boxed()
+    }
+
+    async fn next(&mut self) -> Option<pb::WatchAgentsResponse> {
+        loop {
+            if let Some(event) = self.queue.pop_front() {
+                return Some(event);
+            }
+            match self.changes.recv().await {
+                Ok((tenant, name)) if tenant == self.tenant => {
+                    if let Some(agent) = self.registry.agent(&tenant, &name) {
+                        self.queue_one(&agent);
+                    }
+                }
+                Ok(_) => {}
+                Err(broadcast::error::RecvError::Lagged(_)) => self.queue_all(),
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    fn queue_all(&mut self) {
+        for agent in self.registry.agents(&self.tenant, None, usize::MAX) {
+            self.queue_one(&agent);
+        }
+    }
+
+    fn queue_one(&mut self, agent: &Agent) {
+        let event = pb::watch_agents_response::Event::Agent(view(agent, self.clock.now()));
+        self.queue.push_back(pb::WatchAgentsResponse { event: Some(event) });
+    }
+}
+
+fn registration(request: pb::RegisterRequest) -> Result<Registration, Fault> {
+    let spec = request.agent.ok_or_else(|| Fault::invalid("agent", "is missing"))?;
+    let ttl = match &request.ttl {
+        None => Ttl::DEFAULT,
+        Some(ttl) => {
+            let ttl = time::positive_duration("ttl", ttl)?;
+            Ttl::try_from(ttl).map_err(|error| Fault::invalid("ttl", error))?
+        }
+    };
+    let lease = match request.lease_id.as_str() {
+        "" => None,
+        lease => Some(lease.parse().map_err(|error| Fault::invalid("lease_id", error))?),
+    };
+    Ok(Registration {
+        tenant: agent::tenant(&request.tenant)?,
+        spec: AgentSpec::try_from(spec).map_err(|fault| fault.inside("agent"))?,
+        instance: agent::name("instance", &request.instance)?,
+        address: request.address,
+        ttl,
+        lease,
+    })
+}
+
+fn holder(lease: &str, instance: &str) -> Result<(LeaseId, Option<InstanceId>), Fault> {
+    let lease = lease.parse().map_err(|error| Fault::invalid("lease_id", error))?;
+    let instance = match instance {
+        "" => None,
+        instance => Some(instance.parse().map_err(|error| Fault::invalid("instance_id", error))?),
+    };
+    Ok((lease, instance))
+}
+
+fn register_fault(error: RegisterError) -> Fault {
+    match error {
+        RegisterError::Address(error) => Fault::field(Reason::AddressRefused, "address", error),
+        RegisterError::Schema { index, field, error } => {
+            let reason = Reason::from_code(error.code()).unwrap_or(Reason::AgentInvalid);
+            Fault::field(reason, format_args!("agent.capabilities[{index}].{field}"), error)
+        }
+        RegisterError::Held { .. } => Fault::field(Reason::InstanceHeld, "instance", error),
+        RegisterError::NotYours => {
+            Fault::field(Reason::LeaseNotYours, "lease_id", "belongs to another instance")
+        }
+        RegisterError::Full { .. } => Fault::new(Reason::Overloaded, error),
+        RegisterError::Spill(error) => Fault::new(Reason::StoreFailed, error),
+        RegisterError::Commit(error) => store_fault(error),
+        RegisterError::Read(error) => Fault::new(Reason::StoreFailed, error),
+    }
+}
+
+fn lease_fault(error: LeaseError) -> Fault {
+    match error {
+        LeaseError::Unknown => Fault::field(Reason::LeaseUnknown, "lease_id", "is not known; register again"),
+        LeaseError::NotYours => {
+            Fault::field(Reason::LeaseNotYours, "lease_id", "belongs to another instance")
+        }
+        LeaseError::Spill(error) => Fault::new(Reason::StoreFailed, error),
+        LeaseError::Commit(error) => store_fault(error),
+    }
+}
+
+fn view(agent: &Agent, now: Now) -> pb::Agent {
+    pb::Agent {
+        tenant: agent.tenant.to_string(),
+        spec: agent.spec().map(Into::into),
+        instances: agent.instances.iter().map(|instance| instance_view(instance, now)).collect(),
+    }
+}
+
+fn instance_view(instance: &Instance, now: Now) -> pb::Instance {
+    let verdict = instance.verdict();
+    let health = match verdict.state {
+        health::State::Unknown => pb::HealthState::Unknown,
+        health::State::Healthy => pb::HealthState::Healthy,
+        health::State::Unhealthy => pb::HealthState::Unhealthy,
+    };
+    pb::Instance {
+        instance_id: instance.id.to_string(),
+        name: instance.name.to_string(),
+        address: instance.address.clone(),
+        version: instance.spec.version.clone(),
+        health: health.into(),
+        health_reason: verdict.reason.to_string(),
+        health_since: Some(time::timestamp(now.wall_at(verdict.since))),
+        leased: instance.is_leased(),
+        registered_at: Some(time::timestamp(instance.registered_at)),
+        epoch: instance.epoch,
+        in_flight: instance.in_flight(),
+        breakers: instance
+            .lanes()
+            .map(|(capability, lane)| breaker_view(capability, lane.lock().breaker().snapshot(now)))
+            .collect(),
+    }
+}
+
+fn breaker_view(capability: &Name, snapshot: breaker::Snapshot) -> pb::Breaker {
+    let state = match snapshot.state {
+        breaker::State::Closed => pb::BreakerState::Closed,
+        breaker::State::Open => pb::BreakerState::Open,
+        breaker::State::HalfOpen => pb::BreakerState::HalfOpen,
+    };
+    pb::Breaker {
+        capability: capability.to_string(),
+        state: state.into(),
+        reason: snapshot.reason.map(|reason| reason.to_string()).unwrap_or_default(),
+        changed_at: Some(time::timestamp(snapshot.since)),
+        opened: u64::from(snapshot.opened),
+    }
+}

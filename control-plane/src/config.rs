@@ -1,0 +1,143 @@
+//! What an operator may set, checked as a whole: all errors are reported together.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mainstay_kernel::json::Limits;
+
+use crate::address::{Network, Policy};
+
+/// Payload limit unless set: what gRPC peers take by default.
+pub const DEFAULT_MAX_PAYLOAD: usize = 4 * 1024 * 1024;
+/// Largest payload limit. A payload is held in memory a few times on its way; a transition with several of them must
+/// still fit into one blob.
+const LARGEST_MAX_PAYLOAD: usize = 8 * 1024 * 1024;
+
+/// Settings of a control plane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where state is kept; `None` keeps it in memory and loses it with the process.
+    pub data: Option<PathBuf>,
+    /// Where gRPC is served.
+    pub listen: SocketAddr,
+    /// Where health, readiness and metrics are served over HTTP.
+    pub admin: SocketAddr,
+    /// Allows addresses other than loopback, although nothing is encrypted or authenticated yet.
+    pub insecure_listen: bool,
+    /// Networks that agents may be registered in, as CIDR; empty means loopback only.
+    pub allow_networks: Vec<String>,
+    /// Largest payload, in bytes.
+    pub max_payload: usize,
+    /// Runs that may be open at once.
+    pub max_open_runs: usize,
+    /// How long calls under way may take to end when the server stops.
+    pub shutdown_grace: Duration,
+}
+
+/// All that is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<String>);
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: None,
+            listen: (Ipv4Addr::LOCALHOST, 7400).into(),
+            admin: (Ipv4Addr::LOCALHOST, 7401).into(),
+            insecure_listen: false,
+            allow_networks: Vec::new(),
+            max_payload: DEFAULT_MAX_PAYLOAD,
+            max_open_runs: 10_000,
+            shutdown_grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A configuration that holds together.
+#[derive(Debug, Clone)]
+pub(crate) struct Checked {
+    pub(crate) config: Config,
+    pub(crate) addresses: Policy,
+    pub(crate) limits: Limits,
+}
+
+impl Config {
+    /// Checks everything and reports all errors at once, each naming its setting and the way out.
+    pub(crate) fn check(self) -> Result<Checked, ConfigErrors> {
+        let mut errors = Vec::new();
+        for (setting, address) in [("listen", self.listen), ("admin", self.admin)] {
+            if !address.ip().is_loopback() && !self.insecure_listen {
+                errors.push(format!(
+                    "`{setting}` is {address}: nothing there is encrypted or authenticated yet, so only loopback is \
+                     allowed; pass `--insecure-listen` if the network is trusted"
+                ));
+            }
+        }
+        if self.listen == self.admin && self.listen.port() != 0 {
+            errors
+                .push(format!("`listen` and `admin` are both {}: give each a port of its own", self.listen));
+        }
+        if !(1024..=LARGEST_MAX_PAYLOAD).contains(&self.max_payload) {
+            errors.push(format!(
+                "`max-payload` is {}: give 1024 to {LARGEST_MAX_PAYLOAD} bytes",
+                self.max_payload
+            ));
+        }
+        if !(1..=1_000_000).contains(&self.max_open_runs) {
+            errors.push(format!("`max-open-runs` is {}: give 1 to 1000000", self.max_open_runs));
+        }
+        if self.shutdown_grace > Duration::from_secs(600) {
+            errors.push(format!("`shutdown-grace` is {:?}: give at most 10m", self.shutdown_grace));
+        }
+        let mut networks = Vec::new();
+        for text in &self.allow_networks {
+            match text.parse::<Network>() {
+                Ok(network) => networks.push(network),
+                Err(error) => errors.push(format!("`allow-network` {text:?}: {error}")),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(ConfigErrors(errors));
+        }
+        let addresses = if networks.is_empty() { Policy::default() } else { Policy::new(networks) };
+        let limits = Limits { max_bytes: self.max_payload, ..Limits::default() };
+        Ok(Checked { config: self, addresses, limits })
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_errors_are_reported_together() {
+        let config = Config {
+            listen: ([0, 0, 0, 0], 7400).into(),
+            max_payload: 1,
+            allow_networks: vec!["10.0.0.0/33".into()],
+            ..Config::default()
+        };
+        let errors = config.check().unwrap_err().0;
+        assert_eq!(errors.len(), 3, "{errors:#?}");
+        assert!(errors[0].contains("--insecure-listen"));
+        assert!(errors[1].contains("max-payload"));
+        assert!(errors[2].contains("10.0.0.0/33"));
+    }
+
+    #[test]
+    fn another_address_than_loopback_needs_a_word() {
+        let open = Config { listen: ([0, 0, 0, 0], 7400).into(), insecure_listen: true, ..Config::default() };
+        assert!(open.check().is_ok());
+        assert!(Config::default().check().is_ok());
+    }
+}

@@ -1,0 +1,206 @@
+//! From "this capability is needed" to "this instance answered".
+//!
+//! Every decision is [`mainstay_kernel::call`]'s: whom to call, when to wait, when to ask a ledger, when to stop. Here is
+//! the thin loop that carries them out over the instances the registry knows. It spawns nothing and holds no lock
+//! while it waits; what it holds (a permit, work begun at a sidecar) is given back when the call is dropped.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use mainstay_kernel::call::{self, Decision};
+use mainstay_kernel::dice::Dice;
+use mainstay_kernel::effect::EffectClass;
+use mainstay_kernel::id::{AttemptId, RunId};
+use mainstay_kernel::json::{Json, Limits};
+use mainstay_kernel::name::Name;
+use mainstay_kernel::outcome::{Answer, Failure};
+use mainstay_kernel::retry::RetryPolicy;
+use mainstay_kernel::run::AttemptRecord;
+use mainstay_kernel::time::Mono;
+
+use crate::host::Clock;
+use crate::metrics::Metrics;
+use crate::registry::{self, Candidate, Route};
+
+mod exchange;
+mod inquire;
+mod permit;
+mod pool;
+mod report;
+mod retract;
+
+use exchange::Exchange;
+use pool::Live;
+use retract::Retractor;
+
+/// Makes calls. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    clock: Clock,
+    registry: registry::Handle,
+    limits: Limits,
+    metrics: Metrics,
+    retractor: Retractor,
+}
+
+/// A call to be made.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Whose call.
+    pub tenant: Name,
+    /// What is to be done.
+    pub capability: Name,
+    /// Only by this agent.
+    pub agent: Option<Name>,
+    /// What the agent is given.
+    pub input: Json,
+    /// The idempotency key of the first attempt.
+    pub key: AttemptId,
+    /// The number of the first attempt, for the record.
+    pub number: u32,
+    /// The run and step it serves; neither for a direct call.
+    pub step: Option<(RunId, String)>,
+    /// What the person asked for.
+    pub intent: Arc<str>,
+    /// The most time one attempt may take.
+    pub timeout: Duration,
+    /// When the whole call must have ended.
+    pub deadline: Mono,
+    /// How failed attempts are repeated here.
+    pub policy: RetryPolicy,
+    /// The call may have been sent before a crash: the ledgers are asked first if it could have had a side effect.
+    pub resumed: bool,
+    /// Set by the caller before it drops the call although the work is still owed.
+    pub left: Arc<AtomicBool>,
+}
+
+/// How a call went.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// What it may have done to the world.
+    pub effect: EffectClass,
+    /// Its end.
+    pub result: Result<Answer, Failure>,
+    /// What was tried, for the record.
+    pub attempts: Vec<AttemptRecord>,
+}
+
+// === impl Handle ===
+
+impl Handle {
+    /// Calls over the instances of a registry. Answers hold to `limits`.
+    #[must_use]
+    pub fn new(clock: Clock, registry: registry::Handle, limits: Limits, metrics: Metrics) -> Self {
+        Self { clock, registry, limits, metrics, retractor: Retractor::default() }
+    }
+
+    /// Makes a call. It ends by its deadline at the latest.
+    pub async fn call(&self, call: Call) -> Report {
+        let route = self.registry.route(&call.tenant, &call.capability);
+        let effect = route.strictest_effect();
+        let mut dice = self.clock.dice();
+        if call.resumed
+            && effect == EffectClass::SideEffecting
+            && let Some(result) = inquire::settle(self, &route, &call).await
+        {
+            return Report { effect, result, attempts: Vec::new() };
+        }
+        let mut machine = call::Call::new(call::Request {
+            key: call.key,
+            effect,
+            timeout: call.timeout,
+            deadline: call.deadline,
+            policy: call.policy.clone(),
+        });
+        let result = self.drive(&mut machine, &route, &call, &mut dice).await;
+        let attempts = report::attempts(&self.registry, self.clock.now(), &call, machine.into_record());
+        for attempt in &attempts {
+            self.metrics.attempt(attempt.class);
+        }
+        Report { effect, result, attempts }
+    }
+
+    async fn drive(
+        &self,
+        machine: &mut call::Call,
+        route: &Arc<Route>,
+        call: &Call,
+        dice: &mut Dice,
+    ) -> Result<Answer, Failure> {
+        loop {
+            // Before looking, so that a change between the look and the wait is not missed.
+            let changed = route.changed();
+            let candidates = self.candidates(route, call);
+            let mut pool = Live::new(route, &candidates);
+            match machine.next(&mut pool, self.clock.mono(), dice) {
+                Decision::Finish(result) => return result,
+                Decision::Send(dispatch) => {
+                    let candidate = &candidates[dispatch.index];
+                    let ended = self.exchange(call, candidate, dispatch, dice).await;
+                    machine.on_attempt_ended(ended, self.clock.mono(), dice);
+                }
+                Decision::AskLedger { instance, key, timeout } => {
+                    let answer = inquire::ask(self, instance, key, timeout).await;
+                    machine.on_ledger_answer(answer, self.clock.mono(), dice);
+                }
+                Decision::Wait { until, why } => {
+                    let until = self.clock.sleep_until(until);
+                    if why.ends_with_pool_change() {
+                        tokio::select! { () = until => {}, () = changed => {} }
+                    } else {
+                        until.await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn candidates(&self, route: &Route, call: &Call) -> Arc<[Candidate]> {
+        let all = route.candidates();
+        match &call.agent {
+            None => all,
+            Some(agent) => all.iter().filter(|c| c.instance.spec.name == *agent).cloned().collect(),
+        }
+    }
+
+    /// One sending to one instance, with its permit, and what its end teaches about the instance.
+    async fn exchange(
+        &self,
+        call: &Call,
+        candidate: &Candidate,
+        dispatch: call::Dispatch<permit::Held>,
+        dice: &mut Dice,
+    ) -> Result<Answer, Failure> {
+        let started = self.clock.mono();
+        let exchange = Exchange {
+            channel: candidate.instance.channel.clone(),
+            key: dispatch.key,
+            epoch: self.epoch(dispatch.epoch),
+            timeout: dispatch.timeout,
+            limits: self.limits,
+        };
+        let begun = self.retractor.guard(&candidate.instance.channel, dispatch.key, Arc::clone(&call.left));
+        let ended = exchange.run(call).await;
+        begun.over();
+        let now = self.clock.mono();
+        let class =
+            ended.as_ref().map_or_else(|failure| failure.class, |_| mainstay_kernel::outcome::Class::Success);
+        if let Some(change) = dispatch.permit.end(class, now - started, now, dice) {
+            tracing::warn!(
+                agent = %candidate.instance.spec.name, instance = %candidate.instance.name,
+                capability = %call.capability, from = change.from.as_str(), to = change.to.as_str(),
+                reason = %change.reason, "breaker changed"
+            );
+            self.registry.changed(&candidate.instance);
+        }
+        self.registry.observe(&candidate.instance, mainstay_kernel::health::Evidence::Call(class));
+        ended
+    }
+
+    /// The machine counts the sendings of one call; a call made again after a restart must count on. The wall clock makes
+    /// it so: more than a thousand sendings of one key in a millisecond do not happen.
+    fn epoch(&self, sending: u64) -> u64 {
+        u64::try_from(self.clock.wall().as_millis()).unwrap_or(0).saturating_mul(1024).saturating_add(sending)
+    }
+}

@@ -1,0 +1,131 @@
+//! One request to one sidecar, and what its end means. The sidecar may break, lie or say nothing; each of it has a class.
+
+use std::time::Duration;
+
+use mainstay_kernel::id::AttemptId;
+use mainstay_kernel::json::Limits;
+use mainstay_kernel::outcome::{Answer, Began, Class, Failure};
+use mainstay_proto::fault::Seen;
+use mainstay_proto::reason::Reason;
+use mainstay_proto::{outcome, pb};
+use mainstay_transport::channel::{Channel, not_sent};
+use mainstay_transport::deadline;
+use pb::agent_sidecar_client::AgentSidecarClient;
+use tonic::{Code, Request, Status};
+
+use super::Call;
+
+/// What an answer may be larger than its payload: usage, warnings, framing.
+const ENVELOPE: usize = 64 * 1024;
+
+/// Parts of an answer that are read before its end. A stream that goes on beyond them is not an answer.
+const MAX_PARTS: usize = 100_000;
+
+/// One sending.
+pub(super) struct Exchange {
+    pub(super) channel: Channel,
+    pub(super) key: AttemptId,
+    pub(super) epoch: u64,
+    pub(super) timeout: Duration,
+    pub(super) limits: Limits,
+}
+
+impl Exchange {
+    /// Sends the call and reads its outcome, within the timeout.
+    pub(super) async fn run(self, call: &Call) -> Result<Answer, Failure> {
+        let timeout = self.timeout;
+        match tokio::time::timeout(timeout, self.send(call)).await {
+            Ok(ended) => ended,
+            Err(_) => Err(failure(
+                Class::Timeout,
+                Reason::AgentTimeout,
+                format!("no answer within {timeout:?}"),
+                Began::Unknown,
+            )),
+        }
+    }
+
+    async fn send(self, call: &Call) -> Result<Answer, Failure> {
+        let mut client =
+            AgentSidecarClient::new(self.channel).max_decoding_message_size(self.limits.max_bytes + ENVELOPE);
+        let (run_id, step_id) = match &call.step {
+            Some((run, step)) => (run.to_string(), step.clone()),
+            None => (String::new(), String::new()),
+        };
+        let mut request = Request::new(pb::AgentSidecarInvokeRequest {
+            attempt_id: self.key.to_string(),
+            capability: call.capability.to_string(),
+            input: outcome::bytes(&call.input),
+            run_id,
+            step_id,
+            intent: call.intent.to_string(),
+            epoch: self.epoch,
+        });
+        deadline::set(&mut request, self.timeout);
+        let mut stream = client.invoke(request).await.map_err(|status| classify(&status))?.into_inner();
+        for _ in 0..MAX_PARTS {
+            let message = stream.message().await.map_err(|status| classify(&status))?;
+            match message.and_then(|message| message.event) {
+                Some(pb::agent_sidecar_invoke_response::Event::Partial(_)) => {}
+                Some(pb::agent_sidecar_invoke_response::Event::Outcome(ended)) => {
+                    return read(ended, &self.limits);
+                }
+                None => return Err(broken("the sidecar ended the call without an outcome")),
+            }
+        }
+        Err(broken("the sidecar sends parts without end"))
+    }
+}
+
+/// Reads an outcome that a sidecar reports.
+pub(super) fn read(ended: pb::Outcome, limits: &Limits) -> Result<Answer, Failure> {
+    match ended.result {
+        Some(pb::outcome::Result::Answer(answer)) => outcome::answer(answer, limits).map_err(|fault| {
+            let text = format!("the sidecar's answer: {}", fault.message());
+            failure(Class::ContractBreach, Reason::OutputSchemaMismatch, text, Began::Yes)
+        }),
+        Some(pb::outcome::Result::Failure(failure)) => Err(outcome::failure(failure)),
+        None => Err(broken("the sidecar's outcome is empty")),
+    }
+}
+
+/// What a status means that came instead of an outcome.
+fn classify(status: &Status) -> Failure {
+    if not_sent(status) {
+        return failure(Class::Transport, Reason::AgentUnreachable, status.message().to_owned(), Began::No);
+    }
+    let seen = Seen::of(status);
+    let known = Reason::from_code(&seen.reason);
+    let (class, fallback, began) = match (status.code(), known) {
+        // It refuses work because it is going away: somebody else may take it.
+        (Code::Unavailable, Some(Reason::ServerDraining)) => {
+            (Class::Unavailable, Reason::ServerDraining, Began::No)
+        }
+        // It no longer offers what it registered: its next registration will say so.
+        (Code::NotFound | Code::Unimplemented, _) => {
+            (Class::Unavailable, Reason::CapabilityNotServed, Began::No)
+        }
+        (Code::ResourceExhausted, Some(Reason::PayloadTooLarge)) => {
+            (Class::CallerFault, Reason::PayloadTooLarge, Began::No)
+        }
+        (Code::ResourceExhausted, Some(_)) => (Class::Overload, Reason::AgentBusy, Began::No),
+        (Code::InvalidArgument | Code::AlreadyExists | Code::PermissionDenied | Code::Unauthenticated, _) => {
+            (Class::CallerFault, Reason::FieldInvalid, Began::No)
+        }
+        (Code::DeadlineExceeded | Code::Cancelled, _) => {
+            (Class::Timeout, Reason::AgentTimeout, Began::Unknown)
+        }
+        _ => (Class::Transport, Reason::AgentUnreachable, Began::Unknown),
+    };
+    let mut failure = failure(class, known.unwrap_or(fallback), status.message().to_owned(), began);
+    failure.retry_after = seen.retry_after;
+    failure
+}
+
+fn broken(text: &str) -> Failure {
+    failure(Class::Transport, Reason::AgentUnreachable, text.to_owned(), Began::Unknown)
+}
+
+fn failure(class: Class, reason: Reason, message: String, began: Began) -> Failure {
+    Failure { class, code: reason.as_str().to_owned(), message, began, retry_after: None }
+}

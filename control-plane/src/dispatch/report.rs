@@ -1,0 +1,86 @@
+//! What the kernel's record of a call says to people: who was called, who was passed over, what was waited for.
+
+use mainstay_kernel::call::{Record, Search};
+use mainstay_kernel::outcome::{Class, NO_INSTANCE};
+use mainstay_kernel::run::AttemptRecord;
+use mainstay_kernel::time::Now;
+
+use super::Call;
+use crate::registry::Handle;
+
+/// The attempts of a call.
+pub(super) fn attempts(registry: &Handle, now: Now, call: &Call, record: Record) -> Vec<AttemptRecord> {
+    let mut attempts: Vec<AttemptRecord> = record
+        .sent
+        .into_iter()
+        .map(|sent| {
+            let instance = registry.instance(sent.instance);
+            let mut notes = notes(registry, &sent.search);
+            if sent.asked > 0 {
+                notes.push(format!("its ledger was asked {} times", sent.asked));
+            }
+            if let Some(retried) = sent.retried {
+                let key = if retried.same_key { "the same key" } else { "a new key" };
+                notes.push(format!("tried again after {:?} under {key}", retried.after));
+            }
+            AttemptRecord {
+                attempt: sent.key,
+                number: call.number + sent.attempt - 1,
+                agent: instance.as_ref().map(|i| i.spec.name.to_string()).unwrap_or_default(),
+                instance: instance.as_ref().map_or_else(|| sent.instance.to_string(), |i| i.name.to_string()),
+                started_at: now.wall_at(sent.started),
+                duration: sent.latency.unwrap_or_else(|| now.mono - sent.started),
+                class: sent.class.unwrap_or(Class::Cancelled),
+                failure: sent.failure,
+                usage: sent.usage.unwrap_or_default(),
+                waited: sent.search.waited,
+                notes,
+            }
+        })
+        .collect();
+    if let (Some(search), true) = (record.unanswered, attempts.is_empty()) {
+        attempts.push(nobody(registry, now, call, &search));
+    }
+    if let (Some(why), Some(last)) = (record.gave_up, attempts.last_mut()) {
+        last.notes.push(format!("not tried again: {why}"));
+    }
+    attempts
+}
+
+/// A call that nobody took.
+fn nobody(registry: &Handle, now: Now, call: &Call, search: &Search) -> AttemptRecord {
+    let mut notes = notes(registry, search);
+    notes.push(NO_INSTANCE.to_owned());
+    AttemptRecord {
+        attempt: call.key,
+        number: call.number,
+        agent: String::new(),
+        instance: String::new(),
+        started_at: now.wall,
+        duration: std::time::Duration::ZERO,
+        class: Class::Unavailable,
+        failure: None,
+        usage: Default::default(),
+        waited: search.waited,
+        notes,
+    }
+}
+
+fn notes(registry: &Handle, search: &Search) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(why) = search.why {
+        notes.push(format!("waited {:?}: {why}", search.waited));
+    }
+    let passed_over = &search.passed_over;
+    for considered in passed_over.first() {
+        let name = registry
+            .instance(considered.instance)
+            .map_or_else(|| considered.instance.to_string(), |i| format!("{}/{}", i.spec.name, i.name));
+        notes.push(format!("passed over {name}: {}", considered.rejection));
+    }
+    let more = passed_over.total() as usize - passed_over.first().len().min(passed_over.total() as usize);
+    if more > 0 {
+        notes.push(format!("and {more} more"));
+    }
+    notes
+}

@@ -1,0 +1,327 @@
+//! Runs: started, driven, watched, cancelled, and taken up again after a crash.
+//!
+//! Every decision is [`mainstay_kernel::run`]'s. Here is what carries it out: one task a run ([`task`]), the journal on
+//! disk ([`journal`]), and recovery ([`recovery`]), which is also how a run goes on after the store was read-only.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use mainstay_kernel::id::RunId;
+use mainstay_kernel::name::Name;
+use mainstay_kernel::run::{Run, Transition};
+use mainstay_store::{Blobs, Store, Watch};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::host::Clock;
+use crate::metrics::Metrics;
+use crate::records::transition;
+use crate::{dispatch, registry, workflows};
+
+mod call;
+mod journal;
+mod recovery;
+mod start;
+mod task;
+
+pub use journal::{AppendError, LoadError};
+pub use recovery::Recovered;
+pub use start::{StartError, StartRequest, Started};
+
+use journal::Journal;
+use task::{Command, Left};
+
+/// Commands waiting for one run: people cancel once or twice, programs that do it more can wait.
+const COMMANDS: usize = 8;
+
+/// Wait before recovery is tried again when the store could not be read.
+const RECOVERY_RETRY: Duration = Duration::from_secs(1);
+
+/// Bounds of the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// Runs that may be open at once; each costs a few kilobytes and its payloads.
+    pub max_open_runs: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { max_open_runs: 10_000 }
+    }
+}
+
+/// What the engine drives.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// Where workflows come from.
+    pub catalog: workflows::Handle,
+    /// Who offers what.
+    pub registry: registry::Handle,
+    /// What makes calls.
+    pub dispatch: dispatch::Handle,
+    /// What counts.
+    pub metrics: Metrics,
+}
+
+/// The engine. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle(Arc<Shared>);
+
+/// What keeps runs going when the store fails and heals.
+#[derive(Debug)]
+pub struct Service(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    config: Config,
+    clock: Clock,
+    journal: Journal,
+    catalog: workflows::Handle,
+    registry: registry::Handle,
+    dispatch: dispatch::Handle,
+    metrics: Metrics,
+    open: Mutex<HashMap<RunId, OpenRun>>,
+    tasks: TaskTracker,
+    /// Stops the tasks of the present epoch; replaced when runs are taken up again.
+    epoch: Mutex<CancellationToken>,
+    /// False until the first recovery is complete, and while the store refuses writes.
+    ready: watch::Sender<bool>,
+    /// Told when a task had to park its run.
+    parked: Notify,
+}
+
+#[derive(Debug)]
+struct OpenRun {
+    tenant: Name,
+    commands: mpsc::Sender<Command>,
+    /// Closes when the task has left the run, for whatever reason.
+    left: watch::Receiver<()>,
+}
+
+/// Why a cancellation was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum CancelError {
+    /// There is no such open run.
+    #[error("the run is not open")]
+    NotOpen,
+    /// The store failed before the cancellation was on disk.
+    #[error("the store failed before the cancellation was on disk")]
+    Parked,
+}
+
+// === impl Handle ===
+
+impl Handle {
+    /// An engine over what it drives; nothing runs until [`Service::run`].
+    #[must_use]
+    pub fn new(
+        config: Config,
+        clock: Clock,
+        (store, blobs): (Arc<dyn Store>, Blobs),
+        parts: Parts,
+    ) -> (Self, Service) {
+        let Parts { catalog, registry, dispatch, metrics } = parts;
+        let shared = Arc::new(Shared {
+            config,
+            clock,
+            journal: Journal::new(store, blobs),
+            catalog,
+            registry,
+            dispatch,
+            metrics,
+            open: Mutex::default(),
+            tasks: TaskTracker::new(),
+            epoch: Mutex::default(),
+            ready: watch::Sender::new(false),
+            parked: Notify::new(),
+        });
+        (Self(Arc::clone(&shared)), Service(shared))
+    }
+
+    /// Whether open runs are being driven; false during recovery and while the store refuses writes.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        *self.0.ready.borrow()
+    }
+
+    /// Why the store refuses writes, if it does.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        match self.0.journal.store().status() {
+            mainstay_store::Status::Writable => None,
+            mainstay_store::Status::ReadOnly { reason, .. } => Some(reason),
+        }
+    }
+
+    /// Runs that have not ended.
+    #[must_use]
+    pub fn open_runs(&self) -> usize {
+        self.0.open.lock().len()
+    }
+
+    /// Starts a run, durable when this returns. A repeated idempotency key returns the run it started first.
+    pub async fn start(&self, request: StartRequest) -> Result<Started, StartError> {
+        start::start(&self.0, request).await
+    }
+
+    /// Waits until a run is no longer driven here: it has ended, or it was left to recovery.
+    pub async fn wait(&self, id: RunId) {
+        let left = self.0.open.lock().get(&id).map(|run| run.left.clone());
+        if let Some(mut left) = left {
+            // An error means the task is gone, which is what is waited for.
+            while left.changed().await.is_ok() {}
+        }
+    }
+
+    /// Cancels an open run; on disk when this returns.
+    pub async fn cancel(&self, tenant: &Name, id: RunId, reason: String) -> Result<(), CancelError> {
+        let commands = match self.0.open.lock().get(&id) {
+            Some(run) if run.tenant == *tenant => run.commands.clone(),
+            _ => return Err(CancelError::NotOpen),
+        };
+        let (done, cancelled) = oneshot::channel();
+        commands.send(Command::Cancel { reason, done }).await.map_err(|_| CancelError::NotOpen)?;
+        cancelled.await.map_err(|_| CancelError::Parked)
+    }
+
+    /// Transitions of a run that are on disk, those behind `after` (the first event of one) or all, in order.
+    pub async fn transitions(
+        &self,
+        tenant: &Name,
+        id: RunId,
+        after: Option<u64>,
+    ) -> Result<Vec<Transition>, LoadError> {
+        let tenant = tenant.clone();
+        blocking(&self.0, move |shared| shared.journal.transitions(tenant.as_str(), id, after)).await
+    }
+
+    /// Told of each transition of a run as it reaches the disk.
+    #[must_use]
+    pub fn watch(&self, tenant: &Name, id: RunId) -> Watch {
+        self.0.journal.store().watch(&transition::prefix(tenant.as_str(), id))
+    }
+
+    /// Reads a run as it is on disk.
+    pub async fn get(&self, tenant: &Name, id: RunId) -> Result<Run, LoadError> {
+        let tenant = tenant.clone();
+        blocking(&self.0, move |shared| shared.journal.load(&tenant, id, &shared.catalog)).await
+    }
+
+    /// Stops driving runs and waits until all tasks have left. Calls under way are left to recovery.
+    pub async fn stop(&self) {
+        self.0.ready.send_replace(false);
+        self.0.epoch.lock().cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+}
+
+// === impl Service ===
+
+impl Service {
+    /// Takes up open runs, and does so again each time the store has healed. Runs until it is dropped.
+    pub async fn run(self) {
+        let mut changes = self.0.journal.store().status_changes();
+        loop {
+            tokio::select! {
+                status = changes.next() => {
+                    let Some(status) = status else { return };
+                    self.0.park_all().await;
+                    if !status.is_writable() {
+                        continue;
+                    }
+                }
+                () = self.0.parked.notified() => tokio::time::sleep(RECOVERY_RETRY).await,
+            }
+            self.take_up_all().await;
+        }
+    }
+
+    async fn take_up_all(&self) {
+        loop {
+            match recovery::recover(&self.0).await {
+                Ok(Recovered { resumed, unreadable }) => {
+                    tracing::info!(resumed, unreadable, "open runs were taken up");
+                    self.0.ready.send_replace(true);
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "open runs cannot be read yet");
+                    tokio::time::sleep(RECOVERY_RETRY).await;
+                }
+            }
+        }
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn has(&self, id: RunId) -> bool {
+        self.open.lock().contains_key(&id)
+    }
+
+    /// Gives a run its task. A run has at most one: a second request is ignored.
+    fn spawn(self: &Arc<Self>, run: Run, resuming: bool) {
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let (leaving, left) = watch::channel(());
+        let id = run.id;
+        let mut open = self.open.lock();
+        if open.contains_key(&id) {
+            return;
+        }
+        open.insert(id, OpenRun { tenant: run.tenant.clone(), commands, left });
+        drop(open);
+        let (shared, stop) = (Arc::clone(self), self.epoch.lock().clone());
+        self.tasks.spawn(async move {
+            let _closes_when_left = leaving;
+            // Leaves the list also when the task panics: the run is then taken up at the next recovery.
+            let _listed = Listed { shared: Arc::clone(&shared), id };
+            match task::drive(Arc::clone(&shared), run, resuming, inbox, stop).await {
+                Left::Ended => tracing::debug!(run = %id, "ended"),
+                Left::Stopped => tracing::debug!(run = %id, "left to recovery"),
+                Left::Parked(error) => {
+                    tracing::warn!(run = %id, %error, "a transition was not written; the run is taken up again soon");
+                    shared.parked.notify_one();
+                }
+            }
+        });
+    }
+
+    /// Stops the tasks of this epoch and waits until they have left their runs.
+    async fn park_all(&self) {
+        self.ready.send_replace(false);
+        let stopped = std::mem::take(&mut *self.epoch.lock());
+        stopped.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.tasks.reopen();
+    }
+}
+
+/// A run's place in the list of open runs, given up when dropped.
+#[derive(Debug)]
+struct Listed {
+    shared: Arc<Shared>,
+    id: RunId,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.shared.open.lock().remove(&self.id);
+    }
+}
+
+/// Runs what blocks on the disk on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    work: impl FnOnce(&Shared) -> T + Send + 'static,
+) -> T {
+    let shared = Arc::clone(shared);
+    let done = tokio::task::spawn_blocking(move || work(&shared)).await;
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}

@@ -1,0 +1,40 @@
+//! One owed call: handed to dispatch, its report turned into what the run's kernel reads.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use mainstay_kernel::retry::RetryPolicy;
+use mainstay_kernel::run::{Attempt, Call, Input};
+
+use super::Shared;
+use crate::dispatch;
+
+/// Makes the call and reports how it ended. The journal alone repeats it, so dispatch does not.
+pub(super) async fn perform(
+    shared: Arc<Shared>,
+    call: Call,
+    resumed: bool,
+    left: Arc<AtomicBool>,
+) -> (Attempt, Input) {
+    let attempt = call.attempt;
+    let now = shared.clock.now();
+    let request = dispatch::Call {
+        tenant: call.tenant,
+        capability: call.capability,
+        agent: call.agent,
+        input: call.input,
+        key: attempt.id,
+        number: attempt.number,
+        step: Some((call.run, call.step.to_string())),
+        intent: call.intent,
+        timeout: call.timeout,
+        // Waiting for an instance counts: a step that nobody takes within its timeout has failed.
+        deadline: now.mono_at(call.deadline).min(now.mono + call.timeout),
+        policy: RetryPolicy::NONE,
+        resumed,
+        left,
+    };
+    let report = shared.dispatch.call(request).await;
+    let (effect, result) = (report.effect, report.result);
+    (attempt, Input::AttemptEnded { attempt, effect, result, attempts: report.attempts })
+}

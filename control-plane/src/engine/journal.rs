@@ -1,0 +1,193 @@
+//! The journals of all runs, on disk.
+//!
+//! A transition is handed to the store in the order in which it was decided, and the store commits in that order: when
+//! one is durable, so is everything before it. That is why a task may keep deciding while earlier transitions are still
+//! on their way, and waits only where the world could notice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use mainstay_kernel::id::RunId;
+use mainstay_kernel::name::Name;
+use mainstay_kernel::run::{Event, FoldError, Run, Transition};
+use mainstay_store::{Batch, Blobs, Commit, CommitError, ReadError, Store};
+
+use crate::records::run_summary::RunSummary;
+use crate::records::spill::{self, SpillError};
+use crate::records::{RecordError, idempotency, open_run, run_summary, transition};
+use crate::workflows::{self, CatalogError};
+
+/// Wait before a transition that met a full queue is handed over again. The queue holds some tens of milliseconds of
+/// work, so this is about when there is room.
+const BUSY_WAIT: Duration = Duration::from_millis(5);
+
+/// Transitions read at once. A run has a few per step; a page holds most runs whole.
+const PAGE: usize = 256;
+
+/// The journals of all runs.
+#[derive(Debug, Clone)]
+pub(super) struct Journal {
+    store: Arc<dyn Store>,
+    blobs: Blobs,
+}
+
+/// A transition that could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// It could not be encoded, or its blob not written.
+    #[error(transparent)]
+    Spill(#[from] SpillError),
+    /// A small record beside it could not be encoded.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The store refused it.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// It does not follow from its run: a fault of ours. What is on disk is still good.
+    #[error("a decided transition does not follow from its run: {0}")]
+    Illegal(#[from] FoldError),
+}
+
+/// A run that could not be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// There is no such run.
+    #[error("no such run")]
+    NotFound,
+    /// The store cannot be read now.
+    #[error("the store cannot be read: {0}")]
+    Unavailable(String),
+    /// One of its records is damaged.
+    #[error("{0}")]
+    Damaged(String),
+    /// The workflow it pins is not there.
+    #[error("its workflow: {0}")]
+    Workflow(#[from] CatalogError),
+    /// Its events do not follow from each other.
+    #[error("its journal does not fold: {0}")]
+    Fold(#[from] FoldError),
+}
+
+impl Journal {
+    pub(super) fn new(store: Arc<dyn Store>, blobs: Blobs) -> Self {
+        Self { store, blobs }
+    }
+
+    pub(super) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Writes the first transition of a run with all that makes the run findable, or nothing.
+    pub(super) async fn begin(
+        &self,
+        run: &Run,
+        first: &Transition,
+        started_by: Option<(&str, &idempotency::Started)>,
+    ) -> Result<(), AppendError> {
+        let key = transition::key(run.tenant.as_str(), run.id, first.first_event);
+        let mut batch = Batch::new()
+            .absent(key.clone())
+            .put(key, spill::encode(transition::KIND, first, &self.blobs).await?)
+            .put(open_run::key(run.tenant.as_str(), run.id), open_run::encode(&run.tenant)?)
+            .put(run_summary::key(run.tenant.as_str(), run.id), summary(run).encode()?);
+        if let Some((client_key, started)) = started_by {
+            let key = idempotency::key(run.tenant.as_str(), client_key);
+            batch = batch.absent(key.clone()).put(key, started.encode()?);
+        }
+        self.store.commit(batch).await?;
+        Ok(())
+    }
+
+    /// Hands over a transition that `run` has folded already. Await the commit where the world could notice.
+    pub(super) async fn append(&self, run: &Run, transition: &Transition) -> Result<Commit, AppendError> {
+        let tenant = run.tenant.as_str();
+        let key = transition::key(tenant, run.id, transition.first_event);
+        let mut batch = Batch::new()
+            .absent(key.clone())
+            .put(key, spill::encode(transition::KIND, transition, &self.blobs).await?);
+        if run.end.is_some() {
+            batch = batch
+                .delete(open_run::key(tenant, run.id))
+                .put(run_summary::key(tenant, run.id), summary(run).encode()?);
+        }
+        loop {
+            let mut commit = self.store.commit(batch.clone());
+            match (&mut commit).now_or_never() {
+                Some(Err(CommitError::Busy)) => tokio::time::sleep(BUSY_WAIT).await,
+                Some(Err(error)) => return Err(error.into()),
+                Some(Ok(_)) | None => return Ok(commit),
+            }
+        }
+    }
+
+    /// Reads the transitions of a run whose first event is above `after`, in order. Blocks on the disk.
+    pub(super) fn transitions(
+        &self,
+        tenant: &str,
+        run: RunId,
+        after: Option<u64>,
+    ) -> Result<Vec<Transition>, LoadError> {
+        let prefix = transition::prefix(tenant, run);
+        let mut from = after.map(|first_event| transition::key(tenant, run, first_event));
+        let mut transitions = Vec::new();
+        loop {
+            let page = self.store.scan(&prefix, from.as_deref(), PAGE).map_err(read_error)?;
+            if let Some(damaged) = page.damaged.first() {
+                return Err(LoadError::Damaged(damaged.to_string()));
+            }
+            for (_, entry) in &page.entries {
+                let transition = spill::decode(transition::KIND, &entry.value, &self.blobs);
+                transitions.push(transition.map_err(|error| LoadError::Damaged(error.to_string()))?);
+            }
+            match page.next {
+                Some(next) => from = Some(next.to_vec()),
+                None => return Ok(transitions),
+            }
+        }
+    }
+
+    /// Rebuilds a run from its journal. Blocks on the disk.
+    pub(super) fn load(
+        &self,
+        tenant: &Name,
+        id: RunId,
+        catalog: &workflows::Handle,
+    ) -> Result<Run, LoadError> {
+        let transitions = self.transitions(tenant.as_str(), id, None)?;
+        let (first, rest) = transitions.split_first().ok_or(LoadError::NotFound)?;
+        let Some(Event::RunStarted { workflow: pinned, .. }) = first.events.first() else {
+            return Err(LoadError::Damaged("its first event is missing".to_owned()));
+        };
+        let workflow = catalog.version(tenant, &pinned.name, pinned.version)?;
+        let mut run = Run::begin(first, workflow, id)?;
+        for transition in rest {
+            run.fold(transition)?;
+        }
+        Ok(run)
+    }
+}
+
+/// What the listing shows of `run` now.
+fn summary(run: &Run) -> RunSummary {
+    RunSummary {
+        run: run.id,
+        workflow: run.workflow.name().clone(),
+        version: run.workflow.version(),
+        end: run.end.as_ref().map(|end| end.state),
+        intent: run.intent.to_string(),
+        labels: (*run.labels).clone(),
+        started_at: run.started_at,
+        deadline: run.deadline,
+        ended_at: run.end.as_ref().map(|end| end.at),
+        failure: run.end.as_ref().and_then(|end| end.failure.clone()),
+        usage: run.usage,
+    }
+}
+
+fn read_error(error: ReadError) -> LoadError {
+    match error {
+        ReadError::Damaged { .. } => LoadError::Damaged(error.to_string()),
+        ReadError::Unavailable { reason } => LoadError::Unavailable(reason),
+    }
+}

@@ -1,0 +1,71 @@
+//! Taking up runs again: after a start, and after the store has healed.
+//!
+//! The marks of open runs are scanned shard by shard, each journal is folded, and each run gets a task. A run whose
+//! journal is damaged is left alone and reported; all others go on. There is no other way in which a run is resumed, so
+//! this way is exercised all the time.
+
+use std::sync::Arc;
+
+use mainstay_kernel::id::RunId;
+use mainstay_kernel::name::Name;
+
+use super::{Shared, blocking};
+use crate::records::{key, open_run};
+
+/// Marks read at once.
+const PAGE: usize = 500;
+
+/// What recovery found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Runs that go on.
+    pub resumed: usize,
+    /// Runs that cannot be read and are left alone.
+    pub unreadable: usize,
+}
+
+/// Reads every open run and hands it to a task, unless it has one.
+pub(super) async fn recover(shared: &Arc<Shared>) -> Result<Recovered, mainstay_store::ReadError> {
+    let mut recovered = Recovered::default();
+    let marked = blocking(shared, open_runs).await?;
+    for (tenant, id) in marked {
+        if shared.has(id) {
+            continue;
+        }
+        let loading = tenant.clone();
+        let loaded = blocking(shared, move |shared| shared.journal.load(&loading, id, &shared.catalog)).await;
+        match loaded {
+            Ok(run) => {
+                shared.spawn(run, true);
+                recovered.resumed += 1;
+            }
+            Err(error) => {
+                tracing::error!(run = %id, %tenant, %error, "an open run cannot be read and is left alone");
+                recovered.unreadable += 1;
+            }
+        }
+    }
+    Ok(recovered)
+}
+
+fn open_runs(shared: &Shared) -> Result<Vec<(Name, RunId)>, mainstay_store::ReadError> {
+    let mut runs = Vec::new();
+    for shard in 0..key::SHARDS {
+        let prefix = key::in_shard(shard, key::OPEN_RUN);
+        let mut from = None;
+        loop {
+            let page = shared.journal.store().scan(&prefix, from.as_deref(), PAGE)?;
+            for (key, entry) in &page.entries {
+                match open_run::decode(key, &entry.value) {
+                    Ok(run) => runs.push(run),
+                    Err(error) => tracing::error!(%error, "the mark of an open run cannot be read"),
+                }
+            }
+            match page.next {
+                Some(next) => from = Some(next),
+                None => break,
+            }
+        }
+    }
+    Ok(runs)
+}

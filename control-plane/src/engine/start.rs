@@ -1,0 +1,185 @@
+//! Accepting a run: everything that can be wrong with it is found before it is acknowledged, and then it is on disk.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_kernel::id::RunId;
+use mainstay_kernel::json::Json;
+use mainstay_kernel::name::Name;
+use mainstay_kernel::run::{self, Run};
+use mainstay_kernel::workflow::{Call, StepKind, Workflow};
+use mainstay_store::{CommitError, ReadError};
+
+use super::journal::AppendError;
+use super::{LoadError, Shared};
+use crate::records::idempotency;
+use crate::workflows::CatalogError;
+
+/// A run as a client asks for it, every field checked at the border.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StartRequest {
+    /// The tenant.
+    pub tenant: Name,
+    /// The workflow's name.
+    pub workflow: Name,
+    /// Its version; `None` for the newest.
+    pub version: Option<u32>,
+    /// The input.
+    pub input: Json,
+    /// Makes a repeated start return the first run.
+    pub idempotency_key: Option<String>,
+    /// What the person asked for.
+    pub intent: String,
+    /// How long the run may take; `None` for what the workflow says.
+    pub deadline: Option<Duration>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A run that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Started {
+    /// Its id.
+    pub id: RunId,
+    /// False if the idempotency key had started it before.
+    pub created: bool,
+}
+
+/// Why a run was not accepted. Nothing was stored.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its workflow is not there or cannot be read.
+    #[error(transparent)]
+    Workflow(#[from] CatalogError),
+    /// Its input breaks the workflow's schema, or its deadline has passed.
+    #[error(transparent)]
+    Refused(#[from] run::StartError),
+    /// A critical step needs a capability that nobody ever registered.
+    #[error("step {step} needs capability {capability}, which no agent has ever registered")]
+    CapabilityUnknown {
+        /// The step.
+        step: String,
+        /// The capability.
+        capability: Name,
+    },
+    /// The key was used for a different request.
+    #[error("the idempotency key started {run} with a different request")]
+    KeyReused {
+        /// The run it started.
+        run: RunId,
+    },
+    /// Too many runs are open.
+    #[error("{open} runs are open, as many as this server takes")]
+    TooManyOpen {
+        /// How many.
+        open: usize,
+    },
+    /// The server takes no runs now: it recovers, heals or stops.
+    #[error("the server is not ready to take runs")]
+    NotReady,
+    /// The store refused it.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The store cannot be read.
+    #[error("{0}")]
+    Load(#[from] LoadError),
+}
+
+/// See [`super::Handle::start`].
+pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result<Started, StartError> {
+    if let Some(key) = &request.idempotency_key
+        && let Some(started) = started_before(shared, &request, key)?
+    {
+        return Ok(started);
+    }
+    let workflow = shared.catalog.resolve(&request.tenant, &request.workflow, request.version)?;
+    check(shared, &request, &workflow)?;
+    let now = shared.clock.wall();
+    let id: RunId = shared.clock.id().into();
+    let body = body_digest(&request);
+    let key = request.idempotency_key.clone();
+    let tenant = request.tenant.clone();
+    let start = run::Start {
+        id,
+        tenant: request.tenant.clone(),
+        workflow: Arc::clone(&workflow),
+        input: request.input.clone(),
+        intent: request.intent.as_str().into(),
+        labels: Arc::new(request.labels.clone()),
+        idempotency_key: key.as_deref().map(Into::into),
+        deadline: request.deadline.map(|deadline| now + deadline),
+    };
+    let first = run::start(start, now)?;
+    let run = Run::begin(&first, workflow, id).map_err(LoadError::from)?;
+    let started = idempotency::Started { run: id, body };
+    let by_key = key.as_deref().map(|key| (key, &started));
+    match shared.journal.begin(&run, &first, by_key).await {
+        Ok(()) => {
+            shared.metrics.run_started();
+            shared.spawn(run, false);
+            Ok(Started { id, created: true })
+        }
+        // Another request with the same key was faster.
+        Err(AppendError::Commit(CommitError::Conflict { .. })) if key.is_some() => {
+            let key = key.unwrap_or_default();
+            started_before(shared, &StartRequest { tenant, ..request }, &key)?.ok_or(StartError::NotReady)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn check(shared: &Shared, request: &StartRequest, workflow: &Workflow) -> Result<(), StartError> {
+    for step in workflow.steps().iter().filter(|step| !step.optional) {
+        let StepKind::Call(Call { capability, .. }) = &step.kind;
+        if !shared.registry.was_ever_registered(&request.tenant, capability) {
+            return Err(StartError::CapabilityUnknown {
+                step: step.id.to_string(),
+                capability: capability.clone(),
+            });
+        }
+    }
+    let open = shared.open.lock().len();
+    if open >= shared.config.max_open_runs {
+        return Err(StartError::TooManyOpen { open });
+    }
+    if !*shared.ready.borrow() {
+        return Err(StartError::NotReady);
+    }
+    Ok(())
+}
+
+fn started_before(shared: &Shared, request: &StartRequest, key: &str) -> Result<Option<Started>, StartError> {
+    let record = idempotency::key(request.tenant.as_str(), key);
+    let entry = shared.journal.store().get(&record).map_err(|error| match error {
+        ReadError::Damaged { .. } => LoadError::Damaged(error.to_string()),
+        ReadError::Unavailable { reason } => LoadError::Unavailable(reason),
+    })?;
+    let Some(entry) = entry else { return Ok(None) };
+    let started = idempotency::Started::decode(&entry.value)
+        .map_err(|error| StartError::Load(LoadError::Damaged(error.to_string())))?;
+    if started.body != body_digest(request) {
+        return Err(StartError::KeyReused { run: started.run });
+    }
+    Ok(Some(Started { id: started.run, created: false }))
+}
+
+/// Digest of all that a client asks for: the same key with anything else is a different request.
+fn body_digest(request: &StartRequest) -> String {
+    let mut hash = blake3::Hasher::new();
+    let version = request.version.unwrap_or(0).to_be_bytes();
+    let deadline = request.deadline.unwrap_or_default().as_nanos().to_be_bytes();
+    let labels = serde_json::to_vec(&request.labels).unwrap_or_default();
+    let parts: [&[u8]; 6] = [
+        request.workflow.as_str().as_bytes(),
+        &version,
+        request.input.as_str().as_bytes(),
+        request.intent.as_bytes(),
+        &deadline,
+        &labels,
+    ];
+    for part in parts {
+        hash.update(&(part.len() as u64).to_be_bytes()).update(part);
+    }
+    hash.finalize().to_hex().to_string()
+}

@@ -1,0 +1,215 @@
+//! One task drives one run: a reconciler between what the kernel says is owed and what is under way.
+//!
+//! The loop knows no policy. It starts calls that are owed, lets go of calls that no longer are, waits for the first
+//! thing that happens, asks the kernel what follows, writes that down and folds it. A run taken up after a crash enters
+//! the same loop with an empty set of calls under way; there is nothing else to recovery.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::future::{AbortHandle, Abortable, Aborted, BoxFuture, FutureExt};
+use futures::stream::{FuturesUnordered, StreamExt};
+use mainstay_kernel::run::{self, Attempt, Call, Durability, Ignored, Input, Run, Transition};
+use mainstay_store::Commit;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::journal::AppendError;
+
+/// What other tasks ask of a run's task.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Cancel the run; answered once the cancellation is on disk.
+    Cancel {
+        /// Why, for the record.
+        reason: String,
+        /// Told when it is on disk; dropped if the run was parked first.
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// How a task ended.
+#[derive(Debug)]
+pub(super) enum Left {
+    /// The run has ended and its end is on disk.
+    Ended,
+    /// The store refused a transition: what is on disk is the truth, and recovery takes the run up again.
+    Parked(AppendError),
+    /// The server stops; recovery takes the run up at the next start.
+    Stopped,
+}
+
+/// Drives `run` until it ends or must be left to recovery.
+pub(super) async fn drive(
+    shared: Arc<Shared>,
+    run: Run,
+    resuming: bool,
+    mut commands: mpsc::Receiver<Command>,
+    stop: CancellationToken,
+) -> Left {
+    let mut driver = Driver { shared, run, calls: Calls::default(), last_commit: None, resuming };
+    let left = driver.until_left(&mut commands, &stop).await;
+    if !matches!(left, Left::Ended) {
+        driver.calls.leave_to_recovery();
+    }
+    left
+}
+
+struct Driver {
+    shared: Arc<Shared>,
+    run: Run,
+    calls: Calls,
+    /// The newest transition handed to the store and not yet known to be on disk.
+    last_commit: Option<Commit>,
+    /// The run was taken up again, and the calls it is owed now may have been sent before.
+    resuming: bool,
+}
+
+impl Driver {
+    async fn until_left(&mut self, commands: &mut mpsc::Receiver<Command>, stop: &CancellationToken) -> Left {
+        loop {
+            match self.turn(commands, stop).await {
+                Ok(None) => {}
+                Ok(Some(left)) => return left,
+                Err(error) => return Left::Parked(error),
+            }
+        }
+    }
+
+    /// One turn: reconcile, wait for the first thing that happens, write down what follows.
+    async fn turn(
+        &mut self,
+        commands: &mut mpsc::Receiver<Command>,
+        stop: &CancellationToken,
+    ) -> Result<Option<Left>, AppendError> {
+        let owed = run::outstanding(&self.run);
+        if self.run.end.is_some() {
+            self.calls.let_go_of_all();
+            self.settle().await?;
+            return Ok(Some(Left::Ended));
+        }
+        self.reconcile(owed.calls).await?;
+        self.resuming = false;
+        let (input, asker) = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(Some(Left::Stopped)),
+            Some(Command::Cancel { reason, done }) = commands.recv() => (Input::Cancel { reason }, Some(done)),
+            Some(input) = self.calls.next() => (input, None),
+            () = sleep_until(&self.shared, owed.wake_at) => (Input::Woken, None),
+        };
+        match run::step(&self.run, input, self.shared.clock.wall()) {
+            Ok(transition) => self.happen(&transition).await?,
+            Err(Ignored::Illegal(error)) => return Err(error.into()),
+            Err(ignored) => tracing::trace!(run = %self.run.id, %ignored, "nothing follows"),
+        }
+        if let Some(asker) = asker {
+            self.settle().await?;
+            // Whoever asked may have gone; the cancellation stands all the same.
+            asker.send(()).ok();
+        }
+        Ok(None)
+    }
+
+    /// Folds a transition and hands it to the store.
+    async fn happen(&mut self, transition: &Transition) -> Result<(), AppendError> {
+        self.run.fold(transition)?;
+        self.last_commit = Some(self.shared.journal.append(&self.run, transition).await?);
+        if let Some(end) = &self.run.end {
+            self.shared.metrics.run_ended(end.state);
+        }
+        Ok(())
+    }
+
+    /// Starts what is owed and not under way, drops what is under way and not owed.
+    async fn reconcile(&mut self, owed: Vec<Call>) -> Result<(), AppendError> {
+        self.calls.keep_only(&owed);
+        for call in owed {
+            if self.calls.has(call.attempt) {
+                continue;
+            }
+            let effect = self.shared.registry.strictest_effect(&self.run.tenant, &call.capability);
+            if run::durability(effect) == Durability::Committed {
+                // The world will notice this call: what led to it must be on disk first.
+                self.settle().await?;
+            }
+            self.calls.start(&self.shared, call, self.resuming);
+        }
+        Ok(())
+    }
+
+    /// Waits until everything handed over so far is on disk: commits are in order, so the last one says it for all.
+    async fn settle(&mut self) -> Result<(), AppendError> {
+        if let Some(commit) = self.last_commit.take() {
+            commit.await?;
+        }
+        Ok(())
+    }
+}
+
+async fn sleep_until(shared: &Shared, at: Option<mainstay_kernel::time::Wall>) {
+    match at {
+        Some(at) => tokio::time::sleep(at.saturating_since(shared.clock.wall())).await,
+        None => std::future::pending().await,
+    }
+}
+
+type CallFuture = Abortable<BoxFuture<'static, (Attempt, Input)>>;
+
+/// The calls under way for one run.
+#[derive(Default)]
+struct Calls {
+    running: FuturesUnordered<CallFuture>,
+    by_attempt: HashMap<Attempt, AbortHandle>,
+    /// Set when the calls are dropped although their work is still owed.
+    left: Arc<AtomicBool>,
+}
+
+impl Calls {
+    fn has(&self, attempt: Attempt) -> bool {
+        self.by_attempt.contains_key(&attempt)
+    }
+
+    fn keep_only(&mut self, owed: &[Call]) {
+        self.by_attempt.retain(|attempt, abort| {
+            let still_owed = owed.iter().any(|call| call.attempt == *attempt);
+            if !still_owed {
+                abort.abort();
+            }
+            still_owed
+        });
+    }
+
+    fn start(&mut self, shared: &Arc<Shared>, call: Call, resumed: bool) {
+        let (abort, registration) = AbortHandle::new_pair();
+        self.by_attempt.insert(call.attempt, abort);
+        let work = super::call::perform(Arc::clone(shared), call, resumed, Arc::clone(&self.left));
+        self.running.push(Abortable::new(work.boxed(), registration));
+    }
+
+    /// The next call that ended; pending for ever while there is none.
+    async fn next(&mut self) -> Option<Input> {
+        loop {
+            match self.running.next().await {
+                Some(Ok((attempt, input))) => {
+                    self.by_attempt.remove(&attempt);
+                    return Some(input);
+                }
+                Some(Err(Aborted)) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Drops all calls; each tells its sidecar that the work is no longer wanted.
+    fn let_go_of_all(&mut self) {
+        self.running.clear();
+    }
+
+    /// Drops all calls without a word to the sidecars: the work is still owed, and recovery will ask for it again.
+    fn leave_to_recovery(&mut self) {
+        self.left.store(true, Ordering::Relaxed);
+        self.running.clear();
+    }
+}

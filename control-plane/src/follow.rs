@@ -1,0 +1,101 @@
+//! Following a run: its events from any point on, then new ones as they reach the disk, to its end.
+//!
+//! The watch begins before the read, so nothing falls between them; what both have is told once, because events are
+//! numbered. A follower that is slower than the run is not buffered for: it reads the journal again where it stopped.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use mainstay_kernel::id::RunId;
+use mainstay_kernel::name::Name;
+use mainstay_kernel::workflow::{StepKind, Workflow};
+use mainstay_proto::{pb, run as wire};
+use mainstay_store::Watch;
+
+use crate::engine::{Handle, LoadError};
+
+/// Events of one run, from the disk, to one client.
+#[derive(Debug)]
+struct Follower {
+    engine: Handle,
+    tenant: Name,
+    id: RunId,
+    workflow: Arc<Workflow>,
+    changes: Watch,
+    /// Number of the last event queued.
+    told: u64,
+    /// First event of the last transition read.
+    last_read: Option<u64>,
+    queue: VecDeque<pb::RunEvent>,
+    ended: bool,
+}
+
+/// The events of a run from number `from` on (0 means 1), ending with the run.
+pub async fn follow(
+    engine: Handle,
+    tenant: Name,
+    id: RunId,
+    from: u64,
+) -> Result<BoxStream<'static, Result<pb::RunEvent, LoadError>>, LoadError> {
+    let changes = engine.watch(&tenant, id);
+    // Also says whether there is such a run, and what its steps call.
+    let workflow = Arc::clone(&engine.get(&tenant, id).await?.workflow);
+    let mut follower = Follower {
+        engine,
+        tenant,
+        id,
+        workflow,
+        changes,
+        told: from.max(1) - 1,
+        last_read: None,
+        queue: VecDeque::new(),
+        ended: false,
+    };
+    follower.read().await?;
+    Ok(stream::unfold(follower, |mut follower| async { follower.next().await.map(|next| (next, follower)) })
+        .boxed())
+}
+
+impl Follower {
+    async fn next(&mut self) -> Option<Result<pb::RunEvent, LoadError>> {
+        loop {
+            if let Some(event) = self.queue.pop_front() {
+                return Some(Ok(event));
+            }
+            if self.ended {
+                return None;
+            }
+            self.changes.next().await?;
+            // Whatever the news is, the journal says it in full.
+            while self.changes.try_next().is_some() {}
+            if let Err(error) = self.read().await {
+                self.ended = true;
+                return Some(Err(error));
+            }
+        }
+    }
+
+    /// Queues the events that were not told yet.
+    async fn read(&mut self) -> Result<(), LoadError> {
+        for transition in self.engine.transitions(&self.tenant, self.id, self.last_read).await? {
+            self.last_read = Some(transition.first_event);
+            self.ended |= transition.ends_run();
+            let events = wire::events(&transition, |step| capability(&self.workflow, step));
+            self.queue.extend(events.filter(|event| event.number > self.told));
+            self.told = self.told.max(transition.last_event());
+        }
+        Ok(())
+    }
+}
+
+fn capability(workflow: &Workflow, step: &str) -> String {
+    workflow
+        .step(step)
+        .map(|step| {
+            let StepKind::Call(call) = &step.kind;
+            call.capability.to_string()
+        })
+        .unwrap_or_default()
+}

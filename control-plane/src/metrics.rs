@@ -1,0 +1,130 @@
+//! Prometheus metrics. Counters are counted where things happen; gauges are read off the handles when somebody looks.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use mainstay_kernel::outcome::Class;
+use mainstay_kernel::run::EndState;
+use mainstay_store::Store;
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::{engine, registry};
+
+/// All metrics of a control plane. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    runs_started: Counter,
+    runs_ended: Family<State, Counter>,
+    attempts: Family<Outcome, Counter>,
+    open_runs: Gauge,
+    instances: Gauge,
+    ready: Gauge,
+    store_writable: Gauge,
+    store_commits: Gauge<u64, AtomicU64>,
+    store_syncs: Gauge<u64, AtomicU64>,
+    store_queued: Gauge,
+    store_damaged: Gauge<u64, AtomicU64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    class: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("mainstay");
+        let inner = Inner {
+            registry: Registry::default(),
+            runs_started: Counter::default(),
+            runs_ended: Family::default(),
+            attempts: Family::default(),
+            open_runs: Gauge::default(),
+            instances: Gauge::default(),
+            ready: Gauge::default(),
+            store_writable: Gauge::default(),
+            store_commits: Gauge::default(),
+            store_syncs: Gauge::default(),
+            store_queued: Gauge::default(),
+            store_damaged: Gauge::default(),
+        };
+        registry.register("runs_started", "Runs accepted since the start", inner.runs_started.clone());
+        registry.register("runs_ended", "Runs ended since the start, by state", inner.runs_ended.clone());
+        registry.register(
+            "attempts",
+            "Attempts on instances since the start, by outcome class",
+            inner.attempts.clone(),
+        );
+        registry.register("open_runs", "Runs that have not ended", inner.open_runs.clone());
+        registry.register("instances", "Instances with a live lease", inner.instances.clone());
+        registry.register("ready", "1 while open runs are driven", inner.ready.clone());
+        registry.register("store_writable", "1 while the store takes writes", inner.store_writable.clone());
+        registry.register(
+            "store_commits",
+            "Batches committed since the store was opened",
+            inner.store_commits.clone(),
+        );
+        registry.register(
+            "store_syncs",
+            "Times data reached the disk since the store was opened",
+            inner.store_syncs.clone(),
+        );
+        registry.register("store_queued", "Batches waiting for the disk", inner.store_queued.clone());
+        registry.register(
+            "store_damaged",
+            "Damaged records met since the store was opened",
+            inner.store_damaged.clone(),
+        );
+        Self(Arc::new(Inner { registry, ..inner }))
+    }
+}
+
+impl Metrics {
+    pub(crate) fn run_started(&self) {
+        self.0.runs_started.inc();
+    }
+
+    pub(crate) fn run_ended(&self, state: EndState) {
+        self.0.runs_ended.get_or_create(&State { state: state.as_str() }).inc();
+    }
+
+    pub(crate) fn attempt(&self, class: Class) {
+        self.0.attempts.get_or_create(&Outcome { class: class.as_str() }).inc();
+    }
+
+    /// The exposition, in OpenMetrics text.
+    #[must_use]
+    pub fn text(&self, store: &dyn Store, engine: &engine::Handle, registry: &registry::Handle) -> String {
+        let inner = &*self.0;
+        let stats = store.stats();
+        inner.open_runs.set(count(engine.open_runs()));
+        inner.instances.set(count(registry.live_instances()));
+        inner.ready.set(i64::from(engine.is_ready()));
+        inner.store_writable.set(i64::from(store.status().is_writable()));
+        inner.store_commits.set(stats.commits);
+        inner.store_syncs.set(stats.syncs);
+        inner.store_queued.set(count(stats.queued));
+        inner.store_damaged.set(stats.damaged);
+        let mut exposition = String::new();
+        // Writing to a string cannot fail.
+        text::encode(&mut exposition, &inner.registry).ok();
+        exposition
+    }
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

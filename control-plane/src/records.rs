@@ -1,0 +1,61 @@
+//! What lies in the store: one file per kind of record, each with its key, its value and its schema version.
+//!
+//! The store seals every value with a checksum over key and value; a damaged record never reaches this module. What it
+//! adds is meaning. A record of a newer schema than this program knows is refused by name, never guessed at.
+
+pub mod idempotency;
+pub mod instance;
+pub mod key;
+pub mod open_run;
+pub mod run_summary;
+pub mod spill;
+pub mod transition;
+pub mod workflow;
+
+use mainstay_store::record;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A record that is whole but cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// Written by a newer program, or not a record of ours at all.
+    #[error(
+        "{kind} record has schema {found}, this program reads up to {known}; start a newer version of it"
+    )]
+    Schema {
+        /// The kind of record.
+        kind: &'static str,
+        /// The schema version found.
+        found: u16,
+        /// The newest one known.
+        known: u16,
+    },
+    /// The schema is known, the content does not follow it.
+    #[error("{kind} record is malformed: {detail}")]
+    Malformed {
+        /// The kind of record.
+        kind: &'static str,
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+/// Encodes a value as JSON behind its schema version.
+fn encode<T: Serialize>(kind: &'static str, schema: u16, value: &T) -> Result<Vec<u8>, RecordError> {
+    let json = serde_json::to_vec(value).map_err(|error| malformed(kind, error))?;
+    Ok(record::seal(schema, &json))
+}
+
+/// Decodes what [`encode`] wrote with the same schema version.
+fn decode<T: DeserializeOwned>(kind: &'static str, known: u16, bytes: &[u8]) -> Result<T, RecordError> {
+    let (found, json) = record::open(bytes).map_err(|error| malformed(kind, error))?;
+    if found != known {
+        return Err(RecordError::Schema { kind, found, known });
+    }
+    serde_json::from_slice(json).map_err(|error| malformed(kind, error))
+}
+
+fn malformed(kind: &'static str, error: impl std::fmt::Display) -> RecordError {
+    RecordError::Malformed { kind, detail: error.to_string() }
+}

@@ -1,0 +1,29 @@
+//! Marks a run that has not ended, in the run's own shard: what recovery looks for. The value is the tenant's name.
+
+use mainstay_kernel::id::RunId;
+use mainstay_kernel::name::Name;
+
+use super::{RecordError, key, malformed};
+
+const KIND: &str = "open run";
+const SCHEMA: u16 = 1;
+
+/// Key of the mark.
+#[must_use]
+pub fn key(tenant: &str, run: RunId) -> Vec<u8> {
+    key::of_run(tenant, run, key::OPEN_RUN)
+}
+
+/// The value of the mark.
+pub fn encode(tenant: &Name) -> Result<Vec<u8>, RecordError> {
+    super::encode(KIND, SCHEMA, tenant)
+}
+
+/// Tenant and id of a marked run.
+pub fn decode(key: &[u8], value: &[u8]) -> Result<(Name, RunId), RecordError> {
+    let id: [u8; 16] = key
+        .get(3..)
+        .and_then(|id| id.try_into().ok())
+        .ok_or_else(|| malformed(KIND, "its key is cut short"))?;
+    Ok((super::decode(KIND, SCHEMA, value)?, RunId::from_bytes(id)))
+}

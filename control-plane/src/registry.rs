@@ -1,0 +1,298 @@
+//! The registry: which agents there are, who holds a lease, and who offers what.
+//!
+//! A registration is on disk before it is acknowledged; renewals stay in memory. After a restart every instance that had
+//! a lease is back with a grace period and its old lease id, so sidecars go on renewing and notice nothing. A lease that
+//! lapses takes the instance out of routing at once; the record stays as history for a while.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_kernel::agent::AgentSpec;
+use mainstay_kernel::dice::Dice;
+use mainstay_kernel::effect::EffectClass;
+use mainstay_kernel::health::{Change, Evidence};
+use mainstay_kernel::id::{InstanceId, LeaseId};
+use mainstay_kernel::lease::Ttl;
+use mainstay_kernel::name::Name;
+use mainstay_store::{Blobs, Store};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, broadcast};
+
+use crate::address::Policy;
+use crate::host::Clock;
+
+mod instance;
+mod leases;
+mod load;
+mod register;
+mod routes;
+
+pub use instance::Instance;
+pub use leases::LeaseError;
+pub use load::OpenError;
+pub use register::{RegisterError, Registered, Registration};
+pub use routes::{Candidate, Route};
+
+use routes::Routes;
+
+/// How often lapsed leases are looked for. Leases last at least 5 s, so this adds at most a tenth.
+const SWEEP: Duration = Duration::from_millis(500);
+
+/// How long an instance without a lease stays on record: long enough to look into it the week after.
+const HISTORY: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Changes a watcher may lag behind before it is told to read everything again.
+const WATCH_LAG: usize = 1024;
+
+/// Settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Which addresses may be registered.
+    pub addresses: Policy,
+    /// Instances on record at once, with a lease or without. Each costs about 20 KiB with its connection.
+    pub max_instances: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { addresses: Policy::default(), max_instances: 20_000 }
+    }
+}
+
+/// The registry. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle(Arc<Shared>);
+
+/// What ends leases.
+#[derive(Debug)]
+pub struct Service(Handle);
+
+/// One agent with its instances.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    /// Its tenant.
+    pub tenant: Name,
+    /// Its name.
+    pub name: Name,
+    /// Its instances, by name; never empty.
+    pub instances: Vec<Arc<Instance>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: Config,
+    clock: Clock,
+    store: Arc<dyn Store>,
+    blobs: Blobs,
+    known: RwLock<Known>,
+    routes: Routes,
+    dice: Mutex<Dice>,
+    /// Told when an instance is to be polled at once.
+    poll: Notify,
+    /// Names agents that changed, to whoever watches.
+    changes: broadcast::Sender<(Name, Name)>,
+}
+
+/// Every instance on record, found in each of the ways it is asked for.
+#[derive(Debug, Default)]
+struct Known {
+    by_id: HashMap<InstanceId, Arc<Instance>>,
+    by_lease: HashMap<LeaseId, InstanceId>,
+    /// Tenant, agent, instance name.
+    by_name: BTreeMap<(Name, Name), BTreeMap<Name, InstanceId>>,
+}
+
+/// Opens the registry: reads what is on record.
+pub async fn open(
+    config: Config,
+    clock: Clock,
+    store: Arc<dyn Store>,
+    blobs: Blobs,
+) -> Result<(Handle, Service), OpenError> {
+    let dice = Mutex::new(clock.dice());
+    let handle = Handle(Arc::new(Shared {
+        config,
+        clock,
+        store,
+        blobs,
+        known: RwLock::default(),
+        routes: Routes::default(),
+        dice,
+        poll: Notify::new(),
+        changes: broadcast::Sender::new(WATCH_LAG),
+    }));
+    load::load(&handle).await?;
+    Ok((handle.clone(), Service(handle)))
+}
+
+// === impl Handle ===
+
+impl Handle {
+    /// Registers an instance; on disk when this returns.
+    pub async fn register(&self, registration: Registration) -> Result<Registered, RegisterError> {
+        register::register(self, registration).await
+    }
+
+    /// Renews a lease. `instance`, if given, must be the one that holds it.
+    pub fn renew(&self, lease: LeaseId, instance: Option<InstanceId>) -> Result<Ttl, LeaseError> {
+        leases::renew(self, lease, instance)
+    }
+
+    /// Ends a lease; on disk when this returns.
+    pub async fn deregister(
+        &self,
+        lease: LeaseId,
+        instance: Option<InstanceId>,
+        reason: &str,
+    ) -> Result<(), LeaseError> {
+        leases::deregister(self, lease, instance, reason).await
+    }
+
+    /// The instances that offer a capability, now and later.
+    #[must_use]
+    pub fn route(&self, tenant: &Name, capability: &Name) -> Arc<Route> {
+        self.0.routes.get_or_make(tenant, capability)
+    }
+
+    /// Whether any instance on record offers or offered this capability.
+    #[must_use]
+    pub fn was_ever_registered(&self, tenant: &Name, capability: &Name) -> bool {
+        self.0.routes.get(tenant, capability).is_some_and(|route| route.was_ever_registered())
+    }
+
+    /// The strictest effect class declared for a capability.
+    #[must_use]
+    pub fn strictest_effect(&self, tenant: &Name, capability: &Name) -> EffectClass {
+        self.0
+            .routes
+            .get(tenant, capability)
+            .map_or(EffectClass::SideEffecting, |route| route.strictest_effect())
+    }
+
+    /// Instances that hold a lease.
+    #[must_use]
+    pub fn live_instances(&self) -> usize {
+        self.0.known.read().by_lease.len()
+    }
+
+    /// One agent.
+    #[must_use]
+    pub fn agent(&self, tenant: &Name, name: &Name) -> Option<Agent> {
+        let known = self.0.known.read();
+        let instances = known.by_name.get(&(tenant.clone(), name.clone()))?;
+        Some(known.agent(tenant, name, instances))
+    }
+
+    /// Up to `limit` agents of a tenant behind `after`, by name.
+    #[must_use]
+    pub fn agents(&self, tenant: &Name, after: Option<&Name>, limit: usize) -> Vec<Agent> {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let known = self.0.known.read();
+        let from = match after {
+            Some(after) => Excluded((tenant.clone(), after.clone())),
+            None => match known.by_name.keys().find(|(t, _)| t == tenant) {
+                Some(first) => Included(first.clone()),
+                None => return Vec::new(),
+            },
+        };
+        let range = known.by_name.range((from, Unbounded)).take_while(|((t, _), _)| t == tenant);
+        range.take(limit).map(|((tenant, name), instances)| known.agent(tenant, name, instances)).collect()
+    }
+
+    /// Names of agents as they change. A receiver that lags is told so, and reads everything again.
+    #[must_use]
+    pub fn watch(&self) -> broadcast::Receiver<(Name, Name)> {
+        self.0.changes.subscribe()
+    }
+
+    /// All instances that hold a lease.
+    #[must_use]
+    pub fn leased(&self) -> Vec<Arc<Instance>> {
+        let known = self.0.known.read();
+        known.by_lease.values().filter_map(|id| known.by_id.get(id)).cloned().collect()
+    }
+
+    /// The instance of this id, if it is on record.
+    #[must_use]
+    pub fn instance(&self, id: InstanceId) -> Option<Arc<Instance>> {
+        self.0.known.read().by_id.get(&id).cloned()
+    }
+
+    /// Something was learnt about an instance. Routing hears of it if the verdict changes.
+    pub fn observe(&self, instance: &Instance, evidence: Evidence) {
+        let change = instance.observe(evidence, self.0.clock.mono(), &mut self.0.dice.lock());
+        if let Some(Change { from, to }) = change {
+            tracing::info!(
+                agent = %instance.spec.name, instance = %instance.name,
+                from = from.as_str(), to = to.state.as_str(), reason = %to.reason, "health changed"
+            );
+            self.changed(instance);
+        }
+    }
+
+    /// Completes when an instance is to be polled sooner than was known.
+    pub async fn poll_wanted(&self) {
+        self.0.poll.notified().await;
+    }
+
+    /// Tells waiting calls and watchers that an instance changed.
+    pub(crate) fn changed(&self, instance: &Instance) {
+        for capability in &instance.spec.capabilities {
+            if let Some(route) = self.0.routes.get(&instance.tenant, &capability.name) {
+                route.tell_all();
+            }
+        }
+        // An error means that nobody watches.
+        self.0.changes.send((instance.tenant.clone(), instance.spec.name.clone())).ok();
+    }
+}
+
+impl Service {
+    /// Ends leases that lapse, and forgets what has been history for long enough. Runs until it is dropped.
+    pub async fn run(self) {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            leases::sweep(&self.0);
+        }
+    }
+}
+
+impl Known {
+    fn agent(&self, tenant: &Name, name: &Name, instances: &BTreeMap<Name, InstanceId>) -> Agent {
+        let instances = instances.values().filter_map(|id| self.by_id.get(id)).cloned().collect();
+        Agent { tenant: tenant.clone(), name: name.clone(), instances }
+    }
+
+    /// Puts an instance on record in place of the one of the same id. Its lease, if it holds one, can be renewed.
+    fn put(&mut self, instance: &Arc<Instance>, lease: Option<LeaseId>) {
+        let agent = (instance.tenant.clone(), instance.spec.name.clone());
+        self.by_name.entry(agent).or_default().insert(instance.name.clone(), instance.id);
+        if let Some(before) = self.by_id.insert(instance.id, Arc::clone(instance)) {
+            self.by_lease.remove(&before.vitals.lock().lease.id());
+        }
+        if let Some(lease) = lease {
+            self.by_lease.insert(lease, instance.id);
+        }
+    }
+
+    fn remove(&mut self, instance: &Instance) {
+        self.by_id.remove(&instance.id);
+        self.by_lease.remove(&instance.vitals.lock().lease.id());
+        let agent = (instance.tenant.clone(), instance.spec.name.clone());
+        if let Some(instances) = self.by_name.get_mut(&agent) {
+            instances.remove(&instance.name);
+            if instances.is_empty() {
+                self.by_name.remove(&agent);
+            }
+        }
+    }
+}
+
+impl Agent {
+    /// What the agent says of itself, as its newest registration has it.
+    #[must_use]
+    pub fn spec(&self) -> Option<&AgentSpec> {
+        self.instances.iter().max_by_key(|instance| instance.registered_at).map(|instance| &instance.spec)
+    }
+}

@@ -1,0 +1,101 @@
+//! Reading the registry back after a start. Instances that held a lease hold it again, with a grace: their sidecars were
+//! renewing it, and could not while this server was away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_kernel::id::InstanceId;
+use mainstay_kernel::lease::{Lease, RESTART_GRACE, Ttl};
+use mainstay_kernel::name::Name;
+use mainstay_store::ReadError;
+use mainstay_transport::channel::{Channel, Options};
+
+use super::Handle;
+use super::instance::{Birth, Instance};
+use crate::records::instance::{self, StoredInstance};
+use crate::records::{key, spill};
+
+/// Records read at once.
+const PAGE: usize = 500;
+
+/// Why the registry could not be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Reads every instance on record. One that cannot be read is left out and reported; its sidecar registers again.
+pub(super) async fn load(registry: &Handle) -> Result<(), OpenError> {
+    let reader = registry.clone();
+    let read = tokio::task::spawn_blocking(move || read_all(&reader)).await;
+    let stored = read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    for (tenant, id, stored) in stored {
+        restore(registry, tenant, id, stored);
+    }
+    Ok(())
+}
+
+fn read_all(registry: &Handle) -> Result<Vec<(Name, InstanceId, StoredInstance)>, OpenError> {
+    let store = &registry.0.store;
+    let mut all = Vec::new();
+    let mut behind: Option<Vec<u8>> = None;
+    // From tenant to tenant: everything global of one lies between two seeks.
+    while let Some((first, _)) = store.scan(&[key::GLOBAL], behind.as_deref(), 1)?.entries.into_iter().next()
+    {
+        let Some(tenant) = key::tenant_of(&first).and_then(|tenant| Name::new(tenant).ok()) else {
+            behind = Some(first.to_vec());
+            continue;
+        };
+        let prefix = instance::prefix(tenant.as_str());
+        let mut from: Option<Vec<u8>> = None;
+        loop {
+            let page = store.scan(&prefix, from.as_deref(), PAGE)?;
+            for damaged in &page.damaged {
+                tracing::error!(%damaged, "a registration is damaged and left out");
+            }
+            for (key, entry) in &page.entries {
+                let id = key.get(prefix.len()..).and_then(|id| <[u8; 16]>::try_from(id).ok());
+                match (id, spill::decode(instance::KIND, &entry.value, &registry.0.blobs)) {
+                    (Some(id), Ok(stored)) => all.push((tenant.clone(), InstanceId::from_bytes(id), stored)),
+                    (_, Err(error)) => {
+                        tracing::error!(%error, "a registration cannot be read and is left out")
+                    }
+                    (None, Ok(_)) => {
+                        tracing::error!("a registration lies under a malformed key and is left out")
+                    }
+                }
+            }
+            match page.next {
+                Some(next) => from = Some(next.to_vec()),
+                None => break,
+            }
+        }
+        behind = Some(key::behind_tenant(tenant.as_str()));
+    }
+    Ok(all)
+}
+
+fn restore(registry: &Handle, tenant: Name, id: InstanceId, stored: StoredInstance) {
+    let shared = &registry.0;
+    let now = shared.clock.mono();
+    let ttl = Ttl::try_from(Duration::from_millis(stored.ttl_ms)).unwrap_or(Ttl::DEFAULT);
+    let birth = Birth {
+        id,
+        tenant,
+        name: stored.name,
+        spec: stored.spec,
+        address: stored.address,
+        channel: Channel::to(stored.socket, Options::default()),
+        epoch: stored.epoch,
+        registered_at: stored.registered_at,
+        lease: Lease::restored(stored.lease, ttl, RESTART_GRACE, now),
+        lapsed_at: stored.lapsed_at,
+    };
+    let leased = birth.lapsed_at.is_none();
+    let instance = Arc::new(Instance::new(birth, None, now));
+    shared.known.write().put(&instance, leased.then_some(stored.lease));
+    shared.routes.place(&instance, leased);
+    shared.poll.notify_one();
+}

@@ -1,0 +1,241 @@
+//! A whole control plane: opened, served, and stopped in an order that loses nothing.
+//!
+//! Stopping: the listener closes and readiness turns off; clients that wait have the grace to get their answers; then the
+//! engine lets go of its runs without a word to the sidecars, because the work is still owed and the next start asks for it
+//! again under the same keys.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use mainstay_proto::{DESCRIPTORS, pb};
+use mainstay_store::{Batch, Blobs, MemoryStore, SledOptions, SledStore, Store};
+use mainstay_transport::server as transport;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::admin::Admin;
+use crate::api::page::Pages;
+use crate::config::{Checked, Config, ConfigErrors};
+use crate::host::Clock;
+use crate::listing::Listing;
+use crate::metrics::Metrics;
+use crate::records::key;
+use crate::{api, dispatch, engine, health, invoke, registry, workflows};
+
+/// What a message may be larger than its payload: names, labels, intent, descriptions.
+const ENVELOPE: usize = 256 * 1024;
+
+/// Memory for the store's page cache. Small, because the working set is: open runs are in memory anyway.
+const CACHE: u64 = 16 * 1024 * 1024;
+
+/// A control plane that has its addresses and its store, and is ready to run.
+#[derive(Debug)]
+pub struct Server {
+    grpc: TcpListener,
+    admin: TcpListener,
+    routes: Routes,
+    admin_routes: axum::Router,
+    options: transport::Options,
+    engine: engine::Handle,
+    services: Services,
+}
+
+/// What runs beside the servers.
+#[derive(Debug)]
+struct Services {
+    engine: engine::Service,
+    registry: registry::Service,
+    health: health::Service,
+}
+
+/// Why a control plane did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// The store could not be opened.
+    #[error("the store in {}: {detail}", path.display())]
+    Store {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+    /// An address could not be bound.
+    #[error("`{setting}` {address}: {source}; give another address or stop what uses it")]
+    Bind {
+        /// The setting.
+        setting: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// What was registered could not be read back.
+    #[error("the registry: {0}")]
+    Registry(String),
+    /// The server's own records could not be read or written.
+    #[error("the store: {0}")]
+    Records(String),
+}
+
+impl Server {
+    /// Opens the store, binds the addresses and puts everything together. Serves nothing yet.
+    pub async fn bind(config: Config) -> Result<Self, StartError> {
+        let Checked { config, addresses, limits } = config.check()?;
+        let grpc = bind("listen", config.listen).await?;
+        let admin = bind("admin", config.admin).await?;
+        let clock = Clock::system();
+        let (store, blobs, backend) = open(config.data.clone()).await?;
+        let pages = Pages::new(secret(&*store, &clock).await?);
+        let metrics = Metrics::default();
+
+        let catalog = workflows::Handle::new(clock.clone(), Arc::clone(&store), blobs.clone());
+        let registry_config = registry::Config { addresses, ..registry::Config::default() };
+        let (registry, registry_service) =
+            registry::open(registry_config, clock.clone(), Arc::clone(&store), blobs.clone())
+                .await
+                .map_err(|error| StartError::Registry(error.to_string()))?;
+        let health_service = health::Service::new(health::Config::default(), clock.clone(), registry.clone());
+        let dispatch = dispatch::Handle::new(clock.clone(), registry.clone(), limits, metrics.clone());
+        let (engine, engine_service) = engine::Handle::new(
+            engine::Config { max_open_runs: config.max_open_runs },
+            clock.clone(),
+            (Arc::clone(&store), blobs),
+            engine::Parts {
+                catalog: catalog.clone(),
+                registry: registry.clone(),
+                dispatch: dispatch.clone(),
+                metrics: metrics.clone(),
+            },
+        );
+
+        let size = config.max_payload + ENVELOPE;
+        let orchestrator = api::orchestrator::Api::new(
+            engine.clone(),
+            Listing::new(Arc::clone(&store)),
+            invoke::Handle::new(clock.clone(), registry.clone(), dispatch, limits),
+            pages.clone(),
+            limits,
+        );
+        let operations = api::operations::Api {
+            clock: clock.clone(),
+            started_at: clock.wall(),
+            backend,
+            store: Arc::clone(&store),
+            engine: engine.clone(),
+            registry: registry.clone(),
+        };
+        let mut routes = Routes::new(
+            pb::orchestrator_server::OrchestratorServer::new(orchestrator).max_decoding_message_size(size),
+        );
+        routes = routes
+            .add_service(
+                pb::agent_registry_server::AgentRegistryServer::new(api::registry::Api::new(
+                    registry.clone(),
+                    clock.clone(),
+                    pages.clone(),
+                ))
+                .max_decoding_message_size(size),
+            )
+            .add_service(
+                pb::workflows_server::WorkflowsServer::new(api::workflows::Api::new(catalog, pages))
+                    .max_decoding_message_size(size),
+            )
+            .add_service(pb::operations_server::OperationsServer::new(operations));
+        routes = reflection(routes);
+        let admin_routes = Admin { store, engine: engine.clone(), registry, metrics }.routes();
+        let options =
+            transport::Options { shutdown_grace: config.shutdown_grace, ..transport::Options::default() };
+        let services =
+            Services { engine: engine_service, registry: registry_service, health: health_service };
+        Ok(Self { grpc, admin, routes, admin_routes, options, engine, services })
+    }
+
+    /// Where gRPC is served.
+    pub fn grpc_addr(&self) -> std::io::Result<SocketAddr> {
+        self.grpc.local_addr()
+    }
+
+    /// Where admin HTTP is served.
+    pub fn admin_addr(&self) -> std::io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+
+    /// Serves until `shutdown` completes, and then a bounded time longer.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
+        let mut beside = JoinSet::new();
+        beside.spawn(self.services.registry.run());
+        beside.spawn(self.services.health.run());
+        beside.spawn(self.services.engine.run());
+        let stop_admin = CancellationToken::new();
+        let admin = axum::serve(self.admin, self.admin_routes)
+            .with_graceful_shutdown(stop_admin.clone().cancelled_owned());
+        beside.spawn(async move {
+            if let Err(error) = admin.await {
+                tracing::error!(%error, "the admin address is no longer served");
+            }
+        });
+        let report = transport::serve(self.grpc, self.routes, self.options, shutdown).await;
+        tracing::info!(?report, "stopping");
+        self.engine.stop().await;
+        stop_admin.cancel();
+        beside.shutdown().await;
+    }
+}
+
+async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Bind { setting, address, source })
+}
+
+async fn open(data: Option<PathBuf>) -> Result<(Arc<dyn Store>, Blobs, &'static str), StartError> {
+    let Some(path) = data else {
+        return Ok((Arc::new(MemoryStore::new()), Blobs::in_memory(), "memory"));
+    };
+    let opening = path.clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        let options = SledOptions { cache_bytes: CACHE, ..SledOptions::default() };
+        let store = SledStore::open(opening.join("store"), options).map_err(|error| error.to_string())?;
+        let blobs = Blobs::open(opening.join("blobs")).map_err(|error| error.to_string())?;
+        Ok((Arc::new(store) as Arc<dyn Store>, blobs, "sled"))
+    });
+    let opened = opened.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    opened.map_err(|detail| StartError::Store { path, detail })
+}
+
+/// The secret under which page tokens are made: kept in the store, so that tokens outlive a restart.
+async fn secret(store: &dyn Store, clock: &Clock) -> Result<[u8; 32], StartError> {
+    let records = |error: &dyn std::fmt::Display| StartError::Records(error.to_string());
+    let at = key::global("default", key::SECRET);
+    let kept = store.get(&at).map_err(|error| records(&error))?;
+    if let Some(secret) = kept.and_then(|entry| <[u8; 32]>::try_from(&entry.value[..]).ok()) {
+        return Ok(secret);
+    }
+    let (high, low) = (clock.secret(), clock.secret());
+    let mut secret = [0; 32];
+    secret[..16].copy_from_slice(high.as_bytes());
+    secret[16..].copy_from_slice(low.as_bytes());
+    store.commit(Batch::new().put(at, secret.to_vec())).await.map_err(|error| records(&error))?;
+    Ok(secret)
+}
+
+/// Reflection, in the version that is standard and in the one that older tools still ask for.
+fn reflection(routes: Routes) -> Routes {
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    match (builder().build_v1(), builder().build_v1alpha()) {
+        (Ok(v1), Ok(v1alpha)) => routes.add_service(v1).add_service(v1alpha),
+        // Only descriptors that do not decode could fail here, and they are compiled in.
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(%error, "reflection is not served");
+            routes
+        }
+    }
+}
