@@ -122,15 +122,17 @@ impl Ledger {
         {
             return Ok(Verdict::Answer(recorded));
         }
-        let mut table = self.table.lock();
-        if let Some(known) = table.find(id, digest, epoch)? {
-            return Ok(known);
-        }
-        let turn = table.next_turn();
+        let turn = self.table.lock().next_turn();
+        // Made and, if need be, dropped without the lock: its claim takes the lock when it is dropped.
         let (future, cancel) = make(Claim { ledger: self.clone(), ask, turn, settled: false });
         let work = future.shared();
-        table.run(id, digest, turn, &work, cancel);
-        Ok(Verdict::Wait { work, fresh: true })
+        let mut table = self.table.lock();
+        let found = table.find(id, digest, epoch);
+        if let Ok(None) = found {
+            table.run(id, digest, turn, &work, cancel);
+        }
+        drop(table);
+        Ok(found?.unwrap_or(Verdict::Wait { work, fresh: true }))
     }
 
     /// What is known of a key, without any consequence.

@@ -249,26 +249,23 @@ async fn a_slow_agent_is_cut_at_its_promise_and_its_connection_closed() {
 async fn read_only_work_that_nobody_waits_for_is_cut_and_other_work_goes_on() {
     let slow = Slow::default();
     let sidecar = start(&manifest(&slow.serve().await, "sla: 1h")).await;
-    for (capability, cut) in [("work", 1), ("pay", 1)] {
-        let before = slow.begun();
-        let message = request(capability, "1");
-        let id = message.attempt_id.clone();
-        let (client, begun) = (sidecar.client.clone(), slow.clone());
-        tokio::select! {
-            outcome = invoke(&client, Request::new(message)) => panic!("{outcome:?}"),
-            () = until("the agent begins", async || begun.begun() == before + 1) => {}
-        }
-        if capability == "work" {
-            until("the agent is cut", async || slow.cut() == cut).await;
-        } else {
-            slow.go.notify_one();
-            until("the outcome is on record", async || {
-                matches!(sidecar.state(&id).await, mainstay_proto::pb::outcome_response::State::Ended(_))
-            })
-            .await;
-        }
-        assert_eq!(slow.cut(), cut);
+    let (pay, look) = (request("pay", "1"), request("work", "1"));
+    let id = pay.attempt_id.clone();
+    let calls = async {
+        tokio::join!(invoke(&sidecar.client, Request::new(pay)), invoke(&sidecar.client, Request::new(look)),)
+    };
+    tokio::select! {
+        outcomes = calls => panic!("{outcomes:?}"),
+        () = until("the agent begins both", async || slow.begun() == 2) => {}
     }
+    // Both callers went away over one connection, in order: when the second is noticed, so is the first.
+    until("one is cut", async || slow.cut() > 0).await;
+    slow.go.notify_one();
+    until("the other's outcome is on record", async || {
+        matches!(sidecar.state(&id).await, mainstay_proto::pb::outcome_response::State::Ended(_))
+    })
+    .await;
+    assert_eq!(slow.cut(), 1);
     sidecar.stop().await;
 }
 
@@ -307,11 +304,37 @@ async fn an_agent_at_its_limit_is_busy_and_not_begun() {
 
 #[tokio::test]
 async fn connections_are_kept_and_one_that_the_agent_closed_costs_nobody_a_call() {
+    let (url, accepted) = closing_on_the_third().await;
+    let sidecar = start(&manifest(&url, "")).await;
+    for _ in 0..6 {
+        assert_eq!(sidecar.answer(request("work", "1")).await.output, "1");
+    }
+    assert_eq!(accepted.load(Ordering::SeqCst), 3, "two calls to a connection");
+    sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn a_side_effect_has_a_connection_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (url, accepted) = closing_on_the_third().await;
+    let data = folder.path().join("data");
+    let charge = "  - { name: charge, effect: side-effecting }";
+    let manifest = format!("{}{charge}\ndata: {}\n", manifest(&url, ""), data.display());
+    let sidecar = start(&manifest).await;
+    for _ in 0..6 {
+        assert_eq!(sidecar.answer(request("charge", "1")).await.output, "1");
+    }
+    assert_eq!(accepted.load(Ordering::SeqCst), 6);
+    sidecar.stop().await;
+}
+
+/// An agent that says it keeps its connections, answers two requests on each, and closes it when the third arrives. Its URL,
+/// and how many connections it has had.
+async fn closing_on_the_third() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let accepted = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&accepted);
-    // Says that it keeps the connection, answers two requests, and closes it when the third arrives.
     tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -332,10 +355,5 @@ async fn connections_are_kept_and_one_that_the_agent_closed_costs_nobody_a_call(
             });
         }
     });
-    let sidecar = start(&manifest(&url, "")).await;
-    for _ in 0..6 {
-        assert_eq!(sidecar.answer(request("work", "1")).await.output, "1");
-    }
-    assert_eq!(accepted.load(Ordering::SeqCst), 3, "two calls to a connection");
-    sidecar.stop().await;
+    (url, accepted)
 }
