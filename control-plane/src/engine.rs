@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -90,6 +91,8 @@ struct Shared {
     epoch: Mutex<CancellationToken>,
     /// False until the first recovery is complete, and while the store refuses writes.
     ready: watch::Sender<bool>,
+    /// The server stops: never ready again.
+    closed: AtomicBool,
     /// Told when a task had to park its run.
     parked: Notify,
 }
@@ -137,6 +140,7 @@ impl Handle {
             tasks: TaskTracker::new(),
             epoch: Mutex::default(),
             ready: watch::Sender::new(false),
+            closed: AtomicBool::new(false),
             parked: Notify::new(),
         });
         (Self(Arc::clone(&shared)), Service(shared))
@@ -146,6 +150,12 @@ impl Handle {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         *self.0.ready.borrow()
+    }
+
+    /// Follows [`Handle::is_ready`].
+    #[must_use]
+    pub fn readiness(&self) -> watch::Receiver<bool> {
+        self.0.ready.subscribe()
     }
 
     /// Why the store refuses writes, if it does.
@@ -165,7 +175,10 @@ impl Handle {
 
     /// Starts a run, durable when this returns. A repeated idempotency key returns the run it started first.
     pub async fn start(&self, request: StartRequest) -> Result<Started, StartError> {
-        start::start(&self.0, request).await
+        // On a task: a client that goes away while the run is being written must not leave it written and not driven.
+        let shared = Arc::clone(&self.0);
+        let started = tokio::spawn(async move { start::start(&shared, request).await }).await;
+        started.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 
     /// Waits until a run is no longer driven here: it has ended, or it was left to recovery.
@@ -211,9 +224,15 @@ impl Handle {
         blocking(&self.0, move |shared| shared.journal.load(&tenant, id, &shared.catalog)).await
     }
 
+    /// Takes no new runs from now on; open ones go on.
+    pub fn refuse(&self) {
+        self.0.closed.store(true, Ordering::Relaxed);
+        self.0.ready.send_replace(false);
+    }
+
     /// Stops driving runs and waits until all tasks have left. Calls under way are left to recovery.
     pub async fn stop(&self) {
-        self.0.ready.send_replace(false);
+        self.refuse();
         self.0.epoch.lock().cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
@@ -246,7 +265,7 @@ impl Service {
             match recovery::recover(&self.0).await {
                 Ok(Recovered { resumed, unreadable }) => {
                     tracing::info!(resumed, unreadable, "open runs were taken up");
-                    self.0.ready.send_replace(true);
+                    self.0.ready.send_replace(!self.0.closed.load(Ordering::Relaxed));
                     return;
                 }
                 Err(error) => {

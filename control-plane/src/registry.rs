@@ -131,7 +131,10 @@ pub async fn open(
 impl Handle {
     /// Registers an instance; on disk when this returns.
     pub async fn register(&self, registration: Registration) -> Result<Registered, RegisterError> {
-        register::register(self, registration).await
+        // On a task: a sidecar that goes away meanwhile must not leave a record on disk that is not in memory.
+        let registry = self.clone();
+        let registered = tokio::spawn(async move { register::register(&registry, registration).await }).await;
+        registered.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 
     /// Renews a lease. `instance`, if given, must be the one that holds it.

@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use mainstay_proto::{DESCRIPTORS, pb};
 use mainstay_store::{Batch, Blobs, MemoryStore, SledOptions, SledStore, Store};
+use mainstay_transport::health::HealthReporter;
 use mainstay_transport::server as transport;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+use tonic_health::ServingStatus;
 
 use crate::admin::Admin;
 use crate::api::page::Pages;
@@ -31,6 +33,15 @@ const ENVELOPE: usize = 256 * 1024;
 /// Memory for the store's page cache. Small, because the working set is: open runs are in memory anyway.
 const CACHE: u64 = 16 * 1024 * 1024;
 
+/// Names under which the health service tells of this server; the empty one is all of it.
+const SERVICES: [&str; 5] = [
+    "",
+    "mainstay.v1.Orchestrator",
+    "mainstay.v1.AgentRegistry",
+    "mainstay.v1.Workflows",
+    "mainstay.v1.Operations",
+];
+
 /// A control plane that has its addresses and its store, and is ready to run.
 #[derive(Debug)]
 pub struct Server {
@@ -40,6 +51,8 @@ pub struct Server {
     admin_routes: axum::Router,
     options: transport::Options,
     engine: engine::Handle,
+    reporter: HealthReporter,
+    stopping: CancellationToken,
     services: Services,
 }
 
@@ -115,12 +128,14 @@ impl Server {
         );
 
         let size = config.max_payload + ENVELOPE;
+        let stopping = CancellationToken::new();
         let orchestrator = api::orchestrator::Api::new(
             engine.clone(),
             Listing::new(Arc::clone(&store)),
             invoke::Handle::new(clock.clone(), registry.clone(), dispatch, limits),
             pages.clone(),
             limits,
+            stopping.clone(),
         );
         let operations = api::operations::Api {
             clock: clock.clone(),
@@ -139,6 +154,7 @@ impl Server {
                     registry.clone(),
                     clock.clone(),
                     pages.clone(),
+                    stopping.clone(),
                 ))
                 .max_decoding_message_size(size),
             )
@@ -147,13 +163,24 @@ impl Server {
                     .max_decoding_message_size(size),
             )
             .add_service(pb::operations_server::OperationsServer::new(operations));
-        routes = reflection(routes);
+        let (reporter, health_api) = mainstay_transport::health::service();
+        routes = reflection(routes.add_service(health_api));
         let admin_routes = Admin { store, engine: engine.clone(), registry, metrics }.routes();
         let options =
             transport::Options { shutdown_grace: config.shutdown_grace, ..transport::Options::default() };
         let services =
             Services { engine: engine_service, registry: registry_service, health: health_service };
-        Ok(Self { grpc, admin, routes, admin_routes, options, engine, services })
+        Ok(Self {
+            grpc,
+            admin,
+            routes: routes.prepare(),
+            admin_routes,
+            options,
+            engine,
+            reporter,
+            stopping,
+            services,
+        })
     }
 
     /// Where gRPC is served.
@@ -172,6 +199,7 @@ impl Server {
         beside.spawn(self.services.registry.run());
         beside.spawn(self.services.health.run());
         beside.spawn(self.services.engine.run());
+        beside.spawn(report(self.reporter, self.engine.readiness()));
         let stop_admin = CancellationToken::new();
         let admin = axum::serve(self.admin, self.admin_routes)
             .with_graceful_shutdown(stop_admin.clone().cancelled_owned());
@@ -180,11 +208,32 @@ impl Server {
                 tracing::error!(%error, "the admin address is no longer served");
             }
         });
+        let (stopping, engine) = (self.stopping, self.engine.clone());
+        let shutdown = async move {
+            shutdown.await;
+            tracing::info!("stopping");
+            engine.refuse();
+            stopping.cancel();
+        };
         let report = transport::serve(self.grpc, self.routes, self.options, shutdown).await;
-        tracing::info!(?report, "stopping");
+        tracing::info!(?report, "no longer serving");
         self.engine.stop().await;
         stop_admin.cancel();
         beside.shutdown().await;
+    }
+}
+
+/// Tells the standard health service whether work is taken.
+async fn report(reporter: HealthReporter, mut ready: tokio::sync::watch::Receiver<bool>) {
+    loop {
+        let serving =
+            if *ready.borrow_and_update() { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for service in SERVICES {
+            reporter.set_service_status(service, serving).await;
+        }
+        if ready.changed().await.is_err() {
+            return;
+        }
     }
 }
 

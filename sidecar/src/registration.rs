@@ -56,6 +56,7 @@ pub(crate) struct Registration {
 #[derive(Debug)]
 struct Lease {
     id: String,
+    instance: String,
     renew_every: Duration,
 }
 
@@ -93,7 +94,11 @@ impl Registration {
     /// Gives the lease back, so that routing forgets the instance at once instead of at the lapse.
     pub(crate) async fn give_back(&mut self, reason: &str) {
         let Some(lease) = self.lease.take() else { return };
-        let request = pb::DeregisterRequest { lease_id: lease.id, reason: reason.to_owned() };
+        let request = pb::DeregisterRequest {
+            lease_id: lease.id,
+            instance_id: lease.instance,
+            reason: reason.to_owned(),
+        };
         match timeout(FAREWELL_WITHIN, self.client.deregister(request)).await {
             Ok(Ok(_)) => tracing::info!("deregistered"),
             Ok(Err(status)) => {
@@ -106,7 +111,9 @@ impl Registration {
     /// Renews or registers once; how long to wait before the next time.
     async fn step(&mut self) -> Duration {
         if let Some(lease) = &self.lease {
-            let (renew_every, request) = (lease.renew_every, pb::RenewRequest { lease_id: lease.id.clone() });
+            let renew_every = lease.renew_every;
+            let request =
+                pb::RenewRequest { lease_id: lease.id.clone(), instance_id: lease.instance.clone() };
             match within(self.client.renew(request)).await {
                 Ok(_) => return self.renewal_wait(renew_every),
                 Err(status) => self.lost(&status),
@@ -156,7 +163,7 @@ impl Registration {
             }
         }
         self.request.lease_id.clone_from(&response.lease_id);
-        self.lease = Some(Lease { id: response.lease_id, renew_every });
+        self.lease = Some(Lease { id: response.lease_id, instance: response.instance_id, renew_every });
         (self.mood, self.failures) = (Mood::Registered, 0);
         self.renewal_wait(renew_every)
     }

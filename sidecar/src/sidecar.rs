@@ -159,7 +159,7 @@ impl Sidecar {
     /// Serves until `shutdown` resolves, then drains. Cannot fail: what could has been done before.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
         tracing::info!(address = %self.local_addr, instance = %self.instance, "listening");
-        let (health, health_service) = tonic_health::server::health_reporter();
+        let (health, health_service) = mainstay_transport::health::service();
         let agent = self.desk.agent().name.clone();
         let well = *self.vitals.serving().borrow();
         tell(&health, &agent, well).await;

@@ -11,6 +11,7 @@ use mainstay_kernel::run::{self, EndState};
 use mainstay_proto::fault::Fault;
 use mainstay_proto::reason::Reason;
 use mainstay_proto::{agent, outcome, pb, run as wire, time};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::page::Pages;
@@ -38,6 +39,8 @@ pub struct Api {
     invoke: invoke::Handle,
     pages: Pages,
     limits: Limits,
+    /// Ends watches, which never end by themselves, when the server stops.
+    stopping: CancellationToken,
 }
 
 impl Api {
@@ -49,8 +52,9 @@ impl Api {
         invoke: invoke::Handle,
         pages: Pages,
         limits: Limits,
+        stopping: CancellationToken,
     ) -> Self {
-        Self { engine, listing, invoke, pages, limits }
+        Self { engine, listing, invoke, pages, limits, stopping }
     }
 
     async fn start(&self, spec: Option<pb::RunSpec>) -> Result<(Name, crate::engine::Started), Fault> {
@@ -160,7 +164,7 @@ impl pb::orchestrator_server::Orchestrator for Api {
             Ok(event) => Ok(pb::WatchRunResponse { event: Some(event) }),
             Err(error) => Err(load_fault(id, error).into()),
         });
-        Ok(Response::new(answers.boxed()))
+        Ok(Response::new(answers.take_until(self.stopping.clone().cancelled_owned()).boxed()))
     }
 
     async fn cancel_run(

@@ -14,6 +14,7 @@ use mainstay_proto::fault::Fault;
 use mainstay_proto::reason::Reason;
 use mainstay_proto::{agent, pb, time};
 use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::page::Pages;
@@ -30,13 +31,15 @@ pub struct Api {
     registry: Handle,
     clock: Clock,
     pages: Pages,
+    /// Ends watches, which never end by themselves, when the server stops.
+    stopping: CancellationToken,
 }
 
 impl Api {
     /// The service over a registry.
     #[must_use]
-    pub fn new(registry: Handle, clock: Clock, pages: Pages) -> Self {
-        Self { registry, clock, pages }
+    pub fn new(registry: Handle, clock: Clock, pages: Pages, stopping: CancellationToken) -> Self {
+        Self { registry, clock, pages, stopping }
     }
 }
 
@@ -129,7 +132,8 @@ impl pb::agent_registry_server::AgentRegistry for Api {
             tenant,
             queue: VecDeque::new(),
         };
-        Ok(Response::new(watcher.stream()))
+        let events = watcher.stream().take_until(self.stopping.clone().cancelled_owned());
+        Ok(Response::new(events.boxed()))
     }
 }
 
