@@ -155,7 +155,7 @@ impl Registration {
             }
             Mood::Fresh | Mood::Registered | Mood::Held | Mood::Refused => {
                 tracing::info!(
-                    instance,
+                    instance = instance.as_str(),
                     epoch = response.epoch,
                     control_plane = self.control_plane,
                     "registered"
@@ -163,7 +163,7 @@ impl Registration {
             }
         }
         self.request.lease_id.clone_from(&response.lease_id);
-        self.lease = Some(Lease { id: response.lease_id, instance: response.instance_id, renew_every });
+        self.lease = Some(Lease { id: response.lease_id, instance, renew_every });
         (self.mood, self.failures) = (Mood::Registered, 0);
         self.renewal_wait(renew_every)
     }
