@@ -1,2 +1,7 @@
-//! The `mainstay` command.
-fn main() {}
+//! The `mainstay` command: see the library beside it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mainstay_cli::main()
+}

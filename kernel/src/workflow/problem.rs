@@ -69,6 +69,9 @@ macro_rules! codes {
         pub enum Code { $($(#[$doc])* $name,)+ }
 
         impl Code {
+            /// Every kind, in the order of the catalogue.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
             /// The stable text.
             #[must_use]
             pub const fn as_str(self) -> &'static str {

@@ -1,0 +1,122 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{completions, explain, sidecar};
+use crate::console::{Console, Output, tell_failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// Keeps a multi-agent system alive in production.
+#[derive(Debug, Parser)]
+#[command(name = "mainstay", version, propagate_version = true, after_long_help = exit_codes())]
+pub struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+struct Globals {
+    /// Control plane to talk to
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "MAINSTAY_SERVER",
+        default_value = "http://127.0.0.1:7400"
+    )]
+    server: String,
+    /// Tenant to act for [default: default]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "MAINSTAY_TENANT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    tenant: String,
+    /// How answers are printed
+    #[arg(short, long, global = true, value_enum, env = "MAINSTAY_OUTPUT", default_value = "table")]
+    output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Stand beside an agent: register it, watch its health, enforce its contract
+    Sidecar(sidecar::Sidecars),
+    /// Explain a code that an error or a finding shows
+    Explain(explain::ExplainArgs),
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArgs),
+}
+
+/// Runs the command that the arguments of the process ask for.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Cli { globals, command } = Cli::parse();
+    let output = globals.output;
+    match dispatch(globals, command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tell_failure(&failure, output);
+            failure.exit.into()
+        }
+    }
+}
+
+fn dispatch(globals: Globals, command: Command) -> Result<(), Failure> {
+    let console = Console::new(globals.output);
+    match command {
+        Command::Sidecar(args) => {
+            log_to_stderr();
+            one_thread(sidecar::run(args))
+        }
+        Command::Explain(args) => explain::run(&args, &console),
+        Command::Completions(args) => completions::run(&args, &console),
+    }
+}
+
+/// Clients and sidecars run on one thread: they move bytes and wait, and a second worker would only add wake-ups.
+fn one_thread(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::Internal, format!("no runtime: {error}")))?;
+    runtime.block_on(work)
+}
+
+/// Logs of a sidecar, as `MAINSTAY_LOG` filters them.
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MAINSTAY_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+fn exit_codes() -> String {
+    let lines = Exit::TABLE.iter().map(|(exit, meaning)| format!("  {:>3}  {meaning}\n", exit.code()));
+    format!("Exit codes:\n{}", lines.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_lists_every_exit_code() {
+        let help = Cli::command().render_long_help().to_string();
+        for (exit, meaning) in Exit::TABLE {
+            assert!(help.contains(&format!("{:>3}  {meaning}", exit.code())), "{exit:?}");
+        }
+    }
+}
