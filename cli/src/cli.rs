@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{completions, explain, sidecar};
+use crate::commands::{completions, explain, serve, sidecar};
 use crate::console::{Console, Output, tell_failure};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -48,6 +48,8 @@ struct Globals {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a control plane
+    Serve(serve::ServeArgs),
     /// Stand beside an agent: register it, watch its health, enforce its contract
     Sidecar(sidecar::Sidecars),
     /// Explain a code that an error or a finding shows
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
 fn dispatch(globals: Globals, command: Command) -> Result<(), Failure> {
     let console = Console::new(globals.output);
     match command {
+        Command::Serve(args) => serve::run(args),
         Command::Sidecar(args) => {
             log_to_stderr();
             one_thread(sidecar::run(args))

@@ -2,4 +2,5 @@
 
 pub mod completions;
 pub mod explain;
+pub mod serve;
 pub mod sidecar;

@@ -1,7 +1,11 @@
 //! The binary as a script sees it: exit codes, and what goes to which stream. No server is needed here.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
 
 /// Runs `mainstay` with these arguments and nothing of this process's environment that it would read.
 fn mainstay(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
@@ -79,4 +83,62 @@ fn a_reader_that_goes_away_ends_the_command_without_a_word() {
     let output = command.args(["completions", "bash"]).stdout(writer).output().unwrap();
     assert_eq!(stderr(&output), "");
     assert_eq!(output.status.code(), Some(141));
+}
+
+#[test]
+fn a_bad_configuration_ends_with_64_and_names_every_error_with_its_source() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "admin: nowhere\nlisen: 127.0.0.1:0").unwrap();
+    let path = file.path().to_str().unwrap();
+    let arguments = ["serve", "--config", path, "--max-payload", "4MB", "--listen", "0.0.0.0:0"];
+    let output = mainstay(&arguments, &[("MAINSTAY_SHUTDOWN_GRACE", "10")]);
+    assert_eq!(output.status.code(), Some(64));
+    for part in
+        ["line 1, admin", "line 2, lisen", "--max-payload", "MAINSTAY_SHUTDOWN_GRACE", "--insecure-listen"]
+    {
+        assert!(stderr(&output).contains(part), "{part}: {}", stderr(&output));
+    }
+}
+
+/// Starts `mainstay` with a pipe as its standard input and waits until its ready file says where it listens.
+fn start(folder: &Path, arguments: &[&str]) -> (Child, serde_json::Value) {
+    let ready = folder.join("ready.json");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mainstay"))
+        .args(arguments)
+        .args(["--until-stdin-closes", "--ready-file", ready.to_str().unwrap()])
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    loop {
+        if let Ok(text) = std::fs::read_to_string(&ready) {
+            return (child, serde_json::from_str(&text).unwrap());
+        }
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it was ready");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn serve_says_where_it_listens_and_ends_with_its_parent() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut server, ready) =
+        start(folder.path(), &["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    for address in [&ready["grpc"], &ready["admin"]] {
+        TcpStream::connect(address.as_str().unwrap()).unwrap();
+    }
+    drop(server.stdin.take());
+    assert_eq!(server.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_taken_address_is_a_bad_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let data = folder.path().join("data");
+    let output = mainstay(&["serve", "--listen", &address, "--data", data.to_str().unwrap()], &[]);
+    assert_eq!(output.status.code(), Some(64), "{}", stderr(&output));
+    assert!(stderr(&output).contains(&address), "{}", stderr(&output));
 }

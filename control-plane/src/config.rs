@@ -64,6 +64,14 @@ pub(crate) struct Checked {
 }
 
 impl Config {
+    /// Checks everything, as [`crate::Server::bind`] will.
+    ///
+    /// # Errors
+    /// All that is wrong, each naming its setting and the way out.
+    pub fn validate(&self) -> Result<(), ConfigErrors> {
+        self.clone().check().map(drop)
+    }
+
     /// Checks everything and reports all errors at once, each naming its setting and the way out.
     pub(crate) fn check(self) -> Result<Checked, ConfigErrors> {
         let mut errors = Vec::new();

@@ -293,6 +293,6 @@ fn breaker_view(capability: &Name, snapshot: breaker::Snapshot) -> pb::Breaker {
         state: state.into(),
         reason: snapshot.reason.map(|reason| reason.to_string()).unwrap_or_default(),
         changed_at: Some(time::timestamp(snapshot.since)),
-        opened: u64::from(snapshot.opened),
+        opened: snapshot.opened,
     }
 }

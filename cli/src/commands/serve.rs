@@ -1,0 +1,154 @@
+//! `mainstay serve`: a control plane.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use mainstay_control_plane::{Config, Server, StartError};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Flags, LogFormat, Settings};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::harness::{HarnessArgs, Ready};
+use crate::host;
+
+/// Flags of `serve`. They are texts, so that a mistake in one is reported together with those in the environment and
+/// the file.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Flags win over the environment, and that over the file. In the file the settings are called \
+    data, listen, admin, insecure_listen, allow_network, max_payload, max_open_runs, shutdown_grace, log, log_level."
+)]
+pub struct ServeArgs {
+    /// Configuration file, YAML [env: MAINSTAY_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of the store [env: MAINSTAY_DATA] [default: ./mainstay-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// Address of gRPC; port 0 takes a free one [env: MAINSTAY_LISTEN] [default: 127.0.0.1:7400]
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// Address of health, readiness and metrics over HTTP [env: MAINSTAY_ADMIN] [default: 127.0.0.1:7401]
+    #[arg(long, value_name = "HOST:PORT")]
+    admin: Option<String>,
+    /// Listen on addresses that are not loopback although nothing is encrypted [env: MAINSTAY_INSECURE_LISTEN]
+    #[arg(long)]
+    insecure_listen: bool,
+    /// Network that agents may be registered in; repeatable [env: MAINSTAY_ALLOW_NETWORK, with commas] [default: loopback]
+    #[arg(long, value_name = "CIDR")]
+    allow_network: Vec<String>,
+    /// Largest payload [env: MAINSTAY_MAX_PAYLOAD] [default: 4MiB]
+    #[arg(long, value_name = "SIZE")]
+    max_payload: Option<String>,
+    /// Runs that may be open at once [env: MAINSTAY_MAX_OPEN_RUNS] [default: 10000]
+    #[arg(long, value_name = "N")]
+    max_open_runs: Option<String>,
+    /// How long calls under way may take to end at shutdown [env: MAINSTAY_SHUTDOWN_GRACE] [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    shutdown_grace: Option<String>,
+    /// How logs look: text or json [env: MAINSTAY_LOG_FORMAT] [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log: Option<String>,
+    /// What is logged: a level or directives [env: MAINSTAY_LOG] [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    #[command(flatten)]
+    harness: HarnessArgs,
+}
+
+pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
+    let settings = args.settings()?;
+    start_logging(&settings);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::Internal, format!("no runtime: {error}")))?;
+    runtime.block_on(serve(config(settings), &args.harness))
+}
+
+async fn serve(config: Config, harness: &HarnessArgs) -> Result<(), Failure> {
+    // Before anything is announced: whoever sees the server listen may already want it to end.
+    let signal = mainstay_sidecar::host::shutdown_signal()
+        .map_err(|error| Failure::new(Exit::Internal, format!("signals cannot be heard: {error}")))?;
+    let server = Server::bind(config).await.map_err(|error| refused(&error))?;
+    let address = |address: std::io::Result<std::net::SocketAddr>| {
+        address.map_err(|error| Failure::new(Exit::Internal, format!("an address cannot be read: {error}")))
+    };
+    let (grpc, admin) = (address(server.grpc_addr())?, address(server.admin_addr())?);
+    tracing::info!(%grpc, %admin, "listening");
+    harness.announce(&Ready { grpc: grpc.to_string(), admin: Some(admin.to_string()) })?;
+    server.run(harness.until(signal)).await;
+    Ok(())
+}
+
+impl ServeArgs {
+    /// All sources put together, and checked as the control plane will check them: every error at once.
+    fn settings(&self) -> Result<Settings, Failure> {
+        let path = self.config.clone().or_else(|| host::env("MAINSTAY_CONFIG").map(PathBuf::from));
+        let (mut errors, mut file) = (Vec::new(), None);
+        if let Some(path) = path.map(|path| path.display().to_string()) {
+            match std::fs::read_to_string(&path) {
+                Ok(text) => file = Some((path, text)),
+                Err(error) => errors.push(format!("--config {path}: {error}")),
+            }
+        }
+        let file = file.as_ref().map(|(path, text)| (path.as_str(), text.as_str()));
+        let (settings, unread) = Settings::read(self.flags(), host::env, file);
+        errors.extend(unread);
+        if let Err(wrong) = config(settings.clone()).validate() {
+            errors.extend(wrong.0);
+        }
+        if errors.is_empty() { Ok(settings) } else { Err(bad_configuration(&errors)) }
+    }
+
+    fn flags(&self) -> Flags {
+        let one = |value: &Option<String>| value.iter().cloned().collect::<Vec<_>>();
+        vec![
+            ("data", one(&self.data)),
+            ("listen", one(&self.listen)),
+            ("admin", one(&self.admin)),
+            ("insecure_listen", self.insecure_listen.then(|| "true".to_owned()).into_iter().collect()),
+            ("allow_network", self.allow_network.clone()),
+            ("max_payload", one(&self.max_payload)),
+            ("max_open_runs", one(&self.max_open_runs)),
+            ("shutdown_grace", one(&self.shutdown_grace)),
+            ("log", one(&self.log)),
+            ("log_level", one(&self.log_level)),
+        ]
+    }
+}
+
+fn config(settings: Settings) -> Config {
+    Config {
+        data: Some(settings.data),
+        listen: settings.listen,
+        admin: settings.admin,
+        insecure_listen: settings.insecure_listen,
+        allow_networks: settings.allow_networks,
+        max_payload: settings.max_payload,
+        max_open_runs: settings.max_open_runs,
+        shutdown_grace: settings.shutdown_grace,
+    }
+}
+
+fn bad_configuration(errors: &[String]) -> Failure {
+    let count = if errors.len() == 1 { "one error".to_owned() } else { format!("{} errors", errors.len()) };
+    Failure::new(Exit::Config, format!("the configuration has {count}\n{}", errors.join("\n")))
+}
+
+fn refused(error: &StartError) -> Failure {
+    match error {
+        StartError::Config(errors) => bad_configuration(&errors.0),
+        StartError::Bind { .. } | StartError::Store { .. } => Failure::new(Exit::Config, error.to_string()),
+        StartError::Registry(_) | StartError::Records(_) => Failure::new(Exit::Internal, error.to_string()),
+    }
+}
+
+fn start_logging(settings: &Settings) {
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(&settings.log_level))
+        .with_writer(std::io::stderr);
+    match settings.log {
+        LogFormat::Text => logs.init(),
+        LogFormat::Json => logs.json().flatten_event(true).init(),
+    }
+}
