@@ -6,6 +6,7 @@ use std::time::Duration;
 use tonic::Status;
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
+use crate::pages;
 use crate::reason::Reason;
 
 /// Domain of our reason codes in `google.rpc.ErrorInfo`.
@@ -21,6 +22,8 @@ const MAX_TEXT: usize = 300;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     reason: Reason,
+    /// A finding's code in place of the reason's.
+    finding: Option<&'static str>,
     message: String,
     violations: Vec<(String, String)>,
     metadata: Vec<(&'static str, String)>,
@@ -32,7 +35,15 @@ impl Fault {
     /// A fault for `reason`, with a sentence that says what is wrong this time.
     pub fn new(reason: Reason, message: impl fmt::Display) -> Self {
         let message = clip(&message.to_string());
-        Self { reason, message, violations: vec![], metadata: vec![], hint: None, retry_after: None }
+        Self {
+            reason,
+            finding: None,
+            message,
+            violations: vec![],
+            metadata: vec![],
+            hint: None,
+            retry_after: None,
+        }
     }
 
     /// A fault for one field: `message` completes the sentence that begins with the field's name.
@@ -58,6 +69,13 @@ impl Fault {
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
         self.metadata.push((key, clip(&value.to_string())));
+        self
+    }
+
+    /// Says more precisely what was found, under the same gRPC status: `finding` is a code that has a page.
+    #[must_use]
+    pub fn precisely(mut self, finding: &'static str) -> Self {
+        self.finding = Some(finding);
         self
     }
 
@@ -102,7 +120,7 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.reason.as_str(), self.message)
+        write!(f, "{}: {}", self.finding.unwrap_or(self.reason.as_str()), self.message)
     }
 }
 
@@ -112,9 +130,11 @@ impl From<Fault> for Status {
     fn from(fault: Fault) -> Self {
         let mut metadata: std::collections::HashMap<String, String> =
             fault.metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        metadata.insert("hint".to_owned(), fault.hint.unwrap_or_else(|| fault.reason.remedy().to_owned()));
+        let code = fault.finding.unwrap_or(fault.reason.as_str());
+        let remedy = || pages::page(code).map_or(fault.reason.remedy(), |page| page.remedy).to_owned();
+        metadata.insert("hint".to_owned(), fault.hint.unwrap_or_else(remedy));
         let mut details = ErrorDetails::new();
-        details.set_error_info(fault.reason.as_str(), DOMAIN, metadata);
+        details.set_error_info(code, DOMAIN, metadata);
         if !fault.violations.is_empty() {
             let violations =
                 fault.violations.into_iter().map(|(field, text)| FieldViolation::new(field, text));
@@ -184,6 +204,14 @@ mod tests {
         assert_eq!(seen.hint, Reason::FieldInvalid.remedy());
         assert_eq!(seen.violations, [("lease.ttl".to_owned(), "must be 5 s to 10 min".to_owned())]);
         assert_eq!(seen.retry_after, Some(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn a_finding_takes_the_place_of_the_reason_and_brings_its_own_hint() {
+        let fault = Fault::invalid("input_schema", "refers elsewhere").precisely("SCHEMA_REMOTE_REF");
+        let seen = Seen::of(&Status::from(fault));
+        assert_eq!(seen.reason, "SCHEMA_REMOTE_REF");
+        assert_eq!(Some(seen.hint.as_str()), pages::page("SCHEMA_REMOTE_REF").map(|page| page.remedy));
     }
 
     #[test]

@@ -223,8 +223,9 @@ fn register_fault(error: RegisterError) -> Fault {
     match error {
         RegisterError::Address(error) => Fault::field(Reason::AddressRefused, "address", error),
         RegisterError::Schema { index, field, error } => {
-            let reason = Reason::from_code(error.code()).unwrap_or(Reason::AgentInvalid);
-            Fault::field(reason, format_args!("agent.capabilities[{index}].{field}"), error)
+            let code = error.code();
+            let at = format_args!("agent.capabilities[{index}].{field}");
+            Fault::field(Reason::AgentInvalid, at, error).precisely(code)
         }
         RegisterError::Held { .. } => Fault::field(Reason::InstanceHeld, "instance", error),
         RegisterError::NotYours => {
