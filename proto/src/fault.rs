@@ -20,7 +20,10 @@ const MAX_TEXT: usize = 300;
 
 /// A refused request or a failed call: reason, text, fields at fault and the way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct Fault(Box<Content>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Content {
     reason: Reason,
     /// A finding's code in place of the reason's.
     finding: Option<&'static str>,
@@ -35,7 +38,7 @@ impl Fault {
     /// A fault for `reason`, with a sentence that says what is wrong this time.
     pub fn new(reason: Reason, message: impl fmt::Display) -> Self {
         let message = clip(&message.to_string());
-        Self {
+        Self(Box::new(Content {
             reason,
             finding: None,
             message,
@@ -43,7 +46,7 @@ impl Fault {
             metadata: vec![],
             hint: None,
             retry_after: None,
-        }
+        }))
     }
 
     /// A fault for one field: `message` completes the sentence that begins with the field's name.
@@ -59,8 +62,8 @@ impl Fault {
     /// Adds a field violation.
     #[must_use]
     pub fn violation(mut self, field: impl fmt::Display, message: impl fmt::Display) -> Self {
-        if self.violations.len() < MAX_VIOLATIONS {
-            self.violations.push((clip(&field.to_string()), clip(&message.to_string())));
+        if self.0.violations.len() < MAX_VIOLATIONS {
+            self.0.violations.push((clip(&field.to_string()), clip(&message.to_string())));
         }
         self
     }
@@ -68,39 +71,39 @@ impl Fault {
     /// Adds a fact for programs.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
-        self.metadata.push((key, clip(&value.to_string())));
+        self.0.metadata.push((key, clip(&value.to_string())));
         self
     }
 
     /// Says more precisely what was found, under the same gRPC status: `finding` is a code that has a page.
     #[must_use]
     pub fn precisely(mut self, finding: &'static str) -> Self {
-        self.finding = Some(finding);
+        self.0.finding = Some(finding);
         self
     }
 
     /// Replaces the general way out of the reason by one for this very case.
     #[must_use]
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
-        self.hint = Some(clip(&hint.to_string()));
+        self.0.hint = Some(clip(&hint.to_string()));
         self
     }
 
     /// Asks the caller to wait before it tries again.
     #[must_use]
     pub fn retry_after(mut self, delay: Duration) -> Self {
-        self.retry_after = Some(delay);
+        self.0.retry_after = Some(delay);
         self
     }
 
     /// Prepends `parent.` to the fields at fault, for a message inside another.
     #[must_use]
     pub fn inside(mut self, parent: impl fmt::Display) -> Self {
-        for (field, _) in &mut self.violations {
+        for (field, _) in &mut self.0.violations {
             *field = format!("{parent}.{field}");
         }
-        if !self.violations.is_empty() {
-            self.message = format!("{parent}.{}", self.message);
+        if !self.0.violations.is_empty() {
+            self.0.message = format!("{parent}.{}", self.0.message);
         }
         self
     }
@@ -108,19 +111,19 @@ impl Fault {
     /// The reason.
     #[must_use]
     pub const fn reason(&self) -> Reason {
-        self.reason
+        self.0.reason
     }
 
     /// What is wrong this time.
     #[must_use]
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.finding.unwrap_or(self.reason.as_str()), self.message)
+        write!(f, "{}: {}", self.0.finding.unwrap_or(self.0.reason.as_str()), self.0.message)
     }
 }
 
@@ -128,6 +131,7 @@ impl std::error::Error for Fault {}
 
 impl From<Fault> for Status {
     fn from(fault: Fault) -> Self {
+        let fault = *fault.0;
         let mut metadata: std::collections::HashMap<String, String> =
             fault.metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         let code = fault.finding.unwrap_or(fault.reason.as_str());
