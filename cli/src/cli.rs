@@ -4,14 +4,19 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{completions, explain, serve, sidecar};
+use crate::client::Client;
+use crate::commands::workflows::WorkflowsCommand;
+use crate::commands::{
+    agents, cancel, completions, explain, invoke, run, runs, serve, sidecar, status, trace, workflows,
+};
 use crate::console::{Console, Output, tell_failure};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::input;
 
 /// Keeps a multi-agent system alive in production.
 #[derive(Debug, Parser)]
-#[command(name = "mainstay", version, propagate_version = true, after_long_help = exit_codes())]
+#[command(name = "mainstay", version, after_long_help = exit_codes())]
 pub struct Cli {
     #[command(flatten)]
     globals: Globals,
@@ -52,6 +57,25 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Stand beside an agent: register it, watch its health, enforce its contract
     Sidecar(sidecar::Sidecars),
+    /// List agents
+    Agents(agents::AgentsArgs),
+    /// Show one agent: capabilities, instances, health and breakers
+    Agent(agents::AgentArgs),
+    /// Store, list, show and check workflow documents
+    #[command(subcommand)]
+    Workflows(WorkflowsCommand),
+    /// Run a workflow and wait for its end
+    Run(run::RunArgs),
+    /// List runs, newest first
+    Runs(runs::RunsArgs),
+    /// Tell the story of a run: who did what, when, how long, and where it failed
+    Trace(trace::TraceArgs),
+    /// Cancel a run
+    Cancel(cancel::CancelArgs),
+    /// Call a capability once, without a run
+    Invoke(invoke::InvokeArgs),
+    /// Show how the control plane does
+    Status(status::StatusArgs),
     /// Explain a code that an error or a finding shows
     Explain(explain::ExplainArgs),
     /// Print a completion script for a shell
@@ -63,7 +87,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let Cli { globals, command } = Cli::parse();
     let output = globals.output;
-    match dispatch(globals, command) {
+    match dispatch(&globals, command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             tell_failure(&failure, output);
@@ -72,7 +96,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(globals: Globals, command: Command) -> Result<(), Failure> {
+fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
     let console = Console::new(globals.output);
     match command {
         Command::Serve(args) => serve::run(args),
@@ -82,7 +106,40 @@ fn dispatch(globals: Globals, command: Command) -> Result<(), Failure> {
         }
         Command::Explain(args) => explain::run(&args, &console),
         Command::Completions(args) => completions::run(&args, &console),
+        Command::Workflows(WorkflowsCommand::Lint(args)) => workflows::lint(&args, &console),
+        // Whatever is read from a file or standard input is read before anything is connected.
+        Command::Run(args) => {
+            let input = input::payload(args.input.as_deref())?;
+            asking(globals, async |client| run::run(args, input, client, &console).await)
+        }
+        Command::Invoke(args) => {
+            let input = input::payload(args.input.as_deref())?;
+            asking(globals, async |client| invoke::run(args, input, client, &console).await)
+        }
+        Command::Workflows(WorkflowsCommand::Put(args)) => {
+            asking(globals, async |client| workflows::put(args, client, &console).await)
+        }
+        Command::Workflows(WorkflowsCommand::List) => {
+            asking(globals, async |client| workflows::list(client, &console).await)
+        }
+        Command::Workflows(WorkflowsCommand::Get(args)) => {
+            asking(globals, async |client| workflows::get(args, client, &console).await)
+        }
+        Command::Agents(args) => asking(globals, async |client| agents::list(args, client, &console).await),
+        Command::Agent(args) => asking(globals, async |client| agents::show(args, client, &console).await),
+        Command::Runs(args) => asking(globals, async |client| runs::run(args, client, &console).await),
+        Command::Trace(args) => asking(globals, async |client| trace::run(args, client, &console).await),
+        Command::Cancel(args) => asking(globals, async |client| cancel::run(args, client, &console).await),
+        Command::Status(_) => asking(globals, async |client| status::run(client, &console).await),
     }
+}
+
+/// Connects, and does what talks to a control plane.
+fn asking(globals: &Globals, work: impl AsyncFnOnce(&Client) -> Result<(), Failure>) -> Result<(), Failure> {
+    one_thread(async {
+        let client = Client::connect(&globals.server, &globals.tenant).await?;
+        work(&client).await
+    })
 }
 
 /// Clients and sidecars run on one thread: they move bytes and wait, and a second worker would only add wake-ups.

@@ -1,6 +1,14 @@
 //! The commands, one file each.
 
+pub mod agents;
+pub mod cancel;
 pub mod completions;
 pub mod explain;
+pub mod invoke;
+pub mod run;
+pub mod runs;
 pub mod serve;
 pub mod sidecar;
+pub mod status;
+pub mod trace;
+pub mod workflows;

@@ -4,7 +4,7 @@
 //! the view is printed as JSON for programs or handed to [`render`] for people. So the two never disagree, and a program
 //! that reads the JSON does not depend on how a table looks.
 //!
-//! - In: [`cli`] (the command line), [`commands`] (one file each), [`config`] (of `serve`).
+//! - In: [`cli`] (the command line), [`commands`] (one file each), [`config`] (of `serve`), `input`.
 //! - To the server: [`client`].
 //! - Out: [`console`], [`view`], [`render`]; what goes wrong is a [`failure`] with an [`exit`] code.
 //! - Beside: [`harness`] (for programs that start this one), `host` (the only file that asks the operating system).
@@ -18,6 +18,7 @@ pub mod exit;
 pub mod failure;
 pub mod harness;
 mod host;
+mod input;
 pub mod render;
 pub mod view;
 

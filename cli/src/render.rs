@@ -1,6 +1,23 @@
 //! Views, made readable for people. Everything that came from elsewhere passes [`text::plain`] on its way.
 
+use mainstay_proto::pb;
+
+use crate::console::Style;
+use crate::view::run::RunView;
+
+pub mod agent;
+pub mod board;
 pub mod page;
 pub mod paint;
+pub mod run;
+pub mod status;
 pub mod table;
 pub mod text;
+pub mod trace;
+pub mod workflow;
+
+/// The story of a run, as standard output takes it: see [`trace::story`].
+#[must_use]
+pub fn trace(run: &pb::Run) -> String {
+    trace::story(&RunView::from(run.clone()), Style::of_stdout())
+}

@@ -1,6 +1,14 @@
 //! What commands answer, with stable field names: the JSON of `--output json`, and what tables are made of.
 //!
-//! Messages of the wire are taken apart here and nowhere later. Times are RFC 3339 in UTC, spans are milliseconds with
-//! three decimals, payloads are JSON values, and states are lower-case words. Fields are added, never renamed.
+//! Messages of the wire are taken apart here and nowhere later. Times are RFC 3339 in UTC, spans are milliseconds,
+//! payloads are JSON values exactly as they came, states are lower-case words. Fields are added, never renamed; what is
+//! not known is left out.
 
+pub mod agent;
+pub mod call;
+pub mod event;
 pub mod page;
+pub mod run;
+pub mod status;
+pub mod value;
+pub mod workflow;

@@ -1,0 +1,119 @@
+//! Agents as tables.
+
+use super::paint::{Tone, paint};
+use super::table::{Grid, cell, toned};
+use super::text::plain;
+use crate::console::Style;
+use crate::view::agent::{AgentView, InstanceView};
+
+/// All agents, a line each.
+#[must_use]
+pub fn list(agents: &[AgentView], style: Style) -> String {
+    if agents.is_empty() {
+        return "No agents. Start one's sidecar with `mainstay sidecar --manifest FILE`.\n".to_owned();
+    }
+    let mut grid = Grid::new(&["AGENT", "VERSION", "CAPABILITIES", "INSTANCES", "HEALTH"], style);
+    for agent in agents {
+        let names: Vec<&str> = agent.capabilities.iter().map(|capability| capability.name.as_str()).collect();
+        let (live, health) = health(&agent.instances);
+        grid.row([
+            toned(&agent.name, Tone::Strong),
+            cell(&agent.version),
+            cell(names.join(", ")),
+            cell(live.to_string()),
+            toned(&health, Tone::of(health.split(' ').next_back().unwrap_or_default())),
+        ]);
+    }
+    grid.to_string()
+}
+
+/// Live instances, and how they are.
+fn health(instances: &[InstanceView]) -> (usize, String) {
+    let live: Vec<&str> =
+        instances.iter().filter(|instance| instance.leased).map(InstanceView::condition).collect();
+    let well = live.iter().filter(|health| **health == "healthy").count();
+    let health = match (live.len(), well) {
+        (0, _) => "gone".to_owned(),
+        (all, well) if all == well => "healthy".to_owned(),
+        (_, 0) if live.iter().all(|health| *health == "unknown") => "unknown".to_owned(),
+        (all, well) => format!("{} of {all} not healthy", all - well),
+    };
+    (live.len(), health)
+}
+
+/// One agent, in full.
+#[must_use]
+pub fn one(agent: &AgentView, style: Style) -> String {
+    let labels: Vec<String> = agent.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let name = paint(&plain(&agent.name), Tone::Strong, style);
+    let mut text = format!("{name}  version {}  {}\n", plain(&agent.version), plain(&labels.join(" ")));
+    text += "\n";
+    text += &capabilities(agent, style);
+    text += "\n";
+    text += &instances(agent, style);
+    let breakers = breakers(agent, style);
+    if !breakers.is_empty() {
+        text += "\n";
+        text += &breakers;
+    }
+    text
+}
+
+fn capabilities(agent: &AgentView, style: Style) -> String {
+    let mut grid = Grid::new(&["CAPABILITY", "EFFECT", "SLA", "AT ONCE", "WHAT IT DOES"], style);
+    for capability in &agent.capabilities {
+        grid.row([
+            toned(&capability.name, Tone::Strong),
+            cell(&capability.effect),
+            cell(capability.sla.map(|sla| sla.to_string()).unwrap_or_default()),
+            cell(capability.max_concurrency.to_string()),
+            cell(&capability.description),
+        ]);
+    }
+    let mut text = grid.to_string();
+    for capability in &agent.capabilities {
+        for (code, meaning) in &capability.failure_modes {
+            let name = plain(&capability.name);
+            text += &format!("{name} may fail with {}: {}\n", plain(code), plain(meaning));
+        }
+    }
+    text
+}
+
+fn instances(agent: &AgentView, style: Style) -> String {
+    if agent.instances.is_empty() {
+        return "No instances.\n".to_owned();
+    }
+    let mut grid = Grid::new(&["INSTANCE", "ADDRESS", "HEALTH", "SINCE", "IN FLIGHT", "WHY"], style);
+    for instance in &agent.instances {
+        grid.row([
+            toned(&instance.name, Tone::Strong),
+            cell(&instance.address),
+            toned(instance.condition(), Tone::of(instance.condition())),
+            cell(instance.health_since.map(|at| at.to_string()).unwrap_or_default()),
+            cell(instance.in_flight.to_string()),
+            cell(&instance.health_reason),
+        ]);
+    }
+    grid.to_string()
+}
+
+/// Breakers that have something to tell; one that never left `closed` has not.
+fn breakers(agent: &AgentView, style: Style) -> String {
+    let mut grid = Grid::new(&["BREAKER", "CAPABILITY", "STATE", "OPENED", "SINCE", "WHY"], style);
+    let mut empty = true;
+    for instance in &agent.instances {
+        for breaker in instance.breakers.iter().filter(|it| it.state != "closed" || it.changed_at.is_some()) {
+            empty = false;
+            grid.row([
+                toned(&instance.name, Tone::Strong),
+                cell(&breaker.capability),
+                toned(&breaker.state, Tone::of(&breaker.state)),
+                cell(format!("{}×", breaker.opened)),
+                cell(breaker.changed_at.map(|at| at.to_string()).unwrap_or_default()),
+                cell(&breaker.reason),
+            ]);
+        }
+    }
+    if empty { String::new() } else { grid.to_string() }
+}

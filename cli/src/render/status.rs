@@ -1,0 +1,36 @@
+//! A control plane as a few lines.
+
+use super::paint::{Tone, paint};
+use super::table::{Grid, cell, toned};
+use super::text::plain;
+use crate::console::Style;
+use crate::view::status::StatusView;
+
+/// How the control plane does.
+#[must_use]
+pub fn status(view: &StatusView, style: Style) -> String {
+    let store = if view.store.writable {
+        paint("writable", Tone::Good, style)
+    } else {
+        let since = view.store.for_.map(|span| format!(" for {span}")).unwrap_or_default();
+        paint(&format!("read-only{since}: {}", plain(&view.store.reason)), Tone::Bad, style)
+    };
+    let started = view.started_at.map(|at| at.to_string()).unwrap_or_default();
+    let mut text = format!(
+        "version    {}\nstarted    {started}\nstore      {}, {store}\ninstances  {}\nopen runs  {}\n",
+        plain(&view.version),
+        plain(&view.store.backend),
+        view.instances,
+        view.open_runs,
+    );
+    if view.quarantined.is_empty() {
+        return text;
+    }
+    text +=
+        &paint(&format!("\n{} damaged records are kept aside:\n", view.quarantined.len()), Tone::Bad, style);
+    let mut grid = Grid::new(&["KEY", "WHAT IS WRONG"], style);
+    for record in &view.quarantined {
+        grid.row([toned(&record.key, Tone::Strong), cell(&record.reason)]);
+    }
+    text + &grid.to_string()
+}

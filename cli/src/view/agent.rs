@@ -1,0 +1,176 @@
+//! Agents, their capabilities, instances and breakers.
+
+use std::collections::BTreeMap;
+
+use mainstay_proto::pb;
+use serde::Serialize;
+
+use super::value::{Payload, Span, When, word};
+
+/// An agent.
+#[derive(Debug, Clone, Serialize)]
+pub struct AgentView {
+    /// Its name.
+    pub name: String,
+    /// Its version, as the newest registration says it.
+    pub version: String,
+    /// Whose it is.
+    pub tenant: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// What it can do.
+    pub capabilities: Vec<CapabilityView>,
+    /// Where it runs, and where it did.
+    pub instances: Vec<InstanceView>,
+}
+
+/// One thing an agent can do.
+#[derive(Debug, Clone, Serialize)]
+pub struct CapabilityView {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// `read-only`, `idempotent` or `side-effecting`.
+    pub effect: String,
+    /// The time within which it promises to answer.
+    #[serde(skip_serializing_if = "Option::is_none", rename = "sla_ms")]
+    pub sla: Option<Span>,
+    /// Calls that one instance takes at once.
+    pub max_concurrency: u32,
+    /// What a call costs on average, in 10^-9 US dollars; 0 if unknown.
+    pub cost_hint_nano_usd: i64,
+    /// Failures it may answer with.
+    pub failure_modes: BTreeMap<String, String>,
+    /// Words that suggest it.
+    pub keywords: Vec<String>,
+    /// Requests it should get.
+    pub examples: Vec<String>,
+    /// JSON Schema of the input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_schema: Option<Payload>,
+    /// JSON Schema of the output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<Payload>,
+}
+
+/// One running copy of an agent.
+#[derive(Debug, Clone, Serialize)]
+pub struct InstanceView {
+    /// Its id.
+    pub instance_id: String,
+    /// Its name within the agent.
+    pub name: String,
+    /// Where its sidecar listens.
+    pub address: String,
+    /// The version it runs.
+    pub version: String,
+    /// `healthy`, `unhealthy` or `unknown`.
+    pub health: String,
+    /// Why.
+    pub health_reason: String,
+    /// Since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health_since: Option<When>,
+    /// False once the lease is over.
+    pub leased: bool,
+    /// When it registered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registered_at: Option<When>,
+    /// Grows by one at each registration.
+    pub epoch: u64,
+    /// Calls under way now.
+    pub in_flight: u32,
+    /// Its breakers, one for each capability.
+    pub breakers: Vec<BreakerView>,
+}
+
+/// A breaker of one instance and one capability.
+#[derive(Debug, Clone, Serialize)]
+pub struct BreakerView {
+    /// The capability.
+    pub capability: String,
+    /// `closed` (traffic flows), `open` or `half-open`.
+    pub state: String,
+    /// Why it last changed.
+    pub reason: String,
+    /// When it last changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed_at: Option<When>,
+    /// How many times it has opened since the server started.
+    pub opened: u64,
+}
+
+impl InstanceView {
+    /// Health in one word; `gone` without a lease.
+    #[must_use]
+    pub fn condition(&self) -> &str {
+        if self.leased { &self.health } else { "gone" }
+    }
+}
+
+impl From<pb::Agent> for AgentView {
+    fn from(agent: pb::Agent) -> Self {
+        let spec = agent.spec.unwrap_or_default();
+        Self {
+            name: spec.name,
+            version: spec.version,
+            tenant: agent.tenant,
+            labels: spec.labels.into_iter().collect(),
+            capabilities: spec.capabilities.into_iter().map(Into::into).collect(),
+            instances: agent.instances.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<pb::Capability> for CapabilityView {
+    fn from(capability: pb::Capability) -> Self {
+        let effect = pb::EffectClass::try_from(capability.effect).ok().map(|effect| effect.as_str_name());
+        Self {
+            name: capability.name,
+            description: capability.description,
+            effect: word(effect, "EFFECT_CLASS_"),
+            sla: Span::of(capability.sla.as_ref()),
+            max_concurrency: capability.max_concurrency,
+            cost_hint_nano_usd: capability.cost_hint_nano_usd,
+            failure_modes: capability.failure_modes.into_iter().collect(),
+            keywords: capability.keywords,
+            examples: capability.examples,
+            input_schema: Payload::of(&capability.input_schema),
+            output_schema: Payload::of(&capability.output_schema),
+        }
+    }
+}
+
+impl From<pb::Instance> for InstanceView {
+    fn from(instance: pb::Instance) -> Self {
+        let health = pb::HealthState::try_from(instance.health).ok().map(|health| health.as_str_name());
+        Self {
+            instance_id: instance.instance_id,
+            name: instance.name,
+            address: instance.address,
+            version: instance.version,
+            health: word(health, "HEALTH_STATE_"),
+            health_reason: instance.health_reason,
+            health_since: When::of(instance.health_since.as_ref()),
+            leased: instance.leased,
+            registered_at: When::of(instance.registered_at.as_ref()),
+            epoch: instance.epoch,
+            in_flight: instance.in_flight,
+            breakers: instance.breakers.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<pb::Breaker> for BreakerView {
+    fn from(breaker: pb::Breaker) -> Self {
+        let state = pb::BreakerState::try_from(breaker.state).ok().map(|state| state.as_str_name());
+        Self {
+            capability: breaker.capability,
+            state: word(state, "BREAKER_STATE_"),
+            reason: breaker.reason,
+            changed_at: When::of(breaker.changed_at.as_ref()),
+            opened: breaker.opened,
+        }
+    }
+}

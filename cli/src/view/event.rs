@@ -1,0 +1,117 @@
+//! Events of a run, as `run --follow --output json` streams them: one JSON object a line.
+
+use mainstay_proto::pb;
+use mainstay_proto::pb::run_event::Event;
+use serde::Serialize;
+
+use super::call::{AttemptView, FailureView};
+use super::run::{RunView, run_state};
+use super::value::{Payload, When};
+
+/// A line of the stream: the events, and at the end the run.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LineView<'a> {
+    /// An event.
+    Event(&'a EventView),
+    /// The run as it ended.
+    Run(&'a RunView),
+}
+
+/// An event. Fields that its kind does not have are left out.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct EventView {
+    /// From 1, without gaps.
+    pub number: u64,
+    /// When.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<When>,
+    /// `run-started`, `step-started`, `step-completed`, `attempt-failed`, `step-failed`, `step-skipped`,
+    /// `step-cancelled`, `cancel-requested` or `run-ended`.
+    pub kind: &'static str,
+    /// The step.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub step: String,
+    /// The capability that a started step calls.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub capability: String,
+    /// Logical attempt of a started step, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// State of an ended run.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub state: String,
+    /// Why: of a retry, a skip or a cancel.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// When the next attempt is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<When>,
+    /// The output of a step or run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<Payload>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<FailureView>,
+    /// The attempts on instances behind it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<AttemptView>,
+}
+
+impl From<pb::RunEvent> for EventView {
+    fn from(event: pb::RunEvent) -> Self {
+        let view = Self {
+            number: event.number,
+            at: When::of(event.at.as_ref()),
+            kind: "unknown",
+            ..Self::default()
+        };
+        let views = |attempts: Vec<pb::Attempt>| attempts.into_iter().map(Into::into).collect();
+        match event.event {
+            None => view,
+            Some(Event::RunStarted(_)) => Self { kind: "run-started", ..view },
+            Some(Event::StepStarted(it)) => Self {
+                kind: "step-started",
+                step: it.step_id,
+                capability: it.capability,
+                attempt: Some(it.attempt),
+                ..view
+            },
+            Some(Event::StepCompleted(it)) => Self {
+                kind: "step-completed",
+                step: it.step_id,
+                output: Payload::of(&it.output),
+                attempts: views(it.attempts),
+                ..view
+            },
+            Some(Event::AttemptFailed(it)) => Self {
+                kind: "attempt-failed",
+                step: it.step_id,
+                failure: it.failure.map(Into::into),
+                retry_at: When::of(it.retry_at.as_ref()),
+                reason: it.reason,
+                attempts: views(it.attempts),
+                ..view
+            },
+            Some(Event::StepFailed(it)) => Self {
+                kind: "step-failed",
+                step: it.step_id,
+                failure: it.failure.map(Into::into),
+                attempts: views(it.attempts),
+                ..view
+            },
+            Some(Event::StepSkipped(it)) => {
+                Self { kind: "step-skipped", step: it.step_id, reason: it.reason, ..view }
+            }
+            Some(Event::StepCancelled(it)) => Self { kind: "step-cancelled", step: it.step_id, ..view },
+            Some(Event::CancelRequested(it)) => Self { kind: "cancel-requested", reason: it.reason, ..view },
+            Some(Event::RunEnded(it)) => Self {
+                kind: "run-ended",
+                state: run_state(it.state),
+                output: Payload::of(&it.output),
+                failure: it.failure.map(Into::into),
+                ..view
+            },
+        }
+    }
+}

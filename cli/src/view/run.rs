@@ -1,0 +1,209 @@
+//! Runs and their steps.
+
+use std::collections::BTreeMap;
+
+use mainstay_proto::pb;
+use serde::Serialize;
+
+use super::call::{AttemptView, FailureView, UsageView};
+use super::value::{Payload, Span, When, word};
+
+/// A run. Lists leave out `input`, `output` and `steps`.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunView {
+    /// Its id.
+    pub run_id: String,
+    /// Whose it is.
+    pub tenant: String,
+    /// The workflow's name.
+    pub workflow: String,
+    /// The workflow's version.
+    pub version: u32,
+    /// Hash of the pinned document.
+    pub workflow_hash: String,
+    /// `running`, `completed`, `failed`, `cancelled` or `timed-out`.
+    pub state: String,
+    /// What was asked for, in words.
+    pub intent: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// When it began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<When>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<When>,
+    /// When it is cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<When>,
+    /// From begin to end.
+    #[serde(skip_serializing_if = "Option::is_none", rename = "took_ms")]
+    pub took: Option<Span>,
+    /// What it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<Payload>,
+    /// What came out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<Payload>,
+    /// Why it did not complete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<FailureView>,
+    /// Its steps, as the document orders them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepView>,
+    /// Sum over all attempts.
+    pub usage: UsageView,
+    /// Number of the last event on record.
+    pub last_event: u64,
+    /// The key it was started with.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub idempotency_key: String,
+}
+
+/// A step of a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct StepView {
+    /// Its id.
+    pub id: String,
+    /// The capability it calls.
+    pub capability: String,
+    /// `pending`, `running`, `backing-off`, `completed`, `failed`, `skipped` or `cancelled`.
+    pub state: String,
+    /// The steps it waits for.
+    pub after: Vec<String>,
+    /// Whether the run goes on without it.
+    pub optional: bool,
+    /// When it could begin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready_at: Option<When>,
+    /// When its first attempt was decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<When>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<When>,
+    /// From ready to started, and for an instance before each attempt.
+    #[serde(rename = "waited_ms")]
+    pub waited: Span,
+    /// From started to ended.
+    #[serde(skip_serializing_if = "Option::is_none", rename = "took_ms")]
+    pub took: Option<Span>,
+    /// Its attempts.
+    pub attempts: Vec<AttemptView>,
+    /// What it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<Payload>,
+    /// What it answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<Payload>,
+    /// Why it failed or was skipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<FailureView>,
+}
+
+/// A list of runs.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunsView {
+    /// Newest first.
+    pub runs: Vec<RunView>,
+    /// Whether there are more than were asked for.
+    pub more: bool,
+}
+
+/// What `run --detach` answers.
+#[derive(Debug, Clone, Serialize)]
+pub struct SubmittedView {
+    /// The run.
+    pub run_id: String,
+    /// False if the idempotency key had started this run before.
+    pub created: bool,
+}
+
+/// What `cancel` answers.
+#[derive(Debug, Clone, Serialize)]
+pub struct CancelledView {
+    /// The run.
+    pub run_id: String,
+    /// Its state after the cancel.
+    pub state: String,
+}
+
+impl RunView {
+    /// Whether it completed.
+    #[must_use]
+    pub fn completed(&self) -> bool {
+        self.state == "completed"
+    }
+
+    /// Where a failure began: the critical step that failed first.
+    #[must_use]
+    pub fn first_failure(&self) -> Option<&StepView> {
+        let failed = self.steps.iter().filter(|step| step.state == "failed" && !step.optional);
+        failed.min_by_key(|step| step.ended_at)
+    }
+}
+
+impl From<pb::Run> for RunView {
+    fn from(run: pb::Run) -> Self {
+        let (started_at, ended_at) = (When::of(run.started_at.as_ref()), When::of(run.ended_at.as_ref()));
+        Self {
+            run_id: run.run_id,
+            tenant: run.tenant,
+            workflow: run.workflow,
+            version: run.version,
+            workflow_hash: run.workflow_hash,
+            state: run_state(run.state),
+            intent: run.intent,
+            labels: run.labels.into_iter().collect(),
+            started_at,
+            ended_at,
+            deadline: When::of(run.deadline.as_ref()),
+            took: between(started_at, ended_at),
+            input: Payload::of(&run.input),
+            output: Payload::of(&run.output),
+            failure: run.failure.map(Into::into),
+            steps: run.steps.into_iter().map(Into::into).collect(),
+            usage: run.usage.unwrap_or_default().into(),
+            last_event: run.last_event,
+            idempotency_key: run.idempotency_key,
+        }
+    }
+}
+
+impl From<pb::Step> for StepView {
+    fn from(step: pb::Step) -> Self {
+        let [ready_at, started_at, ended_at] =
+            [&step.ready_at, &step.started_at, &step.ended_at].map(|at| When::of(at.as_ref()));
+        let attempts: Vec<AttemptView> = step.attempts.into_iter().map(Into::into).collect();
+        let for_turn = between(ready_at, started_at).map_or_else(Default::default, |span| span.0);
+        let for_instances = attempts.iter().filter_map(|attempt| attempt.waited).map(|span| span.0);
+        let waited = Span(for_instances.fold(for_turn, std::time::Duration::saturating_add));
+        let state = pb::StepState::try_from(step.state).ok().map(|state| state.as_str_name());
+        Self {
+            id: step.id,
+            capability: step.capability,
+            state: word(state, "STEP_STATE_"),
+            after: step.after,
+            optional: step.optional,
+            ready_at,
+            started_at,
+            ended_at,
+            waited,
+            took: between(started_at, ended_at),
+            attempts,
+            input: Payload::of(&step.input),
+            output: Payload::of(&step.output),
+            failure: step.failure.map(Into::into),
+        }
+    }
+}
+
+/// The word of a run's state.
+#[must_use]
+pub fn run_state(state: i32) -> String {
+    word(pb::RunState::try_from(state).ok().map(|state| state.as_str_name()), "RUN_STATE_")
+}
+
+fn between(from: Option<When>, to: Option<When>) -> Option<Span> {
+    Some(to?.since(from?))
+}
