@@ -142,3 +142,102 @@ fn a_taken_address_is_a_bad_configuration() {
     assert_eq!(output.status.code(), Some(64), "{}", stderr(&output));
     assert!(stderr(&output).contains(&address), "{}", stderr(&output));
 }
+
+const MANIFEST: &str = "
+name: echo
+adapter: { echo: {} }
+capabilities: [{ name: text.echo, effect: read-only }]
+";
+
+const WORKFLOW: &str = "
+name: twice
+version: 1
+steps:
+  - id: first
+    call: { capability: text.echo }
+    input: { q: \"${input.q}\" }
+    timeout: 5s
+  - id: second
+    after: [first]
+    call: { capability: text.echo }
+    input: { q: \"${steps.first.output.q}\" }
+    timeout: 5s
+output: { answer: \"${steps.second.output.q}\" }
+";
+
+#[test]
+fn a_workflow_is_stored_run_followed_and_traced() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("agent.yaml"), MANIFEST).unwrap();
+    std::fs::write(at("workflow.yaml"), WORKFLOW).unwrap();
+    for part in ["control", "agent"] {
+        std::fs::create_dir(at(part)).unwrap();
+    }
+    let (mut server, ready) =
+        start(&at("control"), &["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    let url = format!("http://{}", ready["grpc"].as_str().unwrap());
+    let manifest = at("agent.yaml");
+    let manifest = manifest.to_str().unwrap();
+    let arguments = ["sidecar", "--manifest", manifest, "--control-plane", &url, "--listen", "127.0.0.1:0"];
+    let (mut agent, _) = start(&at("agent"), &arguments);
+    let ask =
+        |arguments: &[&str]| mainstay(arguments, &[("MAINSTAY_SERVER", &url), ("MAINSTAY_OUTPUT", "json")]);
+    let json = |output: &Output| serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap();
+
+    while json(&ask(&["status"]))["instances"] != 1 {
+        std::thread::yield_now();
+    }
+    let workflow = at("workflow.yaml");
+    let workflow = workflow.to_str().unwrap();
+    assert_eq!(json(&ask(&["workflows", "put", workflow]))["created"], true);
+    assert_eq!(json(&ask(&["workflows", "put", workflow]))["created"], false);
+
+    let run = ask(&["run", "twice", "--input", r#"{"q": "hello"}"#]);
+    assert_eq!(run.status.code(), Some(0), "{}", stderr(&run));
+    assert_eq!(json(&run)["output"]["answer"], "hello");
+
+    let followed = ask(&["run", "twice", "--input", r#"{"q": "hello"}"#, "--follow"]);
+    let lines: Vec<serde_json::Value> =
+        stdout(&followed).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.first().unwrap()["event"]["kind"], "run-started");
+    assert_eq!(lines.last().unwrap()["run"]["state"], "completed");
+
+    let id = json(&run)["run_id"].as_str().unwrap().to_owned();
+    let traced = ask(&["--output", "table", "trace", &id]);
+    assert!(stdout(&traced).contains("echo/"), "{}", stdout(&traced));
+    assert_eq!(json(&ask(&["runs"]))["runs"].as_array().unwrap().len(), 2);
+
+    let refused = ask(&["run", "twice", "--input", "{"]);
+    assert_eq!(refused.status.code(), Some(65));
+    assert_eq!(stdout(&refused), "");
+    let error: serde_json::Value = serde_json::from_str(stderr(&refused)).unwrap();
+    assert_eq!(error["error"]["code"], "JSON_INVALID");
+    assert_eq!(ask(&["cancel", &id]).status.code(), Some(65), "it has ended");
+    assert_eq!(ask(&["run", "nothing"]).status.code(), Some(66));
+
+    for process in [&mut agent, &mut server] {
+        drop(process.stdin.take());
+        assert_eq!(process.wait().unwrap().code(), Some(0));
+    }
+    assert_eq!(ask(&["status"]).status.code(), Some(69));
+}
+
+#[test]
+fn lint_needs_no_server_and_ends_with_1_for_errors() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(WORKFLOW.replace("after: [first]", "after: [frist]").as_bytes()).unwrap();
+    let output = mainstay(&["workflows", "lint", file.path().to_str().unwrap()], &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stdout(&output).contains("STEP_UNKNOWN_DEPENDENCY"), "{}", stdout(&output));
+}
+
+#[test]
+fn an_absent_server_ends_with_69_and_says_how_to_start_one() {
+    // Bound and given back: a port that exists and that nobody listens on.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let output = mainstay(&["--server", &format!("http://{address}"), "agents"], &[]);
+    assert_eq!(output.status.code(), Some(69));
+    assert_eq!(stdout(&output), "");
+    assert!(stderr(&output).contains("mainstay serve"), "{}", stderr(&output));
+}

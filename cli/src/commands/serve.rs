@@ -11,6 +11,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::harness::{HarnessArgs, Ready};
 use crate::host;
+use crate::render::text::count;
 
 /// Flags of `serve`. They are texts, so that a mistake in one is reported together with those in the environment and
 /// the file.
@@ -131,7 +132,7 @@ fn config(settings: Settings) -> Config {
 }
 
 fn bad_configuration(errors: &[String]) -> Failure {
-    let count = if errors.len() == 1 { "one error".to_owned() } else { format!("{} errors", errors.len()) };
+    let count = count(errors.len(), "error");
     Failure::new(Exit::Config, format!("the configuration has {count}\n{}", errors.join("\n")))
 }
 

@@ -98,12 +98,12 @@ fn instances(agent: &AgentView, style: Style) -> String {
     grid.to_string()
 }
 
-/// Breakers that have something to tell; one that never left `closed` has not.
+/// Breakers that have something to tell; one that has always been closed has not.
 fn breakers(agent: &AgentView, style: Style) -> String {
     let mut grid = Grid::new(&["BREAKER", "CAPABILITY", "STATE", "OPENED", "SINCE", "WHY"], style);
     let mut empty = true;
     for instance in &agent.instances {
-        for breaker in instance.breakers.iter().filter(|it| it.state != "closed" || it.changed_at.is_some()) {
+        for breaker in instance.breakers.iter().filter(|it| it.state != "closed" || it.opened > 0) {
             empty = false;
             grid.row([
                 toned(&instance.name, Tone::Strong),

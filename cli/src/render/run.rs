@@ -2,7 +2,7 @@
 
 use super::paint::{Tone, paint};
 use super::table::{Grid, cell, toned};
-use super::text::{lines, plain, short};
+use super::text::{count, lines, plain, short};
 use crate::console::Style;
 use crate::view::call::{AnswerView, FailureView, UsageView};
 use crate::view::run::{RunView, RunsView};
@@ -53,8 +53,8 @@ pub fn end(run: &RunView, style: Style) -> String {
 /// The answer of one call.
 #[must_use]
 pub fn answer(view: &AnswerView, style: Style) -> String {
-    let attempts = if view.attempts == 1 { "attempt" } else { "attempts" };
-    let who = format!("{}/{} in {} {attempts}", plain(&view.agent), plain(&view.instance), view.attempts);
+    let attempts = count(usize::try_from(view.attempts).unwrap_or_default(), "attempt");
+    let who = format!("{}/{} in {attempts}", plain(&view.agent), plain(&view.instance));
     let spent = spent(&view.usage);
     let mut text =
         paint(&format!("{who}{}{spent}", if spent.is_empty() { "" } else { ", " }), Tone::Dim, style);

@@ -6,6 +6,9 @@ use super::paint::Tone;
 use super::text::plain;
 use crate::console::Style;
 
+/// Blanks between columns: without rules, one would not tell them apart.
+const GAP: u16 = 2;
+
 /// A table in the making.
 #[derive(Debug)]
 pub struct Grid {
@@ -59,14 +62,16 @@ impl Grid {
     /// Adds a row.
     pub fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
         self.table.add_row(cells.into_iter().collect::<Vec<_>>());
+        for column in self.table.column_iter_mut() {
+            column.set_padding((0, GAP));
+        }
     }
 }
 
 impl std::fmt::Display for Grid {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for line in self.table.lines() {
-            // Without rules, the padding of the last column is nothing but trailing blanks.
-            writeln!(f, "{}", line.strip_prefix(' ').unwrap_or(&line).trim_end())?;
+            writeln!(f, "{}", line.trim_end())?;
         }
         Ok(())
     }

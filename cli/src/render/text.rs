@@ -60,6 +60,12 @@ pub fn short(text: &str, max: usize) -> String {
     }
 }
 
+/// `1 step`, `2 steps`.
+#[must_use]
+pub fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::paint::{Tone, paint};
 use super::run::{document, spent, why};
 use super::table::{Grid, cell, toned};
-use super::text::plain;
+use super::text::{count, plain};
 use crate::console::Style;
 use crate::view::call::AttemptView;
 use crate::view::run::{RunView, StepView};
@@ -74,12 +74,13 @@ fn head(run: &RunView, style: Style) -> String {
     let started = run.started_at.map(|at| format!("started {at}, ")).unwrap_or_default();
     let spent = spent(&run.usage);
     let spent = if spent.is_empty() { spent } else { format!(", {spent}") };
-    text += &format!("{started}{} steps, {attempts} attempts{spent}\n", run.steps.len());
+    let (steps, attempts) = (count(run.steps.len(), "step"), count(attempts, "attempt"));
+    text += &format!("{started}{steps}, {attempts}{spent}\n");
     if !run.intent.is_empty() {
         text += &format!("intent  {}\n", plain(&run.intent));
     }
     if let Some(failure) = &run.failure {
-        text += &format!("{}  {}\n", paint("failed", Tone::Bad, style), why(failure));
+        text += &format!("{}     {}\n", paint("why", Tone::Bad, style), why(failure));
     }
     text
 }
@@ -89,7 +90,7 @@ fn in_order_of_time(run: &RunView) -> Vec<&StepView> {
     let mut steps: Vec<&StepView> = run.steps.iter().collect();
     steps.sort_by_key(|step| {
         let at = step.ready_at.or(step.started_at).or(step.ended_at);
-        (at.is_none(), at, step.started_at, step.ended_at)
+        (at.is_none(), at, step.started_at.is_none(), step.started_at, step.ended_at)
     });
     steps
 }
@@ -155,8 +156,7 @@ fn beginning_of_failure(run: &RunView, scale: Scale, style: Style) -> String {
         .unwrap_or_default();
     let tries = match step.attempts.len() {
         0 => String::new(),
-        1 => ", after 1 attempt".to_owned(),
-        tries => format!(", after {tries} attempts"),
+        tries => format!(", after {}", count(tries, "attempt")),
     };
     let title = paint("The failure began in step", Tone::Bad, style);
     let mut text = format!("\n{title} {}{by}{at}{tries}.\n", plain(&step.id));

@@ -2,7 +2,7 @@
 
 use super::paint::{Tone, paint};
 use super::table::{Grid, cell, toned};
-use super::text::{plain, short};
+use super::text::{count, plain, short};
 use crate::console::Style;
 use crate::view::workflow::{FindingView, LintView, PutView, WorkflowView};
 
@@ -50,7 +50,9 @@ pub fn lint(views: &[LintView], style: Style) -> String {
     let all = || views.iter().flat_map(|view| &view.findings);
     let errors = all().filter(|finding| finding.is_error()).count();
     let warnings = all().count() - errors;
-    text + &format!("{} checked: {errors} errors, {warnings} warnings\n", views.len())
+    let [files, errors, warnings] =
+        [(views.len(), "document"), (errors, "error"), (warnings, "warning")].map(|(n, noun)| count(n, noun));
+    text + &format!("{files} checked: {errors}, {warnings}\n")
 }
 
 fn findings(file: &str, findings: &[FindingView], style: Style) -> String {
