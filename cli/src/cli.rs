@@ -10,6 +10,7 @@ use crate::commands::{
     agents, cancel, completions, explain, invoke, run, runs, serve, sidecar, status, trace, workflows,
 };
 use crate::console::{Console, Output, tell_failure};
+use crate::demo;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::input;
@@ -57,6 +58,11 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Stand beside an agent: register it, watch its health, enforce its contract
     Sidecar(sidecar::Sidecars),
+    /// Watch four agents carry a durable workflow to its end, on this machine
+    Demo(demo::DemoArgs),
+    /// An agent of the demo
+    #[command(hide = true)]
+    DemoAgent(demo::agents::DemoAgentArgs),
     /// List agents
     Agents(agents::AgentsArgs),
     /// Show one agent: capabilities, instances, health and breakers
@@ -103,6 +109,11 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         Command::Sidecar(args) => {
             log_to_stderr();
             one_thread(sidecar::run(args))
+        }
+        Command::Demo(args) => one_thread(demo::run(args, &console)),
+        Command::DemoAgent(args) => {
+            log_to_stderr();
+            one_thread(demo::agents::run(args))
         }
         Command::Explain(args) => explain::run(&args, &console),
         Command::Completions(args) => completions::run(&args, &console),

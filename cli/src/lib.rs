@@ -14,6 +14,7 @@ pub mod client;
 pub mod commands;
 pub mod config;
 pub mod console;
+pub mod demo;
 pub mod exit;
 pub mod failure;
 pub mod harness;
