@@ -13,7 +13,7 @@ use crate::console::{Console, Output, tell_failure};
 use crate::demo;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::input;
+use crate::{host, input};
 
 /// Keeps a multi-agent system alive in production.
 #[derive(Debug, Parser)]
@@ -164,7 +164,8 @@ fn one_thread(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Fai
 fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MAINSTAY_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    logs.with_ansi(host::stderr_in_colour()).init();
 }
 
 fn exit_codes() -> String {

@@ -187,4 +187,11 @@ mod tests {
         assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
         assert_eq!(numbers.last(), Some(&141));
     }
+    #[test]
+    fn the_documentation_has_the_same_table() {
+        let page = include_str!("../../docs/cli.md");
+        for (exit, meaning) in Exit::TABLE {
+            assert!(page.contains(&format!("| {} | {meaning} |", exit.code())), "{exit:?}");
+        }
+    }
 }

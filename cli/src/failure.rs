@@ -1,5 +1,6 @@
 //! What went wrong, in the order a person needs it: what, where, what to do, where to read more.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use mainstay_kernel::time::text::Human;
@@ -54,7 +55,8 @@ impl Failure {
     pub fn answered(status: &Status, server: &str) -> Self {
         let seen = Seen::of(status);
         let exit = Exit::of(status.code(), &seen.reason);
-        if exit == Exit::Unreachable {
+        // A status with a source was made on this side, because the connection broke; no server said it.
+        if exit == Exit::Unreachable || (seen.reason.is_empty() && status.source().is_some()) {
             return Self::unreachable(server, status.message());
         }
         let message = match (status.message().is_empty(), status.code()) {

@@ -15,6 +15,11 @@ pub(crate) fn stdout_is_terminal() -> bool {
     std::io::stdout().is_terminal()
 }
 
+/// Whether logs may be coloured: standard error is a terminal, and nobody minds.
+pub(crate) fn stderr_in_colour() -> bool {
+    std::io::stderr().is_terminal() && env("NO_COLOR").is_none()
+}
+
 /// Columns of the terminal, if there is one.
 pub(crate) fn columns() -> Option<u16> {
     comfy_table::Table::new().width().filter(|width| *width > 0)

@@ -147,6 +147,7 @@ fn refused(error: &StartError) -> Failure {
 fn start_logging(settings: &Settings) {
     let logs = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(&settings.log_level))
+        .with_ansi(host::stderr_in_colour())
         .with_writer(std::io::stderr);
     match settings.log {
         LogFormat::Text => logs.init(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mainstay_proto::pb;
+use mainstay_proto::pb::run_event::Event;
 use tonic::Streaming;
 
 use crate::client::Client;
@@ -22,13 +23,14 @@ pub(super) struct Watch<'a> {
     client: &'a Client,
     run_id: &'a str,
     next: u64,
+    ended: bool,
     tries: u32,
     stream: Option<Streaming<pb::WatchRunResponse>>,
 }
 
 impl<'a> Watch<'a> {
     pub(super) const fn new(client: &'a Client, run_id: &'a str) -> Self {
-        Self { client, run_id, next: 1, tries: 0, stream: None }
+        Self { client, run_id, next: 1, ended: false, tries: 0, stream: None }
     }
 
     /// The next event; nothing after the last. May be dropped at any await and asked again.
@@ -37,9 +39,12 @@ impl<'a> Watch<'a> {
             let failed = match self.step().await {
                 Ok(Some(event)) => {
                     (self.next, self.tries) = (event.number.saturating_add(1), 0);
+                    self.ended = matches!(event.event, Some(Event::RunEnded(_)));
                     return Ok(Some(event));
                 }
-                Ok(None) => return Ok(None),
+                Ok(None) if self.ended => return Ok(None),
+                // The server let go of us before the run was over: it is stopping.
+                Ok(None) => Failure::new(Exit::TryAgain, "the server ended the stream before the run ended"),
                 Err(failed) => failed,
             };
             self.stream = None;
