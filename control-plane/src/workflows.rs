@@ -40,7 +40,7 @@ struct Shared {
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
     /// No such name, or no such version of it.
-    #[error("workflow {name} {} is not stored", version.map_or_else(String::new, |v| format!("version {v}")))]
+    #[error("workflow {name}{} is not stored", version.map_or_else(String::new, |v| format!(" version {v}")))]
     NotFound {
         /// The name asked for.
         name: Name,
