@@ -1,1 +1,13 @@
-//! Not laid yet.
+//! Tests of the whole: real binaries as processes, on free ports, with real kills.
+//!
+//! - [`world`]: a control plane, agents and sidecars, and clients to talk to them; gone when it is dropped.
+//! - [`process`]: child processes that never outlive their parent.
+//! - [`agent`]: the agent under the sidecars, whose input says how it behaves, with a ledger of what it did.
+//! - [`history`]: the checker that holds what clients and agents saw against the rules.
+//! - [`wait`]: waiting for conditions, never for time.
+
+pub mod agent;
+pub mod history;
+pub mod process;
+pub mod wait;
+pub mod world;

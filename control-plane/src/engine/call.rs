@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use mainstay_kernel::retry::RetryPolicy;
 use mainstay_kernel::run::{Attempt, Call, Input};
 
 use super::Shared;
 use crate::dispatch;
+
+/// How far beyond the run's deadline a call may go. The run's own end must come first and cut the call; were the call cut
+/// first, the step would be blamed for the run's deadline. More than what a call keeps back for its answer's way home.
+const PAST_THE_RUN: Duration = Duration::from_secs(1);
 
 /// Makes the call and reports how it ended. The journal alone repeats it, so dispatch does not.
 pub(super) async fn perform(
@@ -29,7 +34,7 @@ pub(super) async fn perform(
         intent: call.intent,
         timeout: call.timeout,
         // Waiting for an instance counts: a step that nobody takes within its timeout has failed.
-        deadline: now.mono_at(call.deadline).min(now.mono + call.timeout),
+        deadline: (now.mono_at(call.deadline) + PAST_THE_RUN).min(now.mono + call.timeout),
         policy: RetryPolicy::NONE,
         resumed,
         left,

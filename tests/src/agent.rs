@@ -1,0 +1,138 @@
+//! The agent under the sidecars. Its input says how it behaves; a file says what it did.
+//!
+//! Input: `{"x": 1}` answers `{"x": 2}`. Beside `x`: `sleep_ms` (works that long), `fail` (answers 500 with this text),
+//! `fail_times` (fails so often for the same run and step, then works), `bad` (answers what breaks its schema), `abort` (the process dies).
+//! `POST /sick` and `POST /well` change what `GET /health` says.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+
+/// One line of the agent's ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// The idempotency key.
+    pub key: String,
+    /// The run.
+    pub run: String,
+    /// The step.
+    pub step: String,
+    /// The input, as it came.
+    pub body: String,
+    /// What was answered; `None` in the row that is written when work begins.
+    pub output: Option<String>,
+}
+
+#[derive(Debug)]
+struct Agent {
+    ledger: Mutex<File>,
+    failed: Mutex<HashMap<String, u32>>,
+    sick: AtomicBool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Wanted {
+    x: i64,
+    sleep_ms: u64,
+    fail: Option<String>,
+    fail_times: u32,
+    bad: bool,
+    abort: bool,
+}
+
+/// Serves the agent, writing to a ledger at `path`.
+///
+/// # Errors
+/// If the ledger cannot be opened or the listener fails.
+pub async fn serve(listener: TcpListener, path: &Path) -> std::io::Result<()> {
+    let agent = Agent {
+        ledger: Mutex::new(File::options().create(true).append(true).open(path)?),
+        failed: Mutex::default(),
+        sick: AtomicBool::new(false),
+    };
+    let routes = Router::new()
+        .route("/", post(work))
+        .route("/health", get(health))
+        .route(
+            "/sick",
+            post(|State(agent): State<Arc<Agent>>| async move { agent.sick.store(true, Ordering::SeqCst) }),
+        )
+        .route(
+            "/well",
+            post(|State(agent): State<Arc<Agent>>| async move { agent.sick.store(false, Ordering::SeqCst) }),
+        )
+        .with_state(Arc::new(agent));
+    axum::serve(listener, routes).await
+}
+
+/// Reads a ledger.
+#[must_use]
+pub fn ledger(path: &Path) -> Vec<Row> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+async fn health(State(agent): State<Arc<Agent>>) -> StatusCode {
+    if agent.sick.load(Ordering::SeqCst) { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
+}
+
+async fn work(State(agent): State<Arc<Agent>>, headers: HeaderMap, body: String) -> (StatusCode, String) {
+    let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+    let mut row = Row {
+        key: header("idempotency-key"),
+        run: header("mainstay-run"),
+        step: header("mainstay-step"),
+        body: body.clone(),
+        output: None,
+    };
+    agent.write(&row);
+    let wanted: Wanted = serde_json::from_str(&body).unwrap_or_default();
+    if wanted.sleep_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(wanted.sleep_ms)).await;
+    }
+    if wanted.abort {
+        std::process::abort();
+    }
+    if let Some(text) = wanted.fail {
+        return (StatusCode::INTERNAL_SERVER_ERROR, serde_json::json!({ "error": text }).to_string());
+    }
+    if agent.fails_once_more(&row, wanted.fail_times) {
+        return (StatusCode::INTERNAL_SERVER_ERROR, serde_json::json!({ "error": "not yet" }).to_string());
+    }
+    let output =
+        if wanted.bad { r#"{"x":"no number"}"#.to_owned() } else { format!("{{\"x\":{}}}", wanted.x + 1) };
+    row.output = Some(output.clone());
+    agent.write(&row);
+    (StatusCode::OK, output)
+}
+
+impl Agent {
+    /// On disk when this returns, so that a kill forgets nothing that happened.
+    fn write(&self, row: &Row) {
+        let line = serde_json::to_string(row).unwrap_or_default() + "\n";
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        if ledger.write_all(line.as_bytes()).and_then(|()| ledger.sync_data()).is_err() {
+            std::process::abort();
+        }
+    }
+
+    fn fails_once_more(&self, row: &Row, times: u32) -> bool {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = failed.entry(format!("{}/{}", row.run, row.step)).or_default();
+        *failed += 1;
+        *failed <= times
+    }
+}

@@ -1,0 +1,116 @@
+//! Child processes that never outlive their parent, whatever happens to it.
+//!
+//! Every child is told to end when its standard input closes, which also happens when the parent is killed; on drop it is
+//! killed at once. What a child says is kept, and printed if the test fails.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A child process, killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    name: String,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `command`; what it says goes into a log in `folder`.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn start(name: &str, mut command: Command, folder: &Path) -> Self {
+        let log = folder.join(format!("{name}.log"));
+        let out = File::options().create(true).append(true).open(&log).expect("a log file");
+        let also = out.try_clone().expect("the same log file");
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(out)
+            .stderr(also)
+            .env("NO_COLOR", "1")
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        Self { child, name: name.to_owned(), log }
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // Gone already is as good.
+            kill_process(pid, signal).ok();
+        }
+    }
+
+    /// Kills it with SIGKILL and waits until it is gone.
+    pub fn kill(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+
+    /// Its exit code, once it has ended by itself.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.child.try_wait().ok().flatten().map(|status| status.code().unwrap_or(-1))
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            let lines: Vec<_> = log.lines().collect();
+            eprintln!("--- {} said:", self.name);
+            for line in &lines[lines.len().saturating_sub(40)..] {
+                eprintln!("{line}");
+            }
+        }
+    }
+}
+
+/// The `mainstay` command of this build.
+#[must_use]
+pub fn mainstay() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("mainstay-cli", "mainstay"))
+}
+
+/// The fake agent of this build.
+#[must_use]
+pub fn fake_agent() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("mainstay-tests", "fake-agent"))
+}
+
+/// Builds a binary if it is not fresh (`cargo test -p mainstay-tests` alone would not), and says where it is.
+fn build(package: &str, binary: &str) -> PathBuf {
+    // target/PROFILE/deps/this-test, or target/PROFILE/this-binary
+    let exe = std::env::current_exe().expect("the path of this program");
+    let folder = exe.ancestors().find(|path| path.join("deps").is_dir()).expect("cargo's target directory");
+    let release = folder.file_name().is_some_and(|name| name == "release");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args([
+        "build",
+        "--quiet",
+        "--package",
+        package,
+        "--bin",
+        binary,
+    ]);
+    cargo.arg("--target-dir").arg(folder.parent().expect("cargo's target directory"));
+    if release {
+        cargo.arg("--release");
+    }
+    let status = cargo.status().expect("cargo");
+    assert!(status.success(), "{binary} does not build");
+    folder.join(binary)
+}

@@ -1,0 +1,341 @@
+//! A world to test in: a control plane on disk, agents behind sidecars, clients. Everything in it is a real process.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use mainstay_proto::pb;
+use pb::agent_registry_client::AgentRegistryClient;
+use pb::operations_client::OperationsClient;
+use pb::orchestrator_client::OrchestratorClient;
+use pb::workflows_client::WorkflowsClient;
+use tempfile::TempDir;
+use tonic::Status;
+use tonic::transport::Channel;
+
+use crate::agent::{self, Row};
+use crate::process::{Process, fake_agent, mainstay};
+use crate::wait::until;
+
+/// A control plane and its folder.
+#[derive(Debug)]
+pub struct World {
+    folder: TempDir,
+    control_plane: Process,
+    /// Where gRPC is served; the same after a restart.
+    pub grpc: String,
+    /// Where admin HTTP is served; the same after a restart.
+    pub admin: String,
+    channel: Channel,
+}
+
+/// An agent behind its sidecar.
+#[derive(Debug)]
+pub struct Agent {
+    name: String,
+    folder: PathBuf,
+    /// The agent's process.
+    pub agent: Process,
+    /// Its sidecar's.
+    pub sidecar: Process,
+    /// Where the agent listens.
+    pub http: String,
+}
+
+/// A capability in a manifest: the fields behind its name, in YAML's flow style.
+pub type Capability<'a> = (&'a str, &'a str);
+
+impl World {
+    /// Starts a control plane and waits until it is ready.
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let control_plane = launch(folder.path(), "127.0.0.1:0", "127.0.0.1:0");
+        let ready = ready_file(&folder.path().join("control-plane.ready")).await;
+        let (grpc, admin) = (text(&ready, "grpc"), text(&ready, "admin"));
+        let channel = Channel::from_shared(format!("http://{grpc}")).expect("an address").connect_lazy();
+        let world = Self { folder, control_plane, grpc, admin, channel };
+        world.until_ready().await;
+        world
+    }
+
+    /// Kills the control plane with SIGKILL.
+    pub fn kill(&mut self) {
+        self.control_plane.kill();
+    }
+
+    /// Starts it again on the same data and addresses, and waits until it is ready.
+    pub async fn restart(&mut self) {
+        self.relaunch().await;
+        self.until_ready().await;
+    }
+
+    /// Starts it again on the same data and addresses, and waits until it listens.
+    pub async fn relaunch(&mut self) {
+        let ready = self.folder.path().join("control-plane.ready");
+        std::fs::remove_file(&ready).ok();
+        self.control_plane = launch(self.folder.path(), &self.grpc, &self.admin);
+        ready_file(&ready).await;
+    }
+
+    /// The control plane's process.
+    pub fn control_plane(&mut self) -> &mut Process {
+        &mut self.control_plane
+    }
+
+    /// A folder that goes with this world.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Waits until the admin address says that it is ready.
+    pub async fn until_ready(&self) {
+        until("the control plane to be ready", || async {
+            let info = self.operations().get_server_info(pb::GetServerInfoRequest {}).await;
+            (info.is_ok() && self.get("/readyz").await.is_some_and(|(status, _)| status == 200)).then_some(())
+        })
+        .await;
+    }
+
+    /// A GET on the admin address: status and body.
+    pub async fn get(&self, path: &str) -> Option<(u16, String)> {
+        http_get(&self.admin, path).await
+    }
+
+    /// Calls and runs.
+    #[must_use]
+    pub fn orchestrator(&self) -> OrchestratorClient<Channel> {
+        OrchestratorClient::new(self.channel.clone()).max_decoding_message_size(16 << 20)
+    }
+
+    /// Agents.
+    #[must_use]
+    pub fn registry(&self) -> AgentRegistryClient<Channel> {
+        AgentRegistryClient::new(self.channel.clone())
+    }
+
+    /// Workflows.
+    #[must_use]
+    pub fn workflows(&self) -> WorkflowsClient<Channel> {
+        WorkflowsClient::new(self.channel.clone())
+    }
+
+    /// The server itself.
+    #[must_use]
+    pub fn operations(&self) -> OperationsClient<Channel> {
+        OperationsClient::new(self.channel.clone())
+    }
+
+    /// The connection under all clients.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// Starts an agent behind a sidecar and waits until it is healthy.
+    pub async fn agent(&self, name: &str, capabilities: &[Capability<'_>]) -> Agent {
+        let agent = self.agent_starting(name, capabilities).await;
+        self.until_healthy(name).await;
+        agent
+    }
+
+    /// Starts an agent behind a sidecar.
+    pub async fn agent_starting(&self, name: &str, capabilities: &[Capability<'_>]) -> Agent {
+        let folder = self.folder.path().join(name);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let process = start_agent(name, &folder, 0);
+        let http = until("the agent to listen", || async {
+            std::fs::read_to_string(folder.join("agent.ready")).ok()
+        })
+        .await;
+        let capabilities: String =
+            capabilities.iter().map(|(name, fields)| format!("  - {{ name: {name}, {fields} }}\n")).collect();
+        let manifest = format!(
+            "name: {name}\ninstance: one\ncontrol_plane: http://{}\nlisten: 127.0.0.1:0\ndata: ledger\n\
+             adapter: {{ http: {{ url: \"http://{http}/\" }} }}\n\
+             health: {{ http: {{ url: \"http://{http}/health\" }}, interval: 200ms, rise: 1, fall: 2 }}\n\
+             capabilities:\n{capabilities}",
+            self.grpc
+        );
+        std::fs::write(folder.join("agent.yaml"), manifest).expect("a manifest");
+        let sidecar = start_sidecar(name, &folder);
+        Agent { name: name.to_owned(), folder, agent: process, sidecar, http }
+    }
+
+    /// Waits until every instance of an agent is healthy.
+    pub async fn until_healthy(&self, name: &str) {
+        self.until_agent(name, "to be healthy", |agent| {
+            agent.instances.iter().all(|i| i.leased && i.health() == pb::HealthState::Healthy)
+        })
+        .await;
+    }
+
+    /// Waits until an agent is as `condition` wants it.
+    pub async fn until_agent(
+        &self,
+        name: &str,
+        what: &str,
+        condition: impl Fn(&pb::Agent) -> bool,
+    ) -> pb::Agent {
+        let condition = &condition;
+        until(&format!("{name} {what}"), || async move {
+            let request = pb::GetAgentRequest { name: name.to_owned(), ..Default::default() };
+            let agent = self.registry().get_agent(request).await.ok()?.into_inner().agent?;
+            condition(&agent).then_some(agent)
+        })
+        .await
+    }
+
+    /// Stores a workflow.
+    pub async fn put(&self, document: &str) {
+        let request = pb::PutWorkflowRequest { document: document.to_owned(), ..Default::default() };
+        self.workflows().put_workflow(request).await.expect("a good workflow");
+    }
+
+    /// Runs a workflow to its end.
+    pub async fn run(&self, workflow: &str, input: &str) -> pb::Run {
+        let request = pb::OrchestrateRequest { run: Some(spec(workflow, input)) };
+        self.orchestrator().orchestrate(request).await.expect("an end").into_inner().run.expect("a run")
+    }
+
+    /// Starts a run.
+    pub async fn submit(&self, spec: pb::RunSpec) -> Result<String, Status> {
+        let request = pb::SubmitRequest { run: Some(spec) };
+        Ok(self.orchestrator().submit(request).await?.into_inner().run_id)
+    }
+
+    /// Reads a run.
+    pub async fn get_run(&self, id: &str) -> Result<pb::Run, Status> {
+        let request = pb::GetRunRequest { run_id: id.to_owned(), ..Default::default() };
+        Ok(self.orchestrator().get_run(request).await?.into_inner().run.expect("a run"))
+    }
+
+    /// Waits until a run is as `condition` wants it.
+    pub async fn until_run(&self, id: &str, what: &str, condition: impl Fn(&pb::Run) -> bool) -> pb::Run {
+        let condition = &condition;
+        until(
+            &format!("{id} {what}"),
+            || async move { self.get_run(id).await.ok().filter(|run| condition(run)) },
+        )
+        .await
+    }
+
+    /// Waits until a run has ended.
+    pub async fn until_ended(&self, id: &str) -> pb::Run {
+        self.until_run(id, "to end", |run| run.state() != pb::RunState::Running).await
+    }
+
+    /// One direct call.
+    pub async fn invoke(&self, capability: &str, input: &str) -> Result<pb::InvokeResponse, Status> {
+        let mut request = tonic::Request::new(pb::InvokeRequest {
+            capability: capability.to_owned(),
+            input: input.to_owned().into(),
+            ..Default::default()
+        });
+        request.set_timeout(Duration::from_secs(20));
+        Ok(self.orchestrator().invoke(request).await?.into_inner())
+    }
+
+    /// Everything a client can list, for comparing before and after.
+    pub async fn everything(&self) -> (Vec<String>, Vec<String>, Vec<String>) {
+        let agents = self.registry().list_agents(pb::ListAgentsRequest::default()).await.expect("agents");
+        let workflows =
+            self.workflows().list_workflows(pb::ListWorkflowsRequest::default()).await.expect("workflows");
+        let runs = self.orchestrator().list_runs(pb::ListRunsRequest::default()).await.expect("runs");
+        let lease = |i: &pb::Instance| format!("{} {} {} {}", i.instance_id, i.address, i.epoch, i.leased);
+        (
+            agents.into_inner().agents.iter().flat_map(|agent| agent.instances.iter().map(lease)).collect(),
+            workflows
+                .into_inner()
+                .workflows
+                .iter()
+                .map(|w| format!("{} {} {}", w.name, w.version, w.hash))
+                .collect(),
+            runs.into_inner().runs.iter().map(|run| run.run_id.clone()).collect(),
+        )
+    }
+}
+
+impl Agent {
+    /// What the agent did.
+    #[must_use]
+    pub fn ledger(&self) -> Vec<Row> {
+        agent::ledger(&self.folder.join("ledger.jsonl"))
+    }
+
+    /// Starts the agent again where it was.
+    pub async fn restart_agent(&mut self) {
+        let port = self.http.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(0);
+        std::fs::remove_file(self.folder.join("agent.ready")).ok();
+        self.agent = start_agent(&self.name, &self.folder, port);
+        let folder = &self.folder;
+        until("the agent to listen", || async { std::fs::read_to_string(folder.join("agent.ready")).ok() })
+            .await;
+    }
+
+    /// Starts the sidecar again.
+    pub fn restart_sidecar(&mut self) {
+        self.sidecar = start_sidecar(&self.name, &self.folder);
+    }
+
+    /// Makes the agent's health probe fail or pass.
+    pub async fn set_well(&self, well: bool) {
+        let path = if well { "/well" } else { "/sick" };
+        let stream = tokio::net::TcpStream::connect(&self.http).await.expect("the agent");
+        let request =
+            format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        exchange(stream, &request).await.expect("an answer");
+    }
+}
+
+/// A run of the newest version of a workflow.
+#[must_use]
+pub fn spec(workflow: &str, input: &str) -> pb::RunSpec {
+    pb::RunSpec { workflow: workflow.to_owned(), input: input.to_owned().into(), ..Default::default() }
+}
+
+fn launch(folder: &Path, grpc: &str, admin: &str) -> Process {
+    let mut command = Command::new(mainstay());
+    command.current_dir(folder).args(["serve", "--data", "data", "--listen", grpc, "--admin", admin]);
+    command.args(["--ready-file", "control-plane.ready", "--until-stdin-closes"]);
+    Process::start("control-plane", command, folder)
+}
+
+fn start_agent(name: &str, folder: &Path, port: u16) -> Process {
+    let mut command = Command::new(fake_agent());
+    command.current_dir(folder).args(["ledger.jsonl", "agent.ready", &port.to_string()]);
+    Process::start(&format!("{name}-agent"), command, folder)
+}
+
+fn start_sidecar(name: &str, folder: &Path) -> Process {
+    let mut command = Command::new(mainstay());
+    command.current_dir(folder).args(["sidecar", "--manifest", "agent.yaml", "--until-stdin-closes"]);
+    Process::start(&format!("{name}-sidecar"), command, folder)
+}
+
+async fn ready_file(path: &Path) -> serde_json::Value {
+    until("the control plane to listen", || async {
+        serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
+    })
+    .await
+}
+
+fn text(value: &serde_json::Value, field: &str) -> String {
+    value[field].as_str().expect("an address").to_owned()
+}
+
+async fn http_get(address: &str, path: &str) -> Option<(u16, String)> {
+    let stream = tokio::net::TcpStream::connect(address).await.ok()?;
+    let answer =
+        exchange(stream, &format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")).await?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+}
+
+async fn exchange(mut stream: tokio::net::TcpStream, request: &str) -> Option<String> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    Some(answer)
+}
