@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -240,4 +240,67 @@ fn an_absent_server_ends_with_69_and_says_how_to_start_one() {
     assert_eq!(output.status.code(), Some(69));
     assert_eq!(stdout(&output), "");
     assert!(stderr(&output).contains("mainstay serve"), "{}", stderr(&output));
+}
+
+/// An agent that answers once a file is there.
+const WAITING: &str = r#"
+name: patient
+adapter: { command: { program: /bin/sh, args: ["-c", "while [ ! -e GO ]; do sleep 0.02; done; cat"] } }
+capabilities: [{ name: text.echo, effect: read-only }]
+"#;
+
+#[test]
+fn following_goes_on_where_a_killed_server_left_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let go = at("go");
+    std::fs::write(at("agent.yaml"), WAITING.replace("GO", go.to_str().unwrap())).unwrap();
+    std::fs::write(at("workflow.yaml"), WORKFLOW).unwrap();
+    for part in ["control", "agent"] {
+        std::fs::create_dir(at(part)).unwrap();
+    }
+    let (mut server, ready) =
+        start(&at("control"), &["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    let address = ready["grpc"].as_str().unwrap().to_owned();
+    let url = format!("http://{address}");
+    let manifest = at("agent.yaml");
+    let manifest = manifest.to_str().unwrap();
+    let arguments = ["sidecar", "--manifest", manifest, "--control-plane", &url, "--listen", "127.0.0.1:0"];
+    let (mut agent, _) = start(&at("agent"), &arguments);
+    let ask =
+        |arguments: &[&str]| mainstay(arguments, &[("MAINSTAY_SERVER", &url), ("MAINSTAY_OUTPUT", "json")]);
+    while !stdout(&ask(&["agents"])).contains("patient") {
+        std::thread::yield_now();
+    }
+    assert_eq!(ask(&["workflows", "put", at("workflow.yaml").to_str().unwrap()]).status.code(), Some(0));
+
+    let mut following = Command::new(env!("CARGO_BIN_EXE_mainstay"))
+        .args(["--server", &url, "--output", "json", "run", "twice", "--input", r#"{"q": 1}"#, "--follow"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(following.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("step-started")));
+    server.kill().unwrap();
+    server.wait().unwrap();
+    std::fs::remove_file(at("control").join("ready.json")).unwrap();
+    let (mut server, _) = start(&at("control"), &["serve", "--listen", &address, "--admin", "127.0.0.1:0"]);
+    std::fs::write(go, "").unwrap();
+
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(following.wait().unwrap().code(), Some(0), "{rest:#?}");
+    let numbers: Vec<u64> = rest
+        .iter()
+        .filter_map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["event"]["number"].as_u64()
+        })
+        .collect();
+    assert!(numbers.is_sorted_by(|a, b| a + 1 == *b), "each event once: {numbers:?}");
+    let last: serde_json::Value = serde_json::from_str(rest.last().unwrap()).unwrap();
+    assert_eq!(last["run"]["output"]["answer"], 1);
+    for process in [&mut agent, &mut server] {
+        drop(process.stdin.take());
+        assert_eq!(process.wait().unwrap().code(), Some(0));
+    }
 }
