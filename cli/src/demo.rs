@@ -88,8 +88,9 @@ pub(crate) async fn run(args: DemoArgs, console: &Console) -> Result<(), Failure
         played = play(&mut stage, &material, &args, console) => played.map_err(broken),
         () = &mut interrupt => Err(Failure::silent(Exit::Interrupted)),
     };
-    if args.keep && played.is_ok() {
-        say(console, &invitation(&stage)).map_err(broken)?;
+    if let (true, Ok(outcome)) = (args.keep, &played)
+        && say(console, &invitation(&stage, &outcome.run.run_id)).is_ok()
+    {
         interrupt.await;
     }
     let processes = stage.processes();
@@ -165,7 +166,7 @@ fn show(outcome: &Outcome, crash: bool, console: &Console) -> anyhow::Result<()>
 }
 
 /// What a newcomer may do with a stage that stays up.
-fn invitation(stage: &Stage) -> String {
+fn invitation(stage: &Stage, run: &str) -> String {
     let program = stage.program().display();
     let server = match stage.ready.grpc.as_str() {
         "127.0.0.1:7400" => String::new(),
@@ -177,9 +178,9 @@ fn invitation(stage: &Stage) -> String {
          alias mainstay={program}\n  {server}\
          mainstay agents\n  \
          mainstay agent writer\n  \
-         mainstay run answer --input '{{\"question\": \"How is an instance chosen?\"}}' --follow\n  \
+         mainstay run answer --input '{{\"question\": \"When does a breaker open?\"}}' --follow\n  \
          mainstay runs\n  \
-         mainstay trace RUN\n  \
+         mainstay trace {run} --payloads\n  \
          curl http://{admin}/metrics\n\n\
          Its manifests, drafts and logs are in {folder}.\n"
     )

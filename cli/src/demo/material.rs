@@ -15,9 +15,11 @@ const OWN_QUESTION: &str = "What happens to a run when the control plane is kill
 const OWN_TITLE: &str = "# Mainstay";
 /// What a checkout says about itself.
 const OWN_PLACES: [&str; 4] = ["README.md", "ARCHITECTURE.md", "docs", "examples/docs"];
-/// Carried along for a binary that is started elsewhere.
-const EMBEDDED: [(&str, &str); 6] = [
+/// Carried along for a binary that is started elsewhere: the same, but for the table of requirements, which has no prose.
+const EMBEDDED: [(&str, &str); 8] = [
+    ("ARCHITECTURE.md", include_str!("../../../ARCHITECTURE.md")),
     ("README.md", include_str!("../../../README.md")),
+    ("docs/cli.md", include_str!("../../../docs/cli.md")),
     ("docs/operations.md", include_str!("../../../docs/operations.md")),
     ("docs/workflows.md", include_str!("../../../docs/workflows.md")),
     ("examples/docs/agents.md", include_str!("../../../examples/docs/agents.md")),

@@ -65,7 +65,10 @@ impl Answer {
 pub(super) fn accounts(accounts: &[Account], drafts: usize, wrong: &[String], style: Style) -> String {
     let mut grid = Grid::new(&["AGENT", "DID", "TIMES", "UNDER THE KEY"], style);
     for Account { agent, effects } in accounts {
-        for effect in effects {
+        for (at, effect) in effects.iter().enumerate() {
+            if effects.iter().take(at).any(|before| before == effect) {
+                continue;
+            }
             let same = effects.iter().filter(|other| *other == effect).count();
             let times = toned(same.to_string(), if same == 1 { Tone::Good } else { Tone::Bad });
             grid.row([cell(agent), cell(&effect.capability), times, cell(&effect.key)]);

@@ -17,9 +17,7 @@ const LEAST_FIT: f64 = 0.45;
 const SAME: f64 = 0.8;
 /// Words of a sentence that can stand alone: fewer say too little, more are not one fact.
 const SPAN: std::ops::RangeInclusive<usize> = 5..=60;
-/// What a sentence keeps of its fit if it begins by pointing back: taken out of its place, it says less.
-const POINTS_BACK: f64 = 0.6;
-/// Beginnings that point back.
+/// Beginnings that point back: such a sentence is taken only with the one before it, without which it says nothing.
 const BACKWARD: &[&str] =
     &["it", "its", "this", "that", "these", "those", "they", "then", "he", "she", "there", "such"];
 /// Most topics: as many as fit on a line or two.
@@ -57,34 +55,40 @@ struct Candidate<'a> {
     passage: usize,
     text: &'a str,
     stems: BTreeSet<String>,
+    /// Whether the candidate before it stands right before it in the text.
+    follows: bool,
+    points_back: bool,
 }
 
 /// The sentences that fit the question best, in the order in which they were found.
 pub(crate) fn extract(ask: &Ask) -> Facts {
     let candidates = candidates(&ask.passages);
-    let index = Index::new(candidates.iter().map(|candidate| stems(candidate.text)));
+    let index = Index::new(candidates.iter().enumerate().map(|(at, candidate)| {
+        let mut words = stems(candidate.text);
+        // "It" is what the sentence before it speaks of.
+        if candidate.points_back
+            && candidate.follows
+            && let Some(before) = at.checked_sub(1)
+        {
+            words.extend(stems(candidates[before].text));
+        }
+        words
+    }));
     let best_passage = ask.passages.iter().map(|passage| passage.score).fold(0.0, f64::max);
     let mut ranked: Vec<(usize, f64)> = index
         .search(&stem_set(&ask.question))
         .into_iter()
         .filter_map(|hit| {
-            let candidate = candidates.get(hit.text)?;
-            let passage = ask.passages.get(candidate.passage)?;
+            let passage = ask.passages.get(candidates.get(hit.text)?.passage)?;
             // A good sentence of a passage that is about something else is a coincidence.
             let context = if best_passage > 0.0 { passage.score / best_passage } else { 1.0 };
-            let alone = if points_back(candidate.text) { POINTS_BACK } else { 1.0 };
-            Some((hit.text, hit.score * context * alone))
+            Some((hit.text, hit.score * context))
         })
         .collect();
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
     let least = ranked.first().map_or(0.0, |(_, best)| best * LEAST_FIT);
-    let mut chosen: Vec<usize> = Vec::new();
-    for (at, _) in ranked.into_iter().take_while(|(_, fit)| *fit >= least) {
-        let new = chosen.iter().all(|&other| share(&candidates[at].stems, &candidates[other].stems) < SAME);
-        if new && chosen.len() < MAX_FACTS {
-            chosen.push(at);
-        }
-    }
+    let fitting = ranked.into_iter().take_while(|(_, fit)| *fit >= least).map(|(at, _)| at);
+    let mut chosen = choose(&candidates, fitting);
     // In the order of the passages, best first, and within one as it was written: so it reads as a text.
     chosen.sort_unstable();
     let fact = |at: usize| {
@@ -94,6 +98,29 @@ pub(crate) fn extract(ask: &Ask) -> Facts {
         Some(Fact { text, source: passage.source.clone(), line: passage.line })
     };
     Facts { facts: chosen.into_iter().filter_map(fact).collect() }
+}
+
+/// Takes candidates, the best first, until there are enough: none that says what was said, none that hangs in the air.
+fn choose(candidates: &[Candidate<'_>], fitting: impl Iterator<Item = usize>) -> Vec<usize> {
+    let mut chosen: Vec<usize> = Vec::new();
+    for at in fitting {
+        let candidate = &candidates[at];
+        let said = chosen.iter().any(|&other| share(&candidate.stems, &candidates[other].stems) >= SAME);
+        if said {
+            continue;
+        }
+        let mut wanted = vec![at];
+        if candidate.points_back {
+            let before = at.checked_sub(1).filter(|&at| candidate.follows && !candidates[at].points_back);
+            let Some(before) = before else { continue };
+            wanted.push(before);
+        }
+        wanted.retain(|at| !chosen.contains(at));
+        if chosen.len() + wanted.len() <= MAX_FACTS {
+            chosen.append(&mut wanted);
+        }
+    }
+    chosen
 }
 
 /// What the passages stand under, best first: the places to read on. A heading that only repeats the question is none.
@@ -112,11 +139,15 @@ pub(crate) fn topics(ask: &Ask) -> Topics {
 fn candidates(passages: &[Passage]) -> Vec<Candidate<'_>> {
     let mut candidates = Vec::new();
     for (passage, content) in passages.iter().enumerate() {
+        let mut follows = false;
         for text in sentences(&content.text) {
             let length = text.split_whitespace().count();
-            if SPAN.contains(&length) && !text.ends_with(['?', ':']) {
-                candidates.push(Candidate { passage, text, stems: stem_set(text) });
+            let stands = SPAN.contains(&length) && !text.ends_with(['?', ':']);
+            if stands {
+                let (stems, points_back) = (stem_set(text), points_back(text));
+                candidates.push(Candidate { passage, text, stems, follows, points_back });
             }
+            follows = stands;
         }
     }
     candidates
@@ -168,6 +199,18 @@ mod tests {
         let mut ask = ask();
         ask.passages.push(passage(30, 9.0, "When the server is killed, a run goes on just where it was."));
         assert_eq!(extract(&ask), extract(&self::ask()));
+    }
+
+    #[test]
+    fn a_sentence_that_points_back_comes_with_the_one_before_it_or_not_at_all() {
+        let text = "A breaker watches the calls of an instance. It opens when too many of them fail.";
+        let question = "When does a breaker open?".to_owned();
+        let taken = |text: &str| {
+            let ask = Ask { question: question.clone(), passages: vec![passage(1, 1.0, text)] };
+            extract(&ask).facts.into_iter().map(|fact| fact.text).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(taken(text), text);
+        assert_eq!(taken("Really? It opens when too many of them fail."), "");
     }
 
     #[test]
