@@ -130,7 +130,7 @@ impl Handle {
     ) -> Result<Answer, Failure> {
         loop {
             // Before looking, so that a change between the look and the wait is not missed.
-            let changed = route.changed();
+            let changed = route.changed(call.agent.is_some() || machine.is_bound());
             let candidates = self.candidates(route, call);
             let mut pool = Live::new(route, &candidates);
             match machine.next(&mut pool, self.clock.mono(), dice) {

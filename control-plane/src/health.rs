@@ -20,6 +20,9 @@ use crate::registry::{Handle, Instance};
 pub struct Config {
     /// How often due polls are looked for. Polls are seconds apart, so this is their granularity, no more.
     pub round: Duration,
+    /// Shortest time between two looks. A herd of registrations asks for its first polls one by one; looking through all
+    /// instances for each of them would cost the square of their number.
+    pub pause: Duration,
     /// Time for one poll. What takes longer is not healthy (Kubernetes waits as long).
     pub timeout: Duration,
     /// Polls under way at once: ten thousand instances in ten seconds at 250 ms each.
@@ -28,7 +31,12 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { round: Duration::from_millis(100), timeout: Duration::from_secs(1), concurrency: 256 }
+        Self {
+            round: Duration::from_millis(100),
+            pause: Duration::from_millis(5),
+            timeout: Duration::from_secs(1),
+            concurrency: 256,
+        }
     }
 }
 
@@ -53,6 +61,7 @@ impl Service {
     pub async fn run(self) {
         loop {
             self.begin_due().await;
+            tokio::time::sleep(self.config.pause).await;
             tokio::select! {
                 () = tokio::time::sleep(self.config.round) => {}
                 () = self.registry.poll_wanted() => {}

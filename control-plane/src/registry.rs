@@ -3,6 +3,11 @@
 //! A registration is on disk before it is acknowledged; renewals stay in memory. After a restart every instance that had
 //! a lease is back with a grace period and its old lease id, so sidecars go on renewing and notice nothing. A lease that
 //! lapses takes the instance out of routing at once; the record stays as history for a while.
+//!
+//! **Invariant:** one identity changes in one place at a time. Whoever writes a record of an instance holds the identity's
+//! turn from its first look to its last effect, so memory and disk agree on who registered last; and whoever moves
+//! an instance between routing and history does so under the lock of what is known, so no late farewell to an old
+//! registration takes out a newer one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -41,6 +46,10 @@ const SWEEP: Duration = Duration::from_millis(500);
 
 /// How long an instance without a lease stays on record: long enough to look into it the week after.
 const HISTORY: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Identities that may be written at once. More than the disk can tell apart in one flush would only cost memory, and two
+/// identities that share a turn by chance wait one commit for each other.
+const TURNS: usize = 256;
 
 /// Changes a watcher may lag behind before it is told to read everything again.
 const WATCH_LAG: usize = 1024;
@@ -86,6 +95,7 @@ struct Shared {
     store: Arc<dyn Store>,
     blobs: Blobs,
     known: RwLock<Known>,
+    turns: Vec<tokio::sync::Mutex<()>>,
     routes: Routes,
     dice: Mutex<Dice>,
     /// Told when an instance is to be polled at once.
@@ -117,6 +127,7 @@ pub async fn open(
         store,
         blobs,
         known: RwLock::default(),
+        turns: (0..TURNS).map(|_| tokio::sync::Mutex::default()).collect(),
         routes: Routes::default(),
         dice,
         poll: Notify::new(),
@@ -149,7 +160,11 @@ impl Handle {
         instance: Option<InstanceId>,
         reason: &str,
     ) -> Result<(), LeaseError> {
-        leases::deregister(self, lease, instance, reason).await
+        // On a task, like a registration: what a caller who leaves has begun is carried through.
+        let (registry, reason) = (self.clone(), reason.to_owned());
+        let ended =
+            tokio::spawn(async move { leases::deregister(&registry, lease, instance, &reason).await }).await;
+        ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 
     /// The instances that offer a capability, now and later.
@@ -239,6 +254,12 @@ impl Handle {
         self.0.poll.notified().await;
     }
 
+    /// The turn to write records of this identity.
+    fn turn(&self, id: InstanceId) -> &tokio::sync::Mutex<()> {
+        // Ids are hashes, so any byte spreads them.
+        &self.0.turns[usize::from(id.as_bytes()[0]) % TURNS]
+    }
+
     /// Tells waiting calls and watchers that an instance changed.
     pub(crate) fn changed(&self, instance: &Instance) {
         for capability in &instance.spec.capabilities {
@@ -265,6 +286,11 @@ impl Known {
     fn agent(&self, tenant: &Name, name: &Name, instances: &BTreeMap<Name, InstanceId>) -> Agent {
         let instances = instances.values().filter_map(|id| self.by_id.get(id)).cloned().collect();
         Agent { tenant: tenant.clone(), name: name.clone(), instances }
+    }
+
+    /// Whether this is the newest registration of its identity.
+    fn is_newest(&self, instance: &Arc<Instance>) -> bool {
+        self.by_id.get(&instance.id).is_some_and(|newest| Arc::ptr_eq(newest, instance))
     }
 
     /// Puts an instance on record in place of the one of the same id. Its lease, if it holds one, can be renewed.

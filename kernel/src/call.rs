@@ -223,6 +223,12 @@ impl Call {
         self.phase = Phase::Done(Err(failure));
     }
 
+    /// Whether a ledger has spoken for the key, so that its instance alone may take the call.
+    #[must_use]
+    pub const fn is_bound(&self) -> bool {
+        self.only.is_some()
+    }
+
     /// How it went, so far.
     #[must_use]
     pub const fn record(&self) -> &Record {

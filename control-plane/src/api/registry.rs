@@ -246,6 +246,7 @@ fn lease_fault(error: LeaseError) -> Fault {
         }
         LeaseError::Spill(error) => Fault::new(Reason::StoreFailed, error),
         LeaseError::Commit(error) => store_fault(error),
+        LeaseError::Read(error) => Fault::new(Reason::StoreFailed, error),
     }
 }
 

@@ -112,6 +112,8 @@ fn classify(status: &Status) -> Failure {
         (Code::InvalidArgument | Code::AlreadyExists | Code::PermissionDenied | Code::Unauthenticated, _) => {
             (Class::CallerFault, Reason::FieldInvalid, Began::No)
         }
+        // Our own reader's word: the answer is longer than it takes. The agent did its work, and broke the contract.
+        (Code::OutOfRange, None) => (Class::ContractBreach, Reason::PayloadTooLarge, Began::Yes),
         (Code::DeadlineExceeded | Code::Cancelled, _) => {
             (Class::Timeout, Reason::AgentTimeout, Began::Unknown)
         }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::StreamExt;
+use futures::stream;
 use mainstay_kernel::call::{Inquiry, Ledger, inquiry};
 use mainstay_kernel::id::{AttemptId, InstanceId};
 use mainstay_kernel::outcome::{Answer, Failure};
@@ -18,6 +19,12 @@ use crate::registry::Route;
 
 /// Time for one ledger to answer: it looks into memory or one record.
 const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Shortest time that is worth asking for: a round trip within a network.
+const LEAST: Duration = Duration::from_millis(20);
+
+/// Ledgers asked at once. A capability may have thousands of instances on record, and after a crash many calls ask.
+const AT_ONCE: usize = 32;
 
 /// Wait before ledgers that did not know yet are asked again.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -55,12 +62,17 @@ pub(super) async fn settle(
     call: &Call,
 ) -> Option<Result<Answer, Failure>> {
     loop {
-        let everyone = route.everyone();
-        let asked = everyone.iter().map(|c| ask_at(handle, c.instance.channel.clone(), call.key, TIMEOUT));
-        match inquiry(join_all(asked).await, handle.clock.mono() >= call.deadline) {
+        let asked = route.everyone().into_iter().map(|candidate| async move {
+            let left = call.deadline - handle.clock.mono();
+            ask_at(handle, candidate.instance.channel.clone(), call.key, left.clamp(LEAST, TIMEOUT)).await
+        });
+        let answers = stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
+        match inquiry(answers, handle.clock.mono() >= call.deadline) {
             Inquiry::Settled(result) => return Some(result),
             Inquiry::Send => return None,
-            Inquiry::AskAgain => tokio::time::sleep(AGAIN).await,
+            Inquiry::AskAgain => {
+                handle.clock.sleep_until(call.deadline.min(handle.clock.mono() + AGAIN)).await;
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use mainstay_kernel::breaker::{self, Breaker};
 use mainstay_kernel::call::Lane;
 use mainstay_kernel::dice::Dice;
 use mainstay_kernel::health::{self, Evidence, Health};
-use mainstay_kernel::id::InstanceId;
+use mainstay_kernel::id::{InstanceId, LeaseId};
 use mainstay_kernel::lease::Lease;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::time::{Mono, Wall};
@@ -67,7 +67,8 @@ pub(super) struct Birth {
 
 impl Instance {
     /// Lanes of capabilities that `before` had too are kept: a sidecar that restarts does not reset its breakers.
-    pub(super) fn new(birth: Birth, before: Option<&Self>, now: Mono) -> Self {
+    /// Its health is kept if it presents the lease that `before` holds.
+    pub(super) fn new(birth: Birth, before: Option<&Self>, presented: Option<LeaseId>, now: Mono) -> Self {
         let lane = |name: &Name, sla: Duration, max: u32| match before
             .and_then(|before| before.lane(name.as_str()))
         {
@@ -81,7 +82,10 @@ impl Instance {
         };
         let capabilities = birth.spec.capabilities.iter();
         let lanes = capabilities.map(|c| (c.name.clone(), lane(&c.name, c.sla, c.max_concurrency))).collect();
-        let health = Health::new(health::Config::default(), now);
+        let health = before
+            .map(|before| before.vitals.lock())
+            .filter(|vitals| vitals.lapsed_at.is_none() && presented == Some(vitals.lease.id()))
+            .map_or_else(|| Health::new(health::Config::default(), now), |vitals| vitals.health.clone());
         Self {
             id: birth.id,
             tenant: birth.tenant,
@@ -133,7 +137,7 @@ impl Instance {
         self.vitals.lock().health.begin_poll(now);
     }
 
-    /// Something was learnt. Tell routing about a change through [`super::Handle::health_changed`].
+    /// Something was learnt. Through [`super::Handle::observe`], which tells routing of the change.
     pub(super) fn observe(&self, evidence: Evidence, now: Mono, dice: &mut Dice) -> Option<health::Change> {
         self.vitals.lock().health.observe(evidence, now, dice)
     }

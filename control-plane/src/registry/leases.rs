@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mainstay_kernel::health::Evidence;
 use mainstay_kernel::id::{InstanceId, LeaseId};
 use mainstay_kernel::lease::Ttl;
-use mainstay_store::{Batch, CommitError};
+use mainstay_store::{Batch, CommitError, ReadError};
 
 use super::instance::Instance;
 use super::{HISTORY, Handle};
@@ -27,6 +27,9 @@ pub enum LeaseError {
     /// The store refused the end of the lease.
     #[error(transparent)]
     Commit(#[from] CommitError),
+    /// The store could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
 }
 
 /// See [`Handle::renew`].
@@ -49,8 +52,12 @@ pub(super) async fn deregister(
     reason: &str,
 ) -> Result<(), LeaseError> {
     let instance = holder(registry, lease, claimed)?;
+    let _turn = registry.turn(instance.id).lock().await;
+    if !end(registry, &instance) {
+        // It lapsed or registered again while this waited for its turn.
+        return Err(LeaseError::Unknown);
+    }
     tracing::info!(agent = %instance.spec.name, instance = %instance.name, reason, "deregistered");
-    end(registry, &instance);
     write(registry, &instance).await
 }
 
@@ -74,13 +81,15 @@ pub(super) fn sweep(registry: &Handle) {
             end(registry, &instance);
             let registry = registry.clone();
             tokio::spawn(async move {
+                let _turn = registry.turn(instance.id).lock().await;
                 if let Err(error) = write(&registry, &instance).await {
                     // It lapses again after a restart, so nothing is lost but the time of it.
                     tracing::debug!(%error, "the end of a lease was not written");
                 }
             });
         } else if lapsed_at.is_some_and(|at| now.wall.saturating_since(at) > HISTORY) {
-            forget(registry, &instance);
+            let registry = registry.clone();
+            tokio::spawn(async move { forget(&registry, &instance).await });
         }
     }
 }
@@ -98,21 +107,32 @@ fn holder(
     known.by_id.get(id).cloned().ok_or(LeaseError::Unknown)
 }
 
-/// Takes an instance out of routing.
-fn end(registry: &Handle, instance: &Arc<Instance>) {
-    let lease = {
+/// Takes an instance out of routing; false if it is out already, or has registered again meanwhile.
+fn end(registry: &Handle, instance: &Arc<Instance>) -> bool {
+    {
+        let mut known = registry.0.known.write();
+        if !known.is_newest(instance) {
+            return false;
+        }
         let mut vitals = instance.vitals.lock();
+        if vitals.lapsed_at.is_some() {
+            return false;
+        }
         vitals.lapsed_at = Some(registry.0.clock.wall());
-        vitals.lease.id()
-    };
-    registry.0.known.write().by_lease.remove(&lease);
-    registry.0.routes.place(instance, false);
+        known.by_lease.remove(&vitals.lease.id());
+        drop(vitals);
+        registry.0.routes.place(instance, false);
+    }
     registry.observe(instance, Evidence::LeaseLapsed);
     registry.changed(instance);
+    true
 }
 
-/// Writes the end of a lease, unless the identity has registered again meanwhile.
-async fn write(registry: &Handle, instance: &Instance) -> Result<(), LeaseError> {
+/// Writes the end of a lease, unless the identity has registered again meanwhile. Needs the identity's turn.
+async fn write(registry: &Handle, instance: &Arc<Instance>) -> Result<(), LeaseError> {
+    if !registry.0.known.read().is_newest(instance) {
+        return Ok(());
+    }
     let (lease, ttl, lapsed_at) = {
         let vitals = instance.vitals.lock();
         (vitals.lease.id(), vitals.lease.ttl(), vitals.lapsed_at)
@@ -130,28 +150,36 @@ async fn write(registry: &Handle, instance: &Instance) -> Result<(), LeaseError>
     };
     let value = spill::encode(instance::KIND, &stored, &registry.0.blobs).await?;
     let key = instance::key(instance.tenant.as_str(), instance.id);
-    let Ok(Some(entry)) = registry.0.store.get(&key) else { return Ok(()) };
-    let newest = registry.instance(instance.id).is_none_or(|now| now.epoch == instance.epoch);
-    if !newest {
-        return Ok(());
-    }
-    let batch = Batch::new().version_is(key.clone(), entry.version).put(key, value);
-    match registry.0.store.commit(batch).await {
-        // Registered again at this very moment: that record stands.
+    let batch = match registry.0.store.get(&key) {
+        Ok(Some(entry)) => Batch::new().version_is(key.clone(), entry.version),
+        // Not on record any more, so there is no lease to end there.
+        Ok(None) => return Ok(()),
+        Err(ReadError::Damaged { .. }) => Batch::new(),
+        Err(error) => return Err(error.into()),
+    };
+    match registry.0.store.commit(batch.put(key, value)).await {
+        // Somebody else wrote this identity: that record stands.
         Ok(_) | Err(CommitError::Conflict { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
-fn forget(registry: &Handle, instance: &Arc<Instance>) {
-    registry.0.known.write().remove(instance);
-    registry.0.routes.remove(instance);
+/// Takes an instance off record, on disk first: what stays there is found again at the next start, and forgotten then.
+async fn forget(registry: &Handle, instance: &Arc<Instance>) {
+    // Taken or not, the next sweep comes by again.
+    let Ok(_turn) = registry.turn(instance.id).try_lock() else { return };
+    if !registry.0.known.read().is_newest(instance) {
+        return;
+    }
+    let key = instance::key(instance.tenant.as_str(), instance.id);
+    if let Err(error) = registry.0.store.commit(Batch::new().delete(key)).await {
+        tracing::debug!(%error, "an old instance stays on record for now");
+        return;
+    }
+    {
+        let mut known = registry.0.known.write();
+        known.remove(instance);
+        registry.0.routes.remove(instance, |_| true);
+    }
     registry.changed(instance);
-    let commit =
-        registry.0.store.commit(Batch::new().delete(instance::key(instance.tenant.as_str(), instance.id)));
-    tokio::spawn(async move {
-        if let Err(error) = commit.await {
-            tracing::debug!(%error, "an old instance stays on record until the next start");
-        }
-    });
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mainstay_kernel::id::InstanceId;
 use mainstay_kernel::lease::{Lease, RESTART_GRACE, Ttl};
 use mainstay_kernel::name::Name;
-use mainstay_store::ReadError;
+use mainstay_store::{Page, ReadError};
 use mainstay_transport::channel::{Channel, Options};
 
 use super::Handle;
@@ -42,10 +42,9 @@ fn read_all(registry: &Handle) -> Result<Vec<(Name, InstanceId, StoredInstance)>
     let mut all = Vec::new();
     let mut behind: Option<Vec<u8>> = None;
     // From tenant to tenant: everything global of one lies between two seeks.
-    while let Some((first, _)) = store.scan(&[key::GLOBAL], behind.as_deref(), 1)?.entries.into_iter().next()
-    {
+    while let Some(first) = first_key(&store.scan(&[key::GLOBAL], behind.as_deref(), 1)?) {
         let Some(tenant) = key::tenant_of(&first).and_then(|tenant| Name::new(tenant).ok()) else {
-            behind = Some(first.to_vec());
+            behind = Some(first);
             continue;
         };
         let prefix = instance::prefix(tenant.as_str());
@@ -77,6 +76,12 @@ fn read_all(registry: &Handle) -> Result<Vec<(Name, InstanceId, StoredInstance)>
     Ok(all)
 }
 
+/// The first key of a page. A damaged record has one too.
+fn first_key(page: &Page) -> Option<Vec<u8>> {
+    let found = page.entries.iter().map(|(key, _)| key);
+    found.chain(page.damaged.iter().map(|damaged| &damaged.key)).min().map(|key| key.to_vec())
+}
+
 fn restore(registry: &Handle, tenant: Name, id: InstanceId, stored: StoredInstance) {
     let shared = &registry.0;
     let now = shared.clock.mono();
@@ -94,7 +99,7 @@ fn restore(registry: &Handle, tenant: Name, id: InstanceId, stored: StoredInstan
         lapsed_at: stored.lapsed_at,
     };
     let leased = birth.lapsed_at.is_none();
-    let instance = Arc::new(Instance::new(birth, None, now));
+    let instance = Arc::new(Instance::new(birth, None, None, now));
     shared.known.write().put(&instance, leased.then_some(stored.lease));
     shared.routes.place(&instance, leased);
     shared.poll.notify_one();

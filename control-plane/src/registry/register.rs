@@ -1,4 +1,7 @@
 //! Registering an instance: every check before the first change, and on disk before it is acknowledged.
+//!
+//! A sidecar that presents the lease it holds is the same process knocking again: what is known of its health stays, so
+//! routing does not see it blink. One that does not may be a new process, and proves itself by its first poll.
 
 use std::sync::Arc;
 
@@ -8,7 +11,7 @@ use mainstay_kernel::id::{InstanceId, LeaseId};
 use mainstay_kernel::lease::{Lease, Ttl};
 use mainstay_kernel::name::Name;
 use mainstay_kernel::schema::{Schema, SchemaError};
-use mainstay_store::{Batch, CommitError};
+use mainstay_store::{Batch, CommitError, ReadError};
 use mainstay_transport::channel::{Channel, Options};
 
 use super::Handle;
@@ -90,7 +93,7 @@ pub enum RegisterError {
     Commit(#[from] CommitError),
     /// The store could not be read.
     #[error(transparent)]
-    Read(#[from] mainstay_store::ReadError),
+    Read(#[from] ReadError),
 }
 
 /// See [`Handle::register`].
@@ -110,6 +113,7 @@ pub(super) async fn register(
         registration.instance.as_str(),
     );
     let key = instance::key(registration.tenant.as_str(), id);
+    let _turn = registry.turn(id).lock().await;
     loop {
         let before = may_register(registry, &registration, id)?;
         let stored = StoredInstance {
@@ -124,13 +128,16 @@ pub(super) async fn register(
             lapsed_at: None,
         };
         let value = spill::encode(instance::KIND, &stored, &shared.blobs).await?;
-        let batch = match shared.store.get(&key)? {
-            Some(entry) => Batch::new().version_is(key.clone(), entry.version),
-            None => Batch::new().absent(key.clone()),
+        let batch = match shared.store.get(&key) {
+            Ok(Some(entry)) => Batch::new().version_is(key.clone(), entry.version),
+            Ok(None) => Batch::new().absent(key.clone()),
+            // What was there cannot be trusted; this registration is what replaces it.
+            Err(ReadError::Damaged { .. }) => Batch::new(),
+            Err(error) => return Err(error.into()),
         };
         match shared.store.commit(batch.put(key.clone(), value)).await {
             Ok(_) => return Ok(admit(registry, stored, registration, id)),
-            // The same identity registered at the same time: look again at who holds it now.
+            // Somebody else wrote this identity: look again at who holds it now.
             Err(CommitError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
         }
@@ -209,10 +216,13 @@ fn admit(
         lease: Lease::grant(stored.lease, registration.ttl, now),
         lapsed_at: None,
     };
-    let instance = Arc::new(Instance::new(birth, before.as_deref(), now));
+    let instance = Arc::new(Instance::new(birth, before.as_deref(), registration.lease, now));
     known.put(&instance, Some(stored.lease));
-    drop(known);
     shared.routes.place(&instance, true);
+    if let Some(before) = &before {
+        shared.routes.remove(before, |capability| instance.lane(capability).is_none());
+    }
+    drop(known);
     registry.observe(&instance, Evidence::Registered);
     registry.changed(&instance);
     shared.poll.notify_one();

@@ -23,8 +23,11 @@ pub(super) struct Routes(RwLock<HashMap<Name, HashMap<Name, Arc<Route>>>>);
 #[derive(Debug, Default)]
 pub struct Route {
     members: RwLock<Members>,
-    /// Told when an instance appears, recovers or has room again.
-    changed: Notify,
+    /// Calls that any instance may take. One of them is woken for each place that becomes free.
+    anyone: Notify,
+    /// Calls that only some may take. They are all woken, because a free place may not be for the first of them; and they
+    /// wait apart, so that none of them is woken in vain instead of a call that could use the place.
+    choosy: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -73,11 +76,17 @@ impl Routes {
         }
     }
 
-    /// Takes an instance out altogether.
-    pub(super) fn remove(&self, instance: &Instance) {
-        for capability in &instance.spec.capabilities {
-            if let Some(route) = self.get(&instance.tenant, &capability.name) {
-                route.remove(instance.id);
+    /// Takes an instance out of the routes of those of its capabilities that `no_longer` names. A route that nobody is
+    /// on and nobody waits for goes too, so that names made up by a sidecar do not pile up.
+    pub(super) fn remove(&self, instance: &Instance, no_longer: impl Fn(&str) -> bool) {
+        let mut all = self.0.write();
+        let Some(routes) = all.get_mut(&instance.tenant) else { return };
+        for capability in instance.spec.capabilities.iter().filter(|c| no_longer(c.name.as_str())) {
+            let Some(route) = routes.get(&capability.name) else { continue };
+            route.remove(instance.id);
+            // Nobody can take another share of it while the map is locked.
+            if Arc::strong_count(route) == 1 && !route.was_ever_registered() {
+                routes.remove(&capability.name);
             }
         }
     }
@@ -125,19 +134,22 @@ impl Route {
         effects.max_by_key(rank).unwrap_or(EffectClass::SideEffecting)
     }
 
-    /// Completes when an instance appears, recovers or has room. Make it before looking, then nothing is missed.
-    pub fn changed(&self) -> tokio::sync::futures::Notified<'_> {
-        self.changed.notified()
+    /// Completes when an instance appears, recovers or has room. Make it before looking, then nothing is missed. `choosy`
+    /// is a call that not every instance may take.
+    pub fn changed(&self, choosy: bool) -> tokio::sync::futures::Notified<'_> {
+        if choosy { self.choosy.notified() } else { self.anyone.notified() }
     }
 
-    /// A place became free: one waiting call may look again.
+    /// A place became free: one waiting call may look again, and all that are choosy.
     pub fn has_room(&self) {
-        self.changed.notify_one();
+        self.anyone.notify_one();
+        self.choosy.notify_waiters();
     }
 
     /// Candidates changed: all waiting calls look again.
     pub(super) fn tell_all(&self) {
-        self.changed.notify_waiters();
+        self.anyone.notify_waiters();
+        self.choosy.notify_waiters();
     }
 
     fn place(&self, candidate: Candidate, leased: bool) {
@@ -157,5 +169,7 @@ impl Route {
         members.leased.remove(&id);
         members.lapsed.remove(&id);
         members.snapshot = None;
+        drop(members);
+        self.tell_all();
     }
 }
