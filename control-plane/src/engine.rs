@@ -86,15 +86,25 @@ struct Shared {
     dispatch: dispatch::Handle,
     metrics: Metrics,
     open: Mutex<HashMap<RunId, OpenRun>>,
+    /// Tasks of every epoch, for the end of the server.
     tasks: TaskTracker,
-    /// Stops the tasks of the present epoch; replaced when runs are taken up again.
-    epoch: Mutex<CancellationToken>,
+    epoch: Mutex<Epoch>,
+    /// Stops the tasks of this epoch and of all that may follow.
+    stopped: CancellationToken,
     /// False until the first recovery is complete, and while the store refuses writes.
     ready: watch::Sender<bool>,
     /// The server stops: never ready again.
     closed: AtomicBool,
     /// Told when a task had to park its run.
     parked: Notify,
+}
+
+/// The tasks between one taking-up of runs and the next. A run that is accepted while an epoch ends belongs to the next
+/// one, and the end does not wait for it.
+#[derive(Debug)]
+struct Epoch {
+    stop: CancellationToken,
+    tasks: TaskTracker,
 }
 
 #[derive(Debug)]
@@ -128,6 +138,7 @@ impl Handle {
         parts: Parts,
     ) -> (Self, Service) {
         let Parts { catalog, registry, dispatch, metrics } = parts;
+        let stopped = CancellationToken::new();
         let shared = Arc::new(Shared {
             config,
             clock,
@@ -138,7 +149,8 @@ impl Handle {
             metrics,
             open: Mutex::default(),
             tasks: TaskTracker::new(),
-            epoch: Mutex::default(),
+            epoch: Mutex::new(Epoch::under(&stopped)),
+            stopped,
             ready: watch::Sender::new(false),
             closed: AtomicBool::new(false),
             parked: Notify::new(),
@@ -233,7 +245,7 @@ impl Handle {
     /// Stops driving runs and waits until all tasks have left. Calls under way are left to recovery.
     pub async fn stop(&self) {
         self.refuse();
-        self.0.epoch.lock().cancel();
+        self.0.stopped.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }
@@ -260,12 +272,14 @@ impl Service {
         }
     }
 
+    /// Takes up what is open, unless the store refuses writes: then no run could get on, and its calls would be made in
+    /// vain. The store's recovery comes back here.
     async fn take_up_all(&self) {
-        loop {
+        while self.0.journal.store().status().is_writable() {
             match recovery::recover(&self.0).await {
                 Ok(Recovered { resumed, unreadable }) => {
                     tracing::info!(resumed, unreadable, "open runs were taken up");
-                    self.0.ready.send_replace(!self.0.closed.load(Ordering::Relaxed));
+                    self.0.take_work();
                     return;
                 }
                 Err(error) => {
@@ -295,10 +309,15 @@ impl Shared {
         }
         open.insert(id, OpenRun { tenant: run.tenant.clone(), commands, left });
         drop(open);
-        let (shared, stop) = (Arc::clone(self), self.epoch.lock().clone());
+        let shared = Arc::clone(self);
+        let (stop, counted) = {
+            let epoch = self.epoch.lock();
+            (epoch.stop.clone(), epoch.tasks.token())
+        };
         self.tasks.spawn(async move {
+            let _counted = counted;
             let _closes_when_left = leaving;
-            // Leaves the list also when the task panics: the run is then taken up at the next recovery.
+            // Leaves the list also when the task panics: the run is then taken up again, like one that was parked.
             let _listed = Listed { shared: Arc::clone(&shared), id };
             match task::drive(Arc::clone(&shared), run, resuming, inbox, stop).await {
                 Left::Ended => tracing::debug!(run = %id, "ended"),
@@ -314,11 +333,16 @@ impl Shared {
     /// Stops the tasks of this epoch and waits until they have left their runs.
     async fn park_all(&self) {
         self.ready.send_replace(false);
-        let stopped = std::mem::take(&mut *self.epoch.lock());
-        stopped.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
-        self.tasks.reopen();
+        let ended = std::mem::replace(&mut *self.epoch.lock(), Epoch::under(&self.stopped));
+        ended.stop.cancel();
+        ended.tasks.close();
+        ended.tasks.wait().await;
+    }
+
+    /// Open runs are driven: work is taken, unless the server stops.
+    fn take_work(&self) {
+        // Under the channel's own lock, so that a server that begins to stop right now stays not ready.
+        self.ready.send_modify(|ready| *ready = !self.closed.load(Ordering::Relaxed));
     }
 }
 
@@ -332,6 +356,15 @@ struct Listed {
 impl Drop for Listed {
     fn drop(&mut self) {
         self.shared.open.lock().remove(&self.id);
+        if std::thread::panicking() {
+            self.shared.parked.notify_one();
+        }
+    }
+}
+
+impl Epoch {
+    fn under(stopped: &CancellationToken) -> Self {
+        Self { stop: stopped.child_token(), tasks: TaskTracker::new() }
     }
 }
 

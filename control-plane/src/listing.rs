@@ -74,6 +74,9 @@ fn read(
     loop {
         let page = store.scan(&prefix, cursor.as_deref(), BATCH);
         let page = page.map_err(|error| Fault::new(Reason::StoreFailed, error))?;
+        for damaged in &page.damaged {
+            tracing::warn!(%damaged, "a line of the listing is damaged and left out");
+        }
         for (key, entry) in page.entries {
             if rows.runs.len() == size || scanned == MAX_SCANNED {
                 rows.cursor = cursor;

@@ -1,7 +1,7 @@
 //! Prometheus metrics. Counters are counted where things happen; gauges are read off the handles when somebody looks.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use mainstay_kernel::outcome::Class;
 use mainstay_kernel::run::EndState;
@@ -28,10 +28,10 @@ struct Inner {
     instances: Gauge,
     ready: Gauge,
     store_writable: Gauge,
-    store_commits: Gauge<u64, AtomicU64>,
-    store_syncs: Gauge<u64, AtomicU64>,
+    store_commits: Counter,
+    store_syncs: Counter,
     store_queued: Gauge,
-    store_damaged: Gauge<u64, AtomicU64>,
+    store_damaged: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -56,10 +56,10 @@ impl Default for Metrics {
             instances: Gauge::default(),
             ready: Gauge::default(),
             store_writable: Gauge::default(),
-            store_commits: Gauge::default(),
-            store_syncs: Gauge::default(),
+            store_commits: Counter::default(),
+            store_syncs: Counter::default(),
             store_queued: Gauge::default(),
-            store_damaged: Gauge::default(),
+            store_damaged: Counter::default(),
         };
         registry.register("runs_started", "Runs accepted since the start", inner.runs_started.clone());
         registry.register("runs_ended", "Runs ended since the start, by state", inner.runs_ended.clone());
@@ -114,10 +114,11 @@ impl Metrics {
         inner.instances.set(count(registry.live_instances()));
         inner.ready.set(i64::from(engine.is_ready()));
         inner.store_writable.set(i64::from(store.status().is_writable()));
-        inner.store_commits.set(stats.commits);
-        inner.store_syncs.set(stats.syncs);
+        // The store counts for itself; these show its count.
+        inner.store_commits.inner().store(stats.commits, Relaxed);
+        inner.store_syncs.inner().store(stats.syncs, Relaxed);
         inner.store_queued.set(count(stats.queued));
-        inner.store_damaged.set(stats.damaged);
+        inner.store_damaged.inner().store(stats.damaged, Relaxed);
         let mut exposition = String::new();
         // Writing to a string cannot fail.
         text::encode(&mut exposition, &inner.registry).ok();

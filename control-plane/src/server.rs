@@ -2,19 +2,23 @@
 //!
 //! Stopping: the listener closes and readiness turns off; clients that wait have the grace to get their answers; then the
 //! engine lets go of its runs without a word to the sidecars, because the work is still owed and the next start asks for it
-//! again under the same keys.
+//! again under the same keys. A disk that hangs does not hold up the end: what is not on it was never promised.
+//!
+//! A part of the server that ends by itself would leave the rest running with leases that never lapse or polls that never
+//! happen. So its end is the end of the server, whose supervisor starts it whole again.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mainstay_proto::{DESCRIPTORS, pb};
-use mainstay_store::{Batch, Blobs, MemoryStore, SledOptions, SledStore, Store};
+use mainstay_store::{Batch, Blobs, MemoryStore, ReadError, SledOptions, SledStore, Store};
 use mainstay_transport::health::HealthReporter;
 use mainstay_transport::server as transport;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 
@@ -29,6 +33,9 @@ use crate::{api, dispatch, engine, health, invoke, registry, workflows};
 
 /// What a message may be larger than its payload: names, labels, intent, descriptions.
 const ENVELOPE: usize = 256 * 1024;
+
+/// How long runs have to leave once calls have ended. They wait for nothing but commits on their way to the disk.
+const STOP: Duration = Duration::from_secs(2);
 
 /// Memory for the store's page cache. Small, because the working set is: open runs are in memory anyway.
 const CACHE: u64 = 16 * 1024 * 1024;
@@ -196,9 +203,10 @@ impl Server {
     /// Serves until `shutdown` completes, and then a bounded time longer.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let mut beside = JoinSet::new();
-        beside.spawn(self.services.registry.run());
-        beside.spawn(self.services.health.run());
-        beside.spawn(self.services.engine.run());
+        let broken = CancellationToken::new();
+        beside.spawn(ends_with(broken.clone().drop_guard(), "registry", self.services.registry.run()));
+        beside.spawn(ends_with(broken.clone().drop_guard(), "health", self.services.health.run()));
+        beside.spawn(ends_with(broken.clone().drop_guard(), "engine", self.services.engine.run()));
         beside.spawn(report(self.reporter, self.engine.readiness()));
         let stop_admin = CancellationToken::new();
         let admin = axum::serve(self.admin, self.admin_routes)
@@ -210,17 +218,26 @@ impl Server {
         });
         let (stopping, engine) = (self.stopping, self.engine.clone());
         let shutdown = async move {
-            shutdown.await;
+            tokio::select! { () = shutdown => {}, () = broken.cancelled_owned() => {} }
             tracing::info!("stopping");
             engine.refuse();
             stopping.cancel();
         };
         let report = transport::serve(self.grpc, self.routes, self.options, shutdown).await;
         tracing::info!(?report, "no longer serving");
-        self.engine.stop().await;
+        if tokio::time::timeout(STOP, self.engine.stop()).await.is_err() {
+            tracing::warn!("runs still wait for the disk; the next start takes up what is there");
+        }
         stop_admin.cancel();
         beside.shutdown().await;
     }
+}
+
+/// Runs a part of the server. When it ends, by a panic or otherwise, `broken` is told.
+async fn ends_with(broken: DropGuard, part: &'static str, work: impl Future<Output = ()> + Send) {
+    work.await;
+    tracing::error!(part, "a part of the server ended");
+    drop(broken);
 }
 
 /// Tells the standard health service whether work is taken.
@@ -260,7 +277,14 @@ async fn open(data: Option<PathBuf>) -> Result<(Arc<dyn Store>, Blobs, &'static 
 async fn secret(store: &dyn Store, clock: &Clock) -> Result<[u8; 32], StartError> {
     let records = |error: &dyn std::fmt::Display| StartError::Records(error.to_string());
     let at = key::global("default", key::SECRET);
-    let kept = store.get(&at).map_err(|error| records(&error))?;
+    let kept = match store.get(&at) {
+        Ok(kept) => kept,
+        Err(error @ ReadError::Damaged { .. }) => {
+            tracing::warn!(%error, "page tokens made before this start are refused");
+            None
+        }
+        Err(error) => return Err(records(&error)),
+    };
     if let Some(secret) = kept.and_then(|entry| <[u8; 32]>::try_from(&entry.value[..]).ok()) {
         return Ok(secret);
     }

@@ -105,7 +105,7 @@ impl Handle {
 
     /// Stores a version of a workflow; durable when this returns.
     pub async fn put(&self, tenant: &Name, document: &str) -> Result<Put, PutError> {
-        let workflow = Workflow::parse(document).map_err(PutError::Invalid)?;
+        let workflow = parse(document.to_owned()).await.map_err(PutError::Invalid)?;
         let warnings = workflow.lint().to_vec();
         let (name, version) = (workflow.name().clone(), workflow.version());
         if let Some(stored) = self.read(tenant, &name, version)? {
@@ -133,7 +133,7 @@ impl Handle {
             }
             Err(error) => return Err(error.into()),
         }
-        self.remember(tenant, Arc::new(workflow));
+        self.remember(tenant, &Arc::new(workflow));
         Ok(Put { stored, created: true, warnings })
     }
 
@@ -143,26 +143,28 @@ impl Handle {
         put.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 
-    /// The workflow a new run pins: this version, or the newest.
+    /// The workflow a new run pins, if it is in memory.
+    #[must_use]
+    pub fn cached(&self, tenant: &Name, name: &Name, version: Option<u32>) -> Option<Arc<Workflow>> {
+        let newest = || self.0.newest.read().get(&(tenant.clone(), name.clone())).copied();
+        let version = version.or_else(newest)?;
+        self.0.parsed.read().get(&(tenant.clone(), name.clone(), version)).cloned()
+    }
+
+    /// The workflow a new run pins: this version, or the newest. Blocks on the disk unless it is [`Handle::cached`].
     pub fn resolve(
         &self,
         tenant: &Name,
         name: &Name,
         version: Option<u32>,
     ) -> Result<Arc<Workflow>, CatalogError> {
-        let newest = || self.0.newest.read().get(&(tenant.clone(), name.clone())).copied();
-        match version.or_else(newest) {
+        match version {
             Some(version) => self.version(tenant, name, version),
-            None => {
-                let stored = self.stored(tenant, name, None)?;
-                let workflow = self.version(tenant, name, stored.version)?;
-                self.remember(tenant, Arc::clone(&workflow));
-                Ok(workflow)
-            }
+            None => self.version(tenant, name, self.newest(tenant, name)?),
         }
     }
 
-    /// The workflow a run pinned.
+    /// The workflow a run pinned. Blocks on the disk unless it is [`Handle::cached`].
     pub fn version(&self, tenant: &Name, name: &Name, version: u32) -> Result<Arc<Workflow>, CatalogError> {
         let key = (tenant.clone(), name.clone(), version);
         if let Some(workflow) = self.0.parsed.read().get(&key) {
@@ -191,6 +193,9 @@ impl Handle {
             None => {
                 let prefix = workflow::versions(tenant.as_str(), name.as_str());
                 let page = self.0.store.scan(&prefix, None, 1).map_err(unreadable)?;
+                if let Some(damaged) = page.damaged.first() {
+                    return Err(CatalogError::Damaged(damaged.to_string()));
+                }
                 page.entries.first().map(|(_, entry)| decode(&entry.value)).transpose()?
             }
         };
@@ -223,7 +228,12 @@ impl Handle {
         let mut from = after.map(|name| workflow::behind(tenant.as_str(), name));
         while listed.len() < limit.min(MAX_PAGE) {
             let page = self.0.store.scan(&prefix, from.as_deref(), 1).map_err(unreadable)?;
-            let Some((_, entry)) = page.entries.first() else { break };
+            let Some((_, entry)) = page.entries.first() else {
+                let Some(damaged) = page.damaged.first() else { break };
+                tracing::warn!(%damaged, "a workflow is damaged and left out of the list");
+                from = Some(damaged.key.to_vec());
+                continue;
+            };
             let stored = decode(&entry.value)?;
             from = Some(workflow::behind(tenant.as_str(), stored.name.as_str()));
             listed.push(stored);
@@ -237,16 +247,28 @@ impl Handle {
         entry.map(|entry| decode(&entry.value)).transpose()
     }
 
-    fn remember(&self, tenant: &Name, workflow: Arc<Workflow>) {
-        let (name, version) = (workflow.name().clone(), workflow.version());
+    /// The newest stored version. It is read and noted under one lock, so that a version put meanwhile is not overlooked.
+    fn newest(&self, tenant: &Name, name: &Name) -> Result<u32, CatalogError> {
+        let key = (tenant.clone(), name.clone());
+        if let Some(version) = self.0.newest.read().get(&key) {
+            return Ok(*version);
+        }
         let mut newest = self.0.newest.write();
+        let version = self.stored(tenant, name, None)?.version;
         if newest.len() >= MAX_CACHED {
             newest.clear();
         }
-        let known = newest.entry((tenant.clone(), name.clone())).or_insert(version);
-        *known = version.max(*known);
-        drop(newest);
-        self.cache((tenant.clone(), name, version), &workflow);
+        newest.insert(key, version);
+        Ok(version)
+    }
+
+    /// Keeps a version that was put. It becomes the newest only over one that is known: what is not known is on disk.
+    fn remember(&self, tenant: &Name, workflow: &Arc<Workflow>) {
+        let (name, version) = (workflow.name().clone(), workflow.version());
+        if let Some(newest) = self.0.newest.write().get_mut(&(tenant.clone(), name.clone())) {
+            *newest = version.max(*newest);
+        }
+        self.cache((tenant.clone(), name, version), workflow);
     }
 
     fn cache(&self, key: (Name, Name, u32), workflow: &Arc<Workflow>) {
@@ -257,6 +279,12 @@ impl Handle {
         }
         parsed.insert(key, Arc::clone(workflow));
     }
+}
+
+/// Parses a document off the async threads: documents come from strangers, and their schemas may take a while to compile.
+pub(crate) async fn parse(document: String) -> Result<Workflow, Vec<Problem>> {
+    let parsed = tokio::task::spawn_blocking(move || Workflow::parse(&document)).await;
+    parsed.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 fn same_or_taken(

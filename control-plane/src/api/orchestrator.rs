@@ -70,6 +70,15 @@ impl Api {
         Ok(pb::Run::from(&run))
     }
 
+    /// Why nothing goes on now: the store's refusal, if that is the cause.
+    fn not_ready(&self, otherwise: &dyn std::fmt::Display) -> Fault {
+        let fault = match self.engine.refusal() {
+            Some(reason) => Fault::new(Reason::StoreReadOnly, reason),
+            None => Fault::new(Reason::ServerNotReady, otherwise),
+        };
+        fault.retry_after(NOT_READY_RETRY)
+    }
+
     fn start_fault(&self, error: StartError) -> Fault {
         match error {
             StartError::Workflow(error) => catalog_fault(error).violation("run.workflow", "is not stored"),
@@ -84,10 +93,7 @@ impl Api {
             StartError::TooManyOpen { .. } => {
                 Fault::new(Reason::Overloaded, error).retry_after(NOT_READY_RETRY)
             }
-            StartError::NotReady => match self.engine.refusal() {
-                Some(reason) => Fault::new(Reason::StoreReadOnly, reason).retry_after(NOT_READY_RETRY),
-                None => Fault::new(Reason::ServerNotReady, error).retry_after(NOT_READY_RETRY),
-            },
+            StartError::NotReady => self.not_ready(&error),
             StartError::Append(AppendError::Commit(error)) => store_fault(error),
             StartError::Append(error) => Fault::new(Reason::StoreFailed, error),
             StartError::Load(error) => Fault::new(Reason::StoreFailed, error),
@@ -174,9 +180,9 @@ impl pb::orchestrator_server::Orchestrator for Api {
         let request = request.into_inner();
         let (tenant, id) = (agent::tenant(&request.tenant)?, run_id(&request.run_id)?);
         let reason = agent::text("reason", request.reason, MAX_REASON)?;
+        // Whatever became of the command, the journal says what became of the run.
         match self.engine.cancel(&tenant, id, reason).await {
-            Ok(()) | Err(CancelError::NotOpen) => {}
-            Err(error @ CancelError::Parked) => return Err(Fault::new(Reason::StoreReadOnly, error).into()),
+            Ok(()) | Err(CancelError::NotOpen | CancelError::Parked) => {}
         }
         let run = self.engine.get(&tenant, id).await.map_err(|error| load_fault(id, error))?;
         let end = run.end.as_ref().map(|end| end.state);
@@ -187,9 +193,7 @@ impl pb::orchestrator_server::Orchestrator for Api {
             Some(state) => {
                 Err(Fault::new(Reason::RunEnded, format_args!("{id} has {} already", state.as_str())).into())
             }
-            None => Err(Fault::new(Reason::ServerNotReady, "the run is being taken up again")
-                .retry_after(NOT_READY_RETRY)
-                .into()),
+            None => Err(self.not_ready(&"the run is being taken up again").into()),
         }
     }
 

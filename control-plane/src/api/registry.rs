@@ -138,36 +138,40 @@ impl pb::agent_registry_server::AgentRegistry for Api {
 }
 
 /// The present agents, then each as it changes. A watcher that falls behind is told everything again.
+///
+/// What waits to be told are names: an agent is looked at when its turn comes, so a slow watcher holds no descriptions
+/// and is told the newest.
 struct Watcher {
     registry: Handle,
     clock: Clock,
     tenant: Name,
     changes: broadcast::Receiver<(Name, Name)>,
-    queue: VecDeque<pb::WatchAgentsResponse>,
+    queue: VecDeque<Tell>,
+}
+
+/// What a watcher is to be told.
+enum Tell {
+    Agent(Name),
+    CaughtUp,
 }
 
 impl Watcher {
     fn stream(mut self) -> BoxStream<'static, Result<pb::WatchAgentsResponse, Status>> {
         self.queue_all();
-        let caught_up = pb::watch_agents_response::Caught {};
-        self.queue.push_back(pb::WatchAgentsResponse {
-            event: Some(pb::watch_agents_response::Event::CaughtUp(caught_up)),
-        });
+        self.queue.push_back(Tell::CaughtUp);
         stream::unfold(self, |mut watcher| async { watcher.next().await.map(|event| (Ok(event), watcher)) })
             .boxed()
     }
 
     async fn next(&mut self) -> Option<pb::WatchAgentsResponse> {
         loop {
-            if let Some(event) = self.queue.pop_front() {
-                return Some(event);
+            while let Some(tell) = self.queue.pop_front() {
+                if let Some(event) = self.event(tell) {
+                    return Some(pb::WatchAgentsResponse { event: Some(event) });
+                }
             }
             match self.changes.recv().await {
-                Ok((tenant, name)) if tenant == self.tenant => {
-                    if let Some(agent) = self.registry.agent(&tenant, &name) {
-                        self.queue_one(&agent);
-                    }
-                }
+                Ok((tenant, name)) if tenant == self.tenant => self.queue.push_back(Tell::Agent(name)),
                 Ok(_) => {}
                 Err(broadcast::error::RecvError::Lagged(_)) => self.queue_all(),
                 Err(broadcast::error::RecvError::Closed) => return None,
@@ -176,14 +180,21 @@ impl Watcher {
     }
 
     fn queue_all(&mut self) {
-        for agent in self.registry.agents(&self.tenant, None, usize::MAX) {
-            self.queue_one(&agent);
-        }
+        let all = self.registry.agents(&self.tenant, None, usize::MAX);
+        self.queue.extend(all.into_iter().map(|agent| Tell::Agent(agent.name)));
     }
 
-    fn queue_one(&mut self, agent: &Agent) {
-        let event = pb::watch_agents_response::Event::Agent(view(agent, self.clock.now()));
-        self.queue.push_back(pb::WatchAgentsResponse { event: Some(event) });
+    /// Nothing for an agent that was forgotten meanwhile.
+    fn event(&self, tell: Tell) -> Option<pb::watch_agents_response::Event> {
+        Some(match tell {
+            Tell::CaughtUp => {
+                pb::watch_agents_response::Event::CaughtUp(pb::watch_agents_response::Caught {})
+            }
+            Tell::Agent(name) => {
+                let agent = self.registry.agent(&self.tenant, &name)?;
+                pb::watch_agents_response::Event::Agent(view(&agent, self.clock.now()))
+            }
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! `mainstay.v1.Workflows`.
 
 use mainstay_kernel::name::Name;
-use mainstay_kernel::workflow::{Problem, Workflow};
+use mainstay_kernel::workflow::Problem;
 use mainstay_proto::fault::Fault;
 use mainstay_proto::reason::Reason;
 use mainstay_proto::{agent, pb, time};
@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 use super::page::Pages;
 use crate::api::store_fault;
 use crate::records::workflow::StoredWorkflow;
-use crate::workflows::{CatalogError, Handle, PutError};
+use crate::workflows::{CatalogError, Handle, PutError, parse};
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -79,7 +79,7 @@ impl pb::workflows_server::Workflows for Api {
         &self,
         request: Request<pb::LintWorkflowRequest>,
     ) -> Result<Response<pb::LintWorkflowResponse>, Status> {
-        let findings = match Workflow::parse(&request.into_inner().document) {
+        let findings = match parse(request.into_inner().document).await {
             Ok(workflow) => {
                 workflow.lint().iter().cloned().map(|p| finding(p, pb::Severity::Warning)).collect()
             }

@@ -185,7 +185,8 @@ fn summary(run: &Run) -> RunSummary {
     }
 }
 
-fn read_error(error: ReadError) -> LoadError {
+/// What a store that cannot be read means for whoever reads a run.
+pub(super) fn read_error(error: ReadError) -> LoadError {
     match error {
         ReadError::Damaged { .. } => LoadError::Damaged(error.to_string()),
         ReadError::Unavailable { reason } => LoadError::Unavailable(reason),

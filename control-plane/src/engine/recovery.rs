@@ -9,8 +9,10 @@ use std::sync::Arc;
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::name::Name;
 
-use super::{Shared, blocking};
+use super::journal::read_error;
+use super::{LoadError, Shared, blocking};
 use crate::records::{key, open_run};
+use crate::workflows::CatalogError;
 
 /// Marks read at once.
 const PAGE: usize = 500;
@@ -25,9 +27,12 @@ pub struct Recovered {
 }
 
 /// Reads every open run and hands it to a task, unless it has one.
-pub(super) async fn recover(shared: &Arc<Shared>) -> Result<Recovered, mainstay_store::ReadError> {
-    let mut recovered = Recovered::default();
-    let marked = blocking(shared, open_runs).await?;
+///
+/// # Errors
+/// What cannot be read *now*: everything is looked at again later. Runs taken up by then go on.
+pub(super) async fn recover(shared: &Arc<Shared>) -> Result<Recovered, LoadError> {
+    let (marked, unreadable) = blocking(shared, open_runs).await?;
+    let mut recovered = Recovered { resumed: 0, unreadable };
     for (tenant, id) in marked {
         if shared.has(id) {
             continue;
@@ -39,6 +44,9 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<Recovered, mainstay_
                 shared.spawn(run, true);
                 recovered.resumed += 1;
             }
+            Err(error @ (LoadError::Unavailable(_) | LoadError::Workflow(CatalogError::Unavailable(_)))) => {
+                return Err(error);
+            }
             Err(error) => {
                 tracing::error!(run = %id, %tenant, %error, "an open run cannot be read and is left alone");
                 recovered.unreadable += 1;
@@ -48,17 +56,26 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<Recovered, mainstay_
     Ok(recovered)
 }
 
-fn open_runs(shared: &Shared) -> Result<Vec<(Name, RunId)>, mainstay_store::ReadError> {
+/// The marked runs, and the number of marks that cannot be read.
+fn open_runs(shared: &Shared) -> Result<(Vec<(Name, RunId)>, usize), LoadError> {
     let mut runs = Vec::new();
+    let mut unreadable = 0;
     for shard in 0..key::SHARDS {
         let prefix = key::in_shard(shard, key::OPEN_RUN);
         let mut from = None;
         loop {
-            let page = shared.journal.store().scan(&prefix, from.as_deref(), PAGE)?;
+            let page = shared.journal.store().scan(&prefix, from.as_deref(), PAGE).map_err(read_error)?;
+            unreadable += page.damaged.len();
+            for damaged in &page.damaged {
+                tracing::error!(%damaged, "the mark of an open run is damaged and left alone");
+            }
             for (key, entry) in &page.entries {
                 match open_run::decode(key, &entry.value) {
                     Ok(run) => runs.push(run),
-                    Err(error) => tracing::error!(%error, "the mark of an open run cannot be read"),
+                    Err(error) => {
+                        tracing::error!(%error, "the mark of an open run cannot be read");
+                        unreadable += 1;
+                    }
                 }
             }
             match page.next {
@@ -67,5 +84,5 @@ fn open_runs(shared: &Shared) -> Result<Vec<(Name, RunId)>, mainstay_store::Read
             }
         }
     }
-    Ok(runs)
+    Ok((runs, unreadable))
 }

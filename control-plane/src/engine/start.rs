@@ -9,10 +9,10 @@ use mainstay_kernel::json::Json;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::run::{self, Run};
 use mainstay_kernel::workflow::{Call, StepKind, Workflow};
-use mainstay_store::{CommitError, ReadError};
+use mainstay_store::CommitError;
 
-use super::journal::AppendError;
-use super::{LoadError, Shared};
+use super::journal::{AppendError, read_error};
+use super::{LoadError, Shared, blocking};
 use crate::records::idempotency;
 use crate::workflows::CatalogError;
 
@@ -93,7 +93,7 @@ pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result
     {
         return Ok(started);
     }
-    let workflow = shared.catalog.resolve(&request.tenant, &request.workflow, request.version)?;
+    let workflow = workflow(shared, &request).await?;
     check(shared, &request, &workflow)?;
     let now = shared.clock.wall();
     let id: RunId = shared.clock.id().into();
@@ -129,6 +129,15 @@ pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result
     }
 }
 
+/// The workflow that the run pins. Usually in memory; the first run of one reads and parses its document.
+async fn workflow(shared: &Arc<Shared>, request: &StartRequest) -> Result<Arc<Workflow>, CatalogError> {
+    let (tenant, name, version) = (request.tenant.clone(), request.workflow.clone(), request.version);
+    match shared.catalog.cached(&tenant, &name, version) {
+        Some(workflow) => Ok(workflow),
+        None => blocking(shared, move |shared| shared.catalog.resolve(&tenant, &name, version)).await,
+    }
+}
+
 fn check(shared: &Shared, request: &StartRequest, workflow: &Workflow) -> Result<(), StartError> {
     for step in workflow.steps().iter().filter(|step| !step.optional) {
         let StepKind::Call(Call { capability, .. }) = &step.kind;
@@ -151,10 +160,7 @@ fn check(shared: &Shared, request: &StartRequest, workflow: &Workflow) -> Result
 
 fn started_before(shared: &Shared, request: &StartRequest, key: &str) -> Result<Option<Started>, StartError> {
     let record = idempotency::key(request.tenant.as_str(), key);
-    let entry = shared.journal.store().get(&record).map_err(|error| match error {
-        ReadError::Damaged { .. } => LoadError::Damaged(error.to_string()),
-        ReadError::Unavailable { reason } => LoadError::Unavailable(reason),
-    })?;
+    let entry = shared.journal.store().get(&record).map_err(read_error)?;
     let Some(entry) = entry else { return Ok(None) };
     let started = idempotency::Started::decode(&entry.value)
         .map_err(|error| StartError::Load(LoadError::Damaged(error.to_string())))?;

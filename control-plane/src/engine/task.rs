@@ -88,6 +88,7 @@ impl Driver {
         if self.run.end.is_some() {
             self.calls.let_go_of_all();
             self.settle().await?;
+            self.count_end();
             return Ok(Some(Left::Ended));
         }
         self.reconcile(owed.calls).await?;
@@ -115,11 +116,19 @@ impl Driver {
     /// Folds a transition and hands it to the store.
     async fn happen(&mut self, transition: &Transition) -> Result<(), AppendError> {
         self.run.fold(transition)?;
+        // One that failed must not be followed by one that the healed store would take: the journal would have a gap.
+        if let Some(Err(error)) = self.last_commit.as_mut().and_then(|commit| commit.now_or_never()) {
+            return Err(error.into());
+        }
         self.last_commit = Some(self.shared.journal.append(&self.run, transition).await?);
+        Ok(())
+    }
+
+    /// Counts the end once it is on disk: before, the run may be taken up and end again.
+    fn count_end(&self) {
         if let Some(end) = &self.run.end {
             self.shared.metrics.run_ended(end.state);
         }
-        Ok(())
     }
 
     /// Starts what is owed and not under way, drops what is under way and not owed.
