@@ -17,7 +17,7 @@ use mainstay_kernel::name::Name;
 use mainstay_kernel::outcome::{Answer, Failure};
 use mainstay_kernel::retry::RetryPolicy;
 use mainstay_kernel::run::AttemptRecord;
-use mainstay_kernel::time::Mono;
+use mainstay_kernel::time::{Mono, Wall};
 
 use crate::host::Clock;
 use crate::metrics::Metrics;
@@ -69,8 +69,9 @@ pub struct Call {
     pub deadline: Mono,
     /// How failed attempts are repeated here.
     pub policy: RetryPolicy,
-    /// The call may have been sent before a crash: the ledgers are asked first if it could have had a side effect.
-    pub resumed: bool,
+    /// The call may have been sent before a crash, but not before this time: the ledgers are asked first if it could have
+    /// had a side effect.
+    pub resumed: Option<Wall>,
     /// Set by the caller before it drops the call although the work is still owed.
     pub left: Arc<AtomicBool>,
 }
@@ -100,11 +101,10 @@ impl Handle {
         let route = self.registry.route(&call.tenant, &call.capability);
         let effect = route.strictest_effect();
         let mut dice = self.clock.dice();
-        if call.resumed
-            && effect == EffectClass::SideEffecting
-            && let Some(result) = inquire::settle(self, &route, &call).await
+        if let (Some(since), EffectClass::SideEffecting) = (call.resumed, effect)
+            && let Some(settled) = inquire::settle(self, &route, &call, since).await
         {
-            return Report { effect, result, attempts: Vec::new() };
+            return Report { effect, result: settled.result, attempts: vec![settled.record] };
         }
         let mut machine = call::Call::new(call::Request {
             key: call.key,

@@ -77,7 +77,7 @@ impl Handle {
             timeout: time,
             deadline: self.clock.mono() + time,
             policy: RetryPolicy::DEFAULT,
-            resumed: false,
+            resumed: None,
             left: Arc::default(),
         };
         let report = self.dispatch.call(call).await;

@@ -64,6 +64,7 @@ impl Process {
 }
 
 impl Drop for Process {
+    #[allow(clippy::print_stderr, reason = "this is where a failed test shows what its processes said")]
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {

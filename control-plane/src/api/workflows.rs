@@ -119,8 +119,11 @@ fn put_fault(error: PutError) -> Fault {
         PutError::Invalid(problems) => {
             let count = problems.len();
             let first = problems.first().map(ToString::to_string).unwrap_or_default();
-            let fault =
-                Fault::new(Reason::WorkflowInvalid, format_args!("{count} errors, the first: {first}"));
+            let fault = match &problems[..] {
+                // The only one is what the error is about.
+                [only] => Fault::new(Reason::WorkflowInvalid, only).precisely(only.code.as_str()),
+                _ => Fault::new(Reason::WorkflowInvalid, format_args!("{count} errors, the first: {first}")),
+            };
             problems.into_iter().fold(fault, |fault, problem| {
                 fault.violation(
                     format_args!("document.{}", problem.path),

@@ -7,7 +7,9 @@ use futures::StreamExt;
 use futures::stream;
 use mainstay_kernel::call::{Inquiry, Ledger, inquiry};
 use mainstay_kernel::id::{AttemptId, InstanceId};
-use mainstay_kernel::outcome::{Answer, Failure};
+use mainstay_kernel::outcome::{Answer, Class, Failure};
+use mainstay_kernel::run::AttemptRecord;
+use mainstay_kernel::time::{Now, Wall};
 use mainstay_proto::pb;
 use mainstay_transport::channel::Channel;
 use mainstay_transport::deadline;
@@ -15,7 +17,7 @@ use pb::agent_sidecar_client::AgentSidecarClient;
 use pb::outcome_response::State;
 
 use super::{Call, Handle, exchange};
-use crate::registry::Route;
+use crate::registry::{Instance, Route};
 
 /// Time for one ledger to answer: it looks into memory or one record.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -54,25 +56,56 @@ async fn ask_at(handle: &Handle, channel: Channel, key: AttemptId, timeout: Dura
     }
 }
 
-/// Finds out what became of a call that may have been sent before a crash, by asking everyone who could have got it.
-/// `None` means that nobody did, and nobody will: it can be made now.
-pub(super) async fn settle(
-    handle: &Handle,
-    route: &Arc<Route>,
-    call: &Call,
-) -> Option<Result<Answer, Failure>> {
+/// Finds out what became of a call that may have been sent before a crash, by asking everyone who could have got it since
+/// `since`. `None` means that nobody did, and nobody will: it can be made now.
+pub(super) async fn settle(handle: &Handle, route: &Arc<Route>, call: &Call, since: Wall) -> Option<Settled> {
+    let began = handle.clock.now();
     loop {
-        let asked = route.everyone().into_iter().map(|candidate| async move {
+        let mut everyone = route.everyone();
+        everyone.retain(|candidate| candidate.instance.lapsed_at().is_none_or(|lapsed| lapsed >= since));
+        let asked = everyone.iter().map(|candidate| async move {
             let left = call.deadline - handle.clock.mono();
             ask_at(handle, candidate.instance.channel.clone(), call.key, left.clamp(LEAST, TIMEOUT)).await
         });
-        let answers = stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
+        // In the order of the questions, so that an answer tells whose it is.
+        let answers = stream::iter(asked).buffered(AT_ONCE).collect().await;
         match inquiry(answers, handle.clock.mono() >= call.deadline) {
-            Inquiry::Settled(result) => return Some(result),
+            Inquiry::Settled { result, by } => {
+                let by = by.map(|at| &everyone[at].instance);
+                return Some(Settled { record: record(handle, call, began, by, &result), result });
+            }
             Inquiry::Send => return None,
             Inquiry::AskAgain => {
                 handle.clock.sleep_until(call.deadline.min(handle.clock.mono() + AGAIN)).await;
             }
         }
+    }
+}
+
+/// A call that had ended before it was made again.
+pub(super) struct Settled {
+    pub(super) result: Result<Answer, Failure>,
+    pub(super) record: AttemptRecord,
+}
+
+fn record(
+    handle: &Handle,
+    call: &Call,
+    began: Now,
+    by: Option<&Arc<Instance>>,
+    result: &Result<Answer, Failure>,
+) -> AttemptRecord {
+    AttemptRecord {
+        attempt: call.key,
+        number: call.number,
+        agent: by.map(|instance| instance.spec.name.to_string()).unwrap_or_default(),
+        instance: by.map(|instance| instance.name.to_string()).unwrap_or_default(),
+        started_at: began.wall,
+        duration: handle.clock.mono() - began.mono,
+        class: result.as_ref().map_or_else(|failure| failure.class, |_| Class::Success),
+        failure: result.as_ref().err().cloned(),
+        usage: result.as_ref().map(|answer| answer.usage).unwrap_or_default(),
+        waited: Duration::ZERO,
+        notes: vec!["sent before a restart of the control plane; its end is what the ledgers say".to_owned()],
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mainstay_kernel::retry::RetryPolicy;
 use mainstay_kernel::run::{Attempt, Call, Input};
+use mainstay_kernel::time::Wall;
 
 use super::Shared;
 use crate::dispatch;
@@ -18,7 +19,7 @@ const PAST_THE_RUN: Duration = Duration::from_secs(1);
 pub(super) async fn perform(
     shared: Arc<Shared>,
     call: Call,
-    resumed: bool,
+    resumed: Option<Wall>,
     left: Arc<AtomicBool>,
 ) -> (Attempt, Input) {
     let attempt = call.attempt;

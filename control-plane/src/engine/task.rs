@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::future::{AbortHandle, Abortable, Aborted, BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use mainstay_kernel::run::{self, Attempt, Call, Durability, Ignored, Input, Run, Transition};
+use mainstay_kernel::time::Wall;
 use mainstay_store::Commit;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -143,7 +144,8 @@ impl Driver {
                 // The world will notice this call: what led to it must be on disk first.
                 self.settle().await?;
             }
-            self.calls.start(&self.shared, call, self.resuming);
+            let resumed = self.resuming.then_some(self.run.started_at);
+            self.calls.start(&self.shared, call, resumed);
         }
         Ok(())
     }
@@ -157,7 +159,7 @@ impl Driver {
     }
 }
 
-async fn sleep_until(shared: &Shared, at: Option<mainstay_kernel::time::Wall>) {
+async fn sleep_until(shared: &Shared, at: Option<Wall>) {
     match at {
         Some(at) => tokio::time::sleep(at.saturating_since(shared.clock.wall())).await,
         None => std::future::pending().await,
@@ -190,7 +192,7 @@ impl Calls {
         });
     }
 
-    fn start(&mut self, shared: &Arc<Shared>, call: Call, resumed: bool) {
+    fn start(&mut self, shared: &Arc<Shared>, call: Call, resumed: Option<Wall>) {
         let (abort, registration) = AbortHandle::new_pair();
         self.by_attempt.insert(call.attempt, abort);
         let work = super::call::perform(Arc::clone(shared), call, resumed, Arc::clone(&self.left));

@@ -119,6 +119,12 @@ impl Instance {
         vitals.lapsed_at.is_none() && vitals.lease.is_held()
     }
 
+    /// When it lost or gave back its lease, if it has.
+    #[must_use]
+    pub fn lapsed_at(&self) -> Option<Wall> {
+        self.vitals.lock().lapsed_at
+    }
+
     /// The verdict on its health.
     #[must_use]
     pub fn verdict(&self) -> health::Verdict {

@@ -12,7 +12,12 @@ use crate::outcome::{Answer, Began, Class, Failure, OUTCOME_UNKNOWN};
 #[must_use = "the call is still owed"]
 pub enum Inquiry {
     /// It had ended, or nobody will ever know.
-    Settled(Result<Answer, Failure>),
+    Settled {
+        /// How it ended.
+        result: Result<Answer, Failure>,
+        /// Whose answer says so, by its place; nobody's if it stays unknown for want of one.
+        by: Option<usize>,
+    },
     /// It has not begun anywhere: make it.
     Send,
     /// Some did not know yet: ask again in a moment.
@@ -21,22 +26,26 @@ pub enum Inquiry {
 
 /// Reads the answers of everyone who could have got the call. `last` says that there is no time to ask again.
 pub fn inquiry(answers: Vec<Ledger>, last: bool) -> Inquiry {
-    let (mut silent, mut lost) = (false, false);
-    for answer in answers {
+    let (mut silent, mut lost) = (false, None);
+    for (at, answer) in answers.into_iter().enumerate() {
         match answer {
-            Ledger::Ended(result) => return Inquiry::Settled(result),
+            Ledger::Ended(result) => return Inquiry::Settled { result, by: Some(at) },
             Ledger::Running | Ledger::Unreachable => silent = true,
-            Ledger::Lost => lost = true,
+            Ledger::Lost => lost = Some(at),
             Ledger::NeverSeen => {}
         }
     }
     match (lost, silent, last) {
-        (true, _, _) => Inquiry::Settled(Err(unknown("a crash of its sidecar hides how the call ended"))),
-        (false, true, true) => {
-            Inquiry::Settled(Err(unknown("the ledger that may know it did not answer in time")))
-        }
-        (false, true, false) => Inquiry::AskAgain,
-        (false, false, _) => Inquiry::Send,
+        (Some(_), _, _) => Inquiry::Settled {
+            result: Err(unknown("a crash of its sidecar hides how the call ended")),
+            by: lost,
+        },
+        (None, true, true) => Inquiry::Settled {
+            result: Err(unknown("the ledger that may know it did not answer in time")),
+            by: None,
+        },
+        (None, true, false) => Inquiry::AskAgain,
+        (None, false, _) => Inquiry::Send,
     }
 }
 
@@ -69,7 +78,10 @@ mod tests {
     #[test]
     fn a_ledger_that_knows_decides_over_all_others() {
         let answers = vec![Ledger::Unreachable, Ledger::NeverSeen, ended(), Ledger::Lost];
-        assert!(matches!(inquiry(answers, false), Inquiry::Settled(Err(failure)) if failure.message == "x"));
+        let settled = inquiry(answers, false);
+        assert!(
+            matches!(settled, Inquiry::Settled { result: Err(failure), by: Some(2) } if failure.message == "x")
+        );
     }
 
     #[test]
@@ -77,7 +89,9 @@ mod tests {
         for (answers, last) in
             [(vec![Ledger::Lost, Ledger::NeverSeen], false), (vec![Ledger::Unreachable], true)]
         {
-            let Inquiry::Settled(Err(failure)) = inquiry(answers, last) else { panic!("not settled") };
+            let Inquiry::Settled { result: Err(failure), .. } = inquiry(answers, last) else {
+                panic!("not settled")
+            };
             assert_eq!((failure.code.as_str(), failure.began), (OUTCOME_UNKNOWN, Began::Unknown));
         }
     }
