@@ -1,0 +1,180 @@
+//! The rules of the house that a machine can check. What it cannot stands in ARCHITECTURE.md as an invariant.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// What each crate may depend on, of ours.
+const ARROWS: [(&str, &[&str]); 8] = [
+    ("kernel", &[]),
+    ("proto", &["kernel"]),
+    ("store", &[]),
+    ("transport", &["proto"]),
+    ("control-plane", &["kernel", "proto", "store", "transport"]),
+    ("sidecar", &["kernel", "proto", "store", "transport"]),
+    ("cli", &["control-plane", "kernel", "proto", "sidecar", "transport"]),
+    ("tests", &["control-plane", "kernel", "proto", "sidecar", "store", "transport"]),
+];
+
+/// What would let the kernel read a clock, a socket, a disk or a die.
+const IMPURE: [&str; 9] =
+    ["tokio", "tonic", "sled", "tracing", "hyper", "axum", "rand", "getrandom", "chrono"];
+
+/// A file tells one story; beyond this many lines it tells two.
+const MAX_LINES: usize = 500;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
+}
+
+/// The names of what a manifest depends on.
+fn dependencies(manifest: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut inside = false;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            inside = line.contains("dependencies");
+        } else if inside && let Some((name, _)) = line.split_once(['.', ' ', '=']) {
+            names.insert(name.to_owned());
+        }
+    }
+    names
+}
+
+/// Every source file of ours, relative to the root.
+fn sources() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders: Vec<_> = ARROWS.iter().map(|(name, _)| root().join(name)).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                found.push(path.strip_prefix(root()).unwrap().to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn is_test(path: &Path) -> bool {
+    path.starts_with("tests/tests")
+        || path.components().any(|part| part.as_os_str() == "tests" && !path.starts_with("tests"))
+        || path.file_name().is_some_and(|name| name == "tests.rs")
+}
+
+#[test]
+fn arrows_between_crates_point_where_the_architecture_says() {
+    for (name, allowed) in ARROWS {
+        let manifest = read(root().join(name).join("Cargo.toml"));
+        for dependency in dependencies(&manifest) {
+            let Some(ours) = dependency.strip_prefix("mainstay-") else { continue };
+            assert!(allowed.contains(&ours), "{name} must not depend on {ours}");
+        }
+    }
+}
+
+#[test]
+fn the_kernel_can_do_no_input_or_output() {
+    let manifest = read(root().join("kernel/Cargo.toml"));
+    let names = dependencies(&manifest);
+    for impure in IMPURE {
+        assert!(!names.contains(impure), "the kernel depends on {impure}");
+    }
+}
+
+#[test]
+fn sled_is_named_in_its_own_module_only() {
+    for path in sources() {
+        if path.starts_with("store/src/sled")
+            || path == Path::new("store/src/sled.rs")
+            || path.starts_with("tests")
+        {
+            continue;
+        }
+        for line in read(root().join(&path)).lines() {
+            let code = line.split("//").next().unwrap_or_default();
+            let foreign = code
+                .replace("crate::sled", "")
+                .replace("self::sled", "")
+                .replace("mainstay_store::sled", "")
+                .replace("super::sled", "");
+            assert!(!foreign.contains("sled::"), "{}: {line}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_for_and_tells_one_story() {
+    for path in sources() {
+        let text = read(root().join(&path));
+        assert!(text.starts_with("//!"), "{} does not begin with its story", path.display());
+        let lines = text.lines().count();
+        assert!(lines <= MAX_LINES, "{} has {lines} lines", path.display());
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(
+            !["mod.rs", "utils.rs", "util.rs", "helpers.rs", "misc.rs"].contains(&name),
+            "{}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn nothing_unfinished_stands_behind_a_finished_face() {
+    let banned = ["todo!(", "unimplemented!(", "dbg!(", "FIXME", "XXX", "#[ignore", "thread::sleep("]
+        .map(String::from);
+    let this = Path::new("tests/tests/tidy.rs");
+    for path in sources().into_iter().filter(|path| path != this) {
+        for (number, line) in read(root().join(&path)).lines().enumerate() {
+            for word in &banned {
+                assert!(!line.contains(word.as_str()), "{}:{}: {line}", path.display(), number + 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn tests_wait_for_conditions_and_never_sleep() {
+    let this = Path::new("tests/tests/tidy.rs");
+    for path in sources().into_iter().filter(|path| is_test(path) && path != this) {
+        for (number, line) in read(root().join(&path)).lines().enumerate() {
+            let sleeps = line.contains("time::sleep(") || line.trim_start().starts_with("sleep(");
+            assert!(!sleeps, "{}:{}: {line}", path.display(), number + 1);
+        }
+    }
+}
+
+#[test]
+fn every_reason_has_a_use_and_every_test_named_by_a_requirement_exists() {
+    let all: String = sources()
+        .iter()
+        .filter(|path| !path.starts_with("tests"))
+        .map(|path| read(root().join(path)))
+        .collect();
+    for reason in mainstay_proto::reason::Reason::ALL {
+        let name = format!("{reason:?}");
+        let uses = all.matches(&format!("Reason::{name}")).count()
+            + all.matches(&format!("\"{}\"", reason.as_str())).count();
+        assert!(uses > 1, "{name} is never given as a reason");
+    }
+    let tests: String = sources().iter().map(|path| read(root().join(path))).collect();
+    for line in read(root().join("docs/requirements.md")).lines().filter(|line| line.starts_with("| ")) {
+        for name in line
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter(|text| text.contains('_') && !text.contains(['/', '.', ' ']))
+        {
+            assert!(
+                tests.contains(&format!("fn {name}(")),
+                "docs/requirements.md names {name}, which does not exist"
+            );
+        }
+    }
+}
