@@ -11,6 +11,9 @@ use std::time::Duration;
 use mainstay_proto::fault::Fault;
 use mainstay_proto::reason::Reason;
 use mainstay_store::CommitError;
+use mainstay_store::blobs::BlobError;
+
+use crate::records::spill::SpillError;
 
 /// How long a client should wait while the disk recovers: about as long as the store waits between its own tries.
 const STORE_RETRY: Duration = Duration::from_secs(2);
@@ -25,6 +28,27 @@ pub(crate) fn store_fault(error: CommitError) -> Fault {
         CommitError::Conflict { .. } | CommitError::TooLarge { .. } | CommitError::WrittenTwice { .. } => {
             Reason::Internal
         }
+    };
+    Fault::new(reason, error).retry_after(STORE_RETRY)
+}
+
+/// What a client is told of a record that could not be written or read.
+pub(crate) fn spill_fault(error: SpillError) -> Fault {
+    let reason = match &error {
+        SpillError::Blob(error) => return blob_fault(error),
+        SpillError::BlobMissing(_) => Reason::RecordDamaged,
+        SpillError::Record(_) => Reason::Internal,
+    };
+    Fault::new(reason, error)
+}
+
+/// What a client is told of a large document that could not be written or read.
+pub(crate) fn blob_fault(error: &BlobError) -> Fault {
+    let reason = match error {
+        // A disk that refuses a file refuses writes, whatever the store still takes.
+        BlobError::Io { .. } => Reason::StoreReadOnly,
+        BlobError::TooLarge { .. } => Reason::PayloadTooLarge,
+        BlobError::Damaged { .. } => Reason::RecordDamaged,
     };
     Fault::new(reason, error).retry_after(STORE_RETRY)
 }

@@ -295,7 +295,9 @@ pub fn spec(workflow: &str, input: &str) -> pb::RunSpec {
 }
 
 fn launch(folder: &Path, grpc: &str, admin: &str) -> Process {
-    let mut command = Command::new(mainstay());
+    // A file that may not grow sends a signal first, which a full disk does not: ignored, it is an error of the write.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(mainstay());
     command.current_dir(folder).args(["serve", "--data", "data", "--listen", grpc, "--admin", admin]);
     command.args(["--ready-file", "control-plane.ready", "--until-stdin-closes"]);
     Process::start("control-plane", command, folder)

@@ -117,13 +117,15 @@ async fn a_full_disk_refuses_writes_serves_reads_and_heals_by_itself() {
         assert!(limited.success());
     };
     limit("4096:unlimited");
-    let status = until("a write to be refused", || async {
-        let input = format!("{{\"x\":1,\"pad\":\"{}\"}}", "p".repeat(8000));
-        world.submit(spec("one", &input)).await.err().filter(|s| s.code() == Code::ResourceExhausted)
-    })
-    .await;
-    assert_eq!(Seen::of(&status).reason, "STORE_READ_ONLY");
-    assert!(Seen::of(&status).retry_after.is_some());
+    // A large input goes into a file of its own, a small one into the store.
+    for input in [format!("{{\"x\":1,\"pad\":\"{}\"}}", "p".repeat(20_000)), r#"{"x":1}"#.to_owned()] {
+        let status = until("a write to be refused", || async {
+            world.submit(spec("one", &input)).await.err().filter(|s| s.code() == Code::ResourceExhausted)
+        })
+        .await;
+        assert_eq!(Seen::of(&status).reason, "STORE_READ_ONLY");
+        assert!(Seen::of(&status).retry_after.is_some());
+    }
     assert_eq!(world.get_run(&done).await.unwrap().state(), pb::RunState::Completed, "reads are served");
     assert_eq!(world.get("/readyz").await.unwrap().0, 503);
     assert_eq!(world.get("/healthz").await.unwrap().0, 200);

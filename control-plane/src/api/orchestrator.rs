@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::page::Pages;
-use super::store_fault;
 use super::workflows::catalog_fault;
+use super::{spill_fault, store_fault};
 use crate::engine::{AppendError, CancelError, Handle, LoadError, StartError, StartRequest};
 use crate::follow::follow;
 use crate::invoke;
@@ -95,7 +95,10 @@ impl Api {
             }
             StartError::NotReady => self.not_ready(&error),
             StartError::Append(AppendError::Commit(error)) => store_fault(error),
-            StartError::Append(error) => Fault::new(Reason::StoreFailed, error),
+            StartError::Append(AppendError::Spill(error)) => spill_fault(error),
+            StartError::Append(error @ (AppendError::Record(_) | AppendError::Illegal(_))) => {
+                Fault::new(Reason::Internal, error)
+            }
             StartError::Load(error) => Fault::new(Reason::StoreFailed, error),
         }
     }

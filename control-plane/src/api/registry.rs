@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::page::Pages;
-use super::store_fault;
+use super::{spill_fault, store_fault};
 use crate::host::Clock;
 use crate::registry::{Agent, Handle, Instance, LeaseError, RegisterError, Registration};
 
@@ -243,7 +243,7 @@ fn register_fault(error: RegisterError) -> Fault {
             Fault::field(Reason::LeaseNotYours, "lease_id", "belongs to another instance")
         }
         RegisterError::Full { .. } => Fault::new(Reason::Overloaded, error),
-        RegisterError::Spill(error) => Fault::new(Reason::StoreFailed, error),
+        RegisterError::Spill(error) => spill_fault(error),
         RegisterError::Commit(error) => store_fault(error),
         RegisterError::Read(error) => Fault::new(Reason::StoreFailed, error),
     }
@@ -255,7 +255,7 @@ fn lease_fault(error: LeaseError) -> Fault {
         LeaseError::NotYours => {
             Fault::field(Reason::LeaseNotYours, "lease_id", "belongs to another instance")
         }
-        LeaseError::Spill(error) => Fault::new(Reason::StoreFailed, error),
+        LeaseError::Spill(error) => spill_fault(error),
         LeaseError::Commit(error) => store_fault(error),
         LeaseError::Read(error) => Fault::new(Reason::StoreFailed, error),
     }

@@ -8,7 +8,7 @@ use mainstay_proto::{agent, pb, time};
 use tonic::{Request, Response, Status};
 
 use super::page::Pages;
-use crate::api::store_fault;
+use crate::api::{blob_fault, store_fault};
 use crate::records::workflow::StoredWorkflow;
 use crate::workflows::{CatalogError, Handle, PutError, parse};
 
@@ -137,7 +137,7 @@ fn put_fault(error: PutError) -> Fault {
         }
         PutError::Catalog(error) => catalog_fault(error),
         PutError::Record(error) => Fault::new(Reason::Internal, error),
-        PutError::Blob(error) => Fault::new(Reason::StoreFailed, error),
+        PutError::Blob(error) => blob_fault(&error),
         PutError::Commit(error) => store_fault(error),
     }
 }

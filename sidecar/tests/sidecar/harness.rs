@@ -128,8 +128,9 @@ pub(crate) fn request(capability: &str, input: &str) -> pb::AgentSidecarInvokeRe
 /// Waits until `condition` holds, which it must before patience ends.
 pub(crate) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
     let waited = async {
+        let mut looks = tokio::time::interval(Duration::from_millis(5));
         while !condition().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            looks.tick().await;
         }
     };
     tokio::time::timeout(PATIENCE, waited).await.unwrap_or_else(|_| panic!("never: {what}"));

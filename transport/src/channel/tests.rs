@@ -77,7 +77,7 @@ async fn a_peer_that_is_down_fails_at_once_as_not_sent_and_is_found_again_after_
     assert_eq!(begun.elapsed(), Duration::ZERO, "no call waited out a pause");
     let _testbed = Testbed::start_at(addr, ServerOptions::default()).await;
     assert!(channel.connect().await.unwrap_err().is_not_sent(), "the pause still lasts");
-    tokio::time::sleep(Options::default().backoff_min).await;
+    tokio::time::advance(Options::default().backoff_min).await;
     assert_eq!(call(&channel, "/test/echo", "hi").await.unwrap(), "hi");
 }
 
