@@ -1,5 +1,7 @@
 //! Agents: registered, watched, skipped, taken back.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use mainstay_proto::fault::Seen;
 use mainstay_proto::pb;
 use mainstay_tests::wait::until;

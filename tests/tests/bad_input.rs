@@ -1,5 +1,7 @@
 //! Bad input: each kind has its own gRPC code, reason, field and hint, and changes nothing.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::time::Duration;
 
 use mainstay_proto::fault::Seen;

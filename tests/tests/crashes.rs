@@ -1,5 +1,7 @@
 //! Whatever is killed: nothing acknowledged is lost, and nothing happens twice.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;

@@ -1,5 +1,7 @@
 //! The demo, as a newcomer runs it: it answers, survives its own crash, and leaves nothing behind.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::process::{Command, Output};
 
 use mainstay_tests::process::mainstay;

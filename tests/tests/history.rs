@@ -1,5 +1,7 @@
 //! The checker finds every kind of broken history that is planted for it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use mainstay_proto::pb;
 use mainstay_tests::agent::Row;
 use mainstay_tests::history::{Found, History, Told};
@@ -57,7 +59,7 @@ fn number(events: Vec<Event>) -> Vec<pb::RunEvent> {
 }
 
 fn found(history: &mut History) -> &mut Found {
-    history.found.get_mut("run_1").unwrap()
+    history.found.get_mut("run_1").expect("the run")
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Running it: readiness, health, reflection, metrics, stopping, a full disk.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::process::Command;
 
 use mainstay_proto::fault::Seen;

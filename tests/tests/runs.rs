@@ -1,5 +1,7 @@
 //! Runs, from their start to their end.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::BTreeSet;
 
 use futures::future::join_all;

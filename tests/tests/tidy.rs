@@ -1,5 +1,7 @@
 //! The rules of the house that a machine can check. What it cannot stands in ARCHITECTURE.md as an invariant.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

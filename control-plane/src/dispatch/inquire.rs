@@ -63,9 +63,10 @@ pub(super) async fn settle(handle: &Handle, route: &Arc<Route>, call: &Call, sin
     loop {
         let mut everyone = route.everyone();
         everyone.retain(|candidate| candidate.instance.lapsed_at().is_none_or(|lapsed| lapsed >= since));
-        let asked = everyone.iter().map(|candidate| async move {
+        let channels: Vec<_> = everyone.iter().map(|candidate| candidate.instance.channel.clone()).collect();
+        let asked = channels.into_iter().map(|channel| async move {
             let left = call.deadline - handle.clock.mono();
-            ask_at(handle, candidate.instance.channel.clone(), call.key, left.clamp(LEAST, TIMEOUT)).await
+            ask_at(handle, channel, call.key, left.clamp(LEAST, TIMEOUT)).await
         });
         // In the order of the questions, so that an answer tells whose it is.
         let answers = stream::iter(asked).buffered(AT_ONCE).collect().await;
