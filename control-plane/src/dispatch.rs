@@ -204,3 +204,6 @@ impl Handle {
         u64::try_from(self.clock.wall().as_millis()).unwrap_or(0).saturating_mul(1024).saturating_add(sending)
     }
 }
+
+#[cfg(test)]
+mod tests;

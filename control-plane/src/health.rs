@@ -102,3 +102,6 @@ async fn poll(instance: &Instance, timeout: Duration) -> Evidence {
         Err(_) => Evidence::PollFailed(PollFailure::TimedOut),
     }
 }
+
+#[cfg(test)]
+mod tests;

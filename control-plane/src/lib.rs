@@ -24,6 +24,8 @@ pub mod metrics;
 pub mod records;
 pub mod registry;
 pub mod server;
+#[cfg(test)]
+mod testbed;
 pub mod workflows;
 
 pub use config::{Config, ConfigErrors};

@@ -325,3 +325,6 @@ impl Agent {
         self.instances.iter().max_by_key(|instance| instance.registered_at).map(|instance| &instance.spec)
     }
 }
+
+#[cfg(test)]
+mod tests;

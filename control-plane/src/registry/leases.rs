@@ -108,7 +108,7 @@ fn holder(
 }
 
 /// Takes an instance out of routing; false if it is out already, or has registered again meanwhile.
-fn end(registry: &Handle, instance: &Arc<Instance>) -> bool {
+pub(super) fn end(registry: &Handle, instance: &Arc<Instance>) -> bool {
     {
         let mut known = registry.0.known.write();
         if !known.is_newest(instance) {
@@ -165,7 +165,7 @@ async fn write(registry: &Handle, instance: &Arc<Instance>) -> Result<(), LeaseE
 }
 
 /// Takes an instance off record, on disk first: what stays there is found again at the next start, and forgotten then.
-async fn forget(registry: &Handle, instance: &Arc<Instance>) {
+pub(super) async fn forget(registry: &Handle, instance: &Arc<Instance>) {
     // Taken or not, the next sweep comes by again.
     let Ok(_turn) = registry.turn(instance.id).try_lock() else { return };
     if !registry.0.known.read().is_newest(instance) {
