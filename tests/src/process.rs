@@ -7,6 +7,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -92,26 +93,50 @@ pub fn fake_agent() -> &'static Path {
     BUILT.get_or_init(|| build("mainstay-tests", "fake-agent"))
 }
 
-/// Builds a binary if it is not fresh (`cargo test -p mainstay-tests` alone would not), and says where it is.
+/// Says where a binary is, and builds it first unless it is newer than every source. `cargo test --workspace` has built it
+/// already; `cargo test --package mainstay-tests` alone has not.
 fn build(package: &str, binary: &str) -> PathBuf {
     // target/PROFILE/deps/this-test, or target/PROFILE/this-binary
     let exe = std::env::current_exe().expect("the path of this program");
     let folder = exe.ancestors().find(|path| path.join("deps").is_dir()).expect("cargo's target directory");
+    let built = folder.join(binary);
+    if modified(&built).is_some_and(|built| built > newest_source()) {
+        return built;
+    }
     let release = folder.file_name().is_some_and(|name| name == "release");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args([
-        "build",
-        "--quiet",
-        "--package",
-        package,
-        "--bin",
-        binary,
-    ]);
+    cargo.current_dir(root()).args(["build", "--quiet", "--package", package, "--bin", binary]);
     cargo.arg("--target-dir").arg(folder.parent().expect("cargo's target directory"));
     if release {
         cargo.arg("--release");
     }
     let status = cargo.status().expect("cargo");
     assert!(status.success(), "{binary} does not build");
-    folder.join(binary)
+    built
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace")
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    path.metadata().and_then(|metadata| metadata.modified()).ok()
+}
+
+/// When a source of any crate was changed last.
+fn newest_source() -> SystemTime {
+    let crates = std::fs::read_dir(root()).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut folders: Vec<_> = crates.filter(|path| path.join("Cargo.toml").is_file()).collect();
+    let mut newest = modified(&root().join("Cargo.lock")).unwrap_or(SystemTime::UNIX_EPOCH);
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            // What only tests are made of is in none of the binaries.
+            if path.is_dir() && path.file_name().is_some_and(|name| name != "tests") {
+                folders.push(path);
+            } else if path.is_file() {
+                newest = newest.max(modified(&path).unwrap_or(newest));
+            }
+        }
+    }
+    newest
 }
