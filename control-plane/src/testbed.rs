@@ -179,7 +179,7 @@ pub(crate) fn call(bed: &Bed, capability: &str, key: u8) -> dispatch::Call {
         timeout: Duration::from_secs(5),
         deadline: bed.clock.mono() + Duration::from_secs(10),
         policy: RetryPolicy::NONE,
-        resumed: false,
+        resumed: None,
         left: Arc::default(),
     }
 }

@@ -223,7 +223,7 @@ async fn every_refusal_of_a_sidecar_has_its_class() {
 }
 
 fn resumed(bed: &Bed, n: u8) -> Call {
-    Call { resumed: true, ..call(bed, "work", n) }
+    Call { resumed: Some(bed.clock.wall()), ..call(bed, "work", n) }
 }
 
 #[tokio::test(start_paused = true)]
@@ -265,6 +265,19 @@ async fn a_resumed_side_effect_is_never_made_while_one_ledger_is_silent() {
     assert_eq!((silent.log().calls.len(), other.log().calls.len()), (0, 0));
     assert!(other.log().asked.len() > 1, "asked again and again");
     assert!(bed.clock.mono() <= deadline + Duration::from_millis(50), "by its deadline");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_left_before_the_call_was_decided_is_not_asked() {
+    let bed = Bed::new().await;
+    let (left, here) = (Stub::start().await, Stub::start().await);
+    let gone = bed.admit(&left, offers("a", SIDE)).await;
+    bed.admit(&here, offers("b", SIDE)).await;
+    left.ledger(&key(1), None);
+    bed.registry.deregister(gone.lease, None, "").await.unwrap();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(bed.dispatch.call(resumed(&bed, 1)).await.result.is_ok());
+    assert_eq!((left.log().asked.len(), here.log().asked.len()), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
