@@ -76,7 +76,8 @@ async fn registering_again_takes_over_with_the_next_epoch_and_the_breakers_as_th
     let bed = Bed::new().await;
     let first = bed.registry.register(echo("a")).await.unwrap();
     let lane = Arc::clone(bed.registry.instance(first.id).unwrap().lane("text.echo").unwrap());
-    let _ = lane.lock().breaker_mut().trip("by hand".to_owned(), bed.clock.mono());
+    let tripped = lane.lock().breaker_mut().trip("by hand".to_owned(), bed.clock.mono());
+    assert_eq!(tripped.to, breaker::State::Open);
     let moved = Registration { lease: Some(first.lease), ..at(echo("a"), 10) };
     let second = bed.registry.register(moved).await.unwrap();
 
