@@ -1,10 +1,11 @@
 //! The agent under the sidecars. Its input says how it behaves; a file says what it did.
 //!
 //! Input: `{"x": 1}` answers `{"x": 2}`. Beside `x`: `sleep_ms` (works that long), `fail` (answers 500 with this text),
-//! `fail_times` (fails so often for the same run and step, then works), `bad` (answers what breaks its schema), `abort` (the process dies).
-//! `POST /sick` and `POST /well` change what `GET /health` says.
+//! `fail_times` (fails so often for the same run and step, then works), `bad` (answers what breaks its schema), `garbage`
+//! (answers what is not JSON), `gate` (works until a test opens the gate of that name), `abort` (the process dies).
+//! `POST /sick` and `POST /well` change what `GET /health` says; `POST /open/NAME` opens a gate.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -14,11 +15,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path as Segment, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 /// One line of the agent's ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +42,8 @@ struct Agent {
     ledger: Mutex<File>,
     failed: Mutex<HashMap<String, u32>>,
     sick: AtomicBool,
+    /// Names of the gates that are open.
+    gates: watch::Sender<BTreeSet<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -50,6 +54,8 @@ struct Wanted {
     fail: Option<String>,
     fail_times: u32,
     bad: bool,
+    garbage: bool,
+    gate: Option<String>,
     abort: bool,
 }
 
@@ -62,6 +68,7 @@ pub async fn serve(listener: TcpListener, path: &Path) -> std::io::Result<()> {
         ledger: Mutex::new(File::options().create(true).append(true).open(path)?),
         failed: Mutex::default(),
         sick: AtomicBool::new(false),
+        gates: watch::Sender::default(),
     };
     let routes = Router::new()
         .route("/", post(work))
@@ -74,6 +81,7 @@ pub async fn serve(listener: TcpListener, path: &Path) -> std::io::Result<()> {
             "/well",
             post(|State(agent): State<Arc<Agent>>| async move { agent.sick.store(false, Ordering::SeqCst) }),
         )
+        .route("/open/{gate}", post(open))
         .with_state(Arc::new(agent));
     axum::serve(listener, routes).await
 }
@@ -87,6 +95,10 @@ pub fn ledger(path: &Path) -> Vec<Row> {
 
 async fn health(State(agent): State<Arc<Agent>>) -> StatusCode {
     if agent.sick.load(Ordering::SeqCst) { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
+}
+
+async fn open(State(agent): State<Arc<Agent>>, Segment(gate): Segment<String>) {
+    agent.gates.send_if_modified(|open| open.insert(gate));
 }
 
 async fn work(State(agent): State<Arc<Agent>>, headers: HeaderMap, body: String) -> (StatusCode, String) {
@@ -103,6 +115,9 @@ async fn work(State(agent): State<Arc<Agent>>, headers: HeaderMap, body: String)
     if wanted.sleep_ms > 0 {
         tokio::time::sleep(Duration::from_millis(wanted.sleep_ms)).await;
     }
+    if let Some(gate) = &wanted.gate {
+        agent.gates.subscribe().wait_for(|open| open.contains(gate)).await.map(drop).unwrap_or_default();
+    }
     if wanted.abort {
         std::process::abort();
     }
@@ -112,8 +127,11 @@ async fn work(State(agent): State<Arc<Agent>>, headers: HeaderMap, body: String)
     if agent.fails_once_more(&row, wanted.fail_times) {
         return (StatusCode::INTERNAL_SERVER_ERROR, serde_json::json!({ "error": "not yet" }).to_string());
     }
-    let output =
-        if wanted.bad { r#"{"x":"no number"}"#.to_owned() } else { format!("{{\"x\":{}}}", wanted.x + 1) };
+    let output = match (wanted.garbage, wanted.bad) {
+        (true, _) => "{\"x\":".to_owned(),
+        (_, true) => r#"{"x":"no number"}"#.to_owned(),
+        _ => format!("{{\"x\":{}}}", wanted.x + 1),
+    };
     row.output = Some(output.clone());
     agent.write(&row);
     (StatusCode::OK, output)

@@ -4,9 +4,11 @@
 //! killed at once. What a child says is kept, and printed if the test fails.
 
 use std::fs::File;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -46,6 +48,24 @@ impl Process {
         }
     }
 
+    /// SIGSTOP now; SIGCONT when what is returned is dropped. A small shell does that, which goes by its own standard
+    /// input, so that nothing stays frozen when the test itself is killed.
+    ///
+    /// # Panics
+    /// If there is no shell.
+    #[must_use]
+    pub fn freeze(&self) -> Frozen {
+        self.signal(Signal::STOP);
+        let thaw = format!("read -r line; kill -CONT {}", self.id());
+        let shell = Command::new("sh").args(["-c", &thaw]).stdin(Stdio::piped()).spawn();
+        Frozen(shell.expect("a shell"))
+    }
+
+    /// Closes its standard input, as the death of its parent does.
+    pub fn abandon(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
     /// Kills it with SIGKILL and waits until it is gone.
     pub fn kill(&mut self) {
         self.child.kill().ok();
@@ -77,6 +97,37 @@ impl Drop for Process {
             }
         }
     }
+}
+
+/// A process that is stopped until this is dropped, or until the one that stopped it dies.
+#[derive(Debug)]
+pub struct Frozen(Child);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().ok();
+    }
+}
+
+/// A port that is free now and stays free while its process is restarted: below the range from which the system takes
+/// ports for outgoing connections, so that none of those, not even one to the port itself, can be in the way.
+///
+/// # Panics
+/// If none is free.
+#[must_use]
+pub fn free_port() -> u16 {
+    const FIRST: u32 = 10_100;
+    const COUNT: u32 = 22_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Processes that test at the same time begin at different places.
+    let start = std::process::id().wrapping_mul(131);
+    let free = (0..COUNT).find_map(|_| {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(FIRST + start.wrapping_add(step) % COUNT).ok()?;
+        TcpListener::bind(("127.0.0.1", port)).is_ok().then_some(port)
+    });
+    free.expect("a free port")
 }
 
 /// The `mainstay` command of this build.

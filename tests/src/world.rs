@@ -14,7 +14,7 @@ use tonic::Status;
 use tonic::transport::Channel;
 
 use crate::agent::{self, Row};
-use crate::process::{Process, fake_agent, mainstay};
+use crate::process::{Process, fake_agent, free_port, mainstay};
 use crate::wait::until;
 
 /// A control plane and its folder.
@@ -49,7 +49,8 @@ impl World {
     /// Starts a control plane and waits until it is ready.
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let control_plane = launch(folder.path(), "127.0.0.1:0", "127.0.0.1:0");
+        let [grpc, admin] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
+        let control_plane = launch(folder.path(), &grpc, &admin);
         let ready = ready_file(&folder.path().join("control-plane.ready")).await;
         let (grpc, admin) = (text(&ready, "grpc"), text(&ready, "admin"));
         let channel = Channel::from_shared(format!("http://{grpc}")).expect("an address").connect_lazy();
@@ -143,7 +144,7 @@ impl World {
     pub async fn agent_starting(&self, name: &str, capabilities: &[Capability<'_>]) -> Agent {
         let folder = self.folder.path().join(name);
         std::fs::create_dir_all(&folder).expect("a folder");
-        let process = start_agent(name, &folder, 0);
+        let process = start_agent(name, &folder, free_port());
         let http = until("the agent to listen", || async {
             std::fs::read_to_string(folder.join("agent.ready")).ok()
         })
@@ -280,7 +281,27 @@ impl Agent {
 
     /// Makes the agent's health probe fail or pass.
     pub async fn set_well(&self, well: bool) {
-        let path = if well { "/well" } else { "/sick" };
+        self.post(if well { "/well" } else { "/sick" }).await;
+    }
+
+    /// Lets the work go on that waits at this gate.
+    pub async fn open(&self, gate: &str) {
+        self.post(&format!("/open/{gate}")).await;
+    }
+
+    /// Waits until work has begun so many times in all.
+    pub async fn until_begun(&self, times: usize) {
+        until(&format!("work to begin {times} times"), || async { (self.begun() >= times).then_some(()) })
+            .await;
+    }
+
+    /// How often work began.
+    #[must_use]
+    pub fn begun(&self) -> usize {
+        self.ledger().iter().filter(|row| row.output.is_none()).count()
+    }
+
+    async fn post(&self, path: &str) {
         let stream = tokio::net::TcpStream::connect(&self.http).await.expect("the agent");
         let request =
             format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
