@@ -122,3 +122,6 @@ fn view(tenant: &Name, summary: RunSummary) -> pb::Run {
         ..pb::Run::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

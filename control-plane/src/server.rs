@@ -312,3 +312,6 @@ fn reflection(routes: Routes) -> Routes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -308,3 +308,6 @@ fn unreadable(error: ReadError) -> CatalogError {
         ReadError::Unavailable { reason } => CatalogError::Unavailable(reason),
     }
 }
+
+#[cfg(test)]
+mod tests;
