@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-/// How to open a [`SledStore`].
+/// How to open a [`SledStore`](super::SledStore).
 #[derive(Clone, Debug)]
 pub struct SledOptions {
     /// Bytes of pages that sled keeps in memory. 16 MiB serve a control plane; a ledger beside an agent does with 2.
