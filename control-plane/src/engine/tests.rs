@@ -141,7 +141,11 @@ async fn a_run_that_parks_while_the_store_stays_read_only_is_not_taken_up() {
     // The answer and the failure race; whichever is first, the run parks.
     gate.add_permits(10);
     bed.ready(false).await;
-    tokio::time::advance(RECOVERY_RETRY * 10).await;
+    bed.engine.0.parked.notify_one();
+    for _ in 0..10 {
+        tokio::time::advance(RECOVERY_RETRY).await;
+        settle().await;
+    }
     settle().await;
     assert_eq!((bed.engine.open_runs(), bed.engine.is_ready()), (0, false));
     assert_eq!(stub.log().calls.len(), 1);
@@ -323,7 +327,7 @@ async fn a_start_whose_disk_fails_is_refused_and_found_again_if_it_was_written()
 async fn stopping_does_not_wait_for_an_epoch_that_ends_and_leaves_no_run_behind() {
     let (bed, stub) = ready().await;
     stub.always(Act::Hang);
-    start(&bed).await;
+    let id = start(&bed).await;
     stub.until(|log| log.calls.len() == 1).await;
     bed.engine.stop().await;
     assert_eq!((bed.engine.open_runs(), bed.engine.is_ready()), (0, false));
@@ -333,6 +337,7 @@ async fn stopping_does_not_wait_for_an_epoch_that_ends_and_leaves_no_run_behind(
     until(|| bed.engine.open_runs() == 0).await;
     assert!(!bed.engine.is_ready());
     assert!(stub.log().cancelled.is_empty());
+    assert!(run(&bed, id).await.end.is_none(), "the work is still owed");
 }
 
 #[tokio::test(start_paused = true)]

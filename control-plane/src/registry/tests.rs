@@ -125,6 +125,7 @@ async fn of_two_that_register_one_identity_at_once_memory_and_disk_keep_the_same
         .into();
     until(|| bed.store.stats().queued > 0).await;
     settle().await;
+    assert_eq!(bed.store.stats().queued, 1, "the other waits for its turn");
     bed.store.release_commits();
     let mut granted = Vec::new();
     for registering in registering {
