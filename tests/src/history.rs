@@ -4,9 +4,9 @@
 //! - **R1** every acknowledged run exists and has ended.
 //! - **R2** a run has one end, nothing after it, and reads the same every time.
 //! - **R3** a start that failed left nothing; one whose answer was lost left at most one run for its key.
-//! - **R4** work under one key was done once.
+//! - **R4** a key has one body and serves one step; work under it was begun once, unless it may be repeated.
 //! - **R5** a step that is done was done by its agent, with that output, after the steps it waits for had ended.
-//! - **R10** the history is not vacuous: enough ended well, and the faults did happen.
+//! - **R10** the history is not vacuous: enough ended well, the faults did happen, and most of them met work.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -34,6 +34,8 @@ pub struct Found {
     pub run: pb::Run,
     /// Read once more.
     pub again: pb::Run,
+    /// Its state in the listing.
+    pub listed: pb::RunState,
     /// Its journal.
     pub events: Vec<pb::RunEvent>,
 }
@@ -51,6 +53,12 @@ pub struct History {
     pub faults: usize,
     /// How many were meant to.
     pub faults_wanted: usize,
+    /// How many of them met no run under way.
+    pub idle_faults: usize,
+    /// How runs ended, as clients were shown it while it happened: by id.
+    pub shown: Vec<(String, pb::RunState)>,
+    /// Whether a key may be begun more than once, because all work is read-only or idempotent and sidecars were killed.
+    pub repeatable: bool,
 }
 
 /// A rule that was broken.
@@ -69,12 +77,42 @@ impl fmt::Display for Broken {
 }
 
 impl History {
+    /// Prints what there was, and fails if a rule was broken.
+    ///
+    /// # Panics
+    /// If a rule was broken.
+    #[expect(clippy::print_stdout, reason = "the figures of a history are a result of its test")]
+    pub fn must_hold(&self, label: &str) {
+        let starts = self.told.len();
+        let lost = self.told.values().flatten().filter(|told| **told == Told::Unknown).count();
+        let for_good = |told: &&Vec<Told>| told.last() == Some(&Told::Unknown);
+        let unknown = self.told.values().filter(for_good).count();
+        let completed =
+            self.found.values().filter(|found| found.run.state() == pb::RunState::Completed).count();
+        let keys: BTreeSet<_> = self.rows.iter().map(|row| &row.key).collect();
+        println!(
+            "{label}: {} faults ({} idle); {starts} starts, {lost} answers to them lost, {unknown} unknown \
+             for good; {} runs, {completed} completed; {} ends shown; {} ledger rows under {} keys",
+            self.faults,
+            self.idle_faults,
+            self.found.len(),
+            self.shown.len(),
+            self.rows.len(),
+            keys.len(),
+        );
+        let broken: Vec<_> = self.check().iter().map(ToString::to_string).collect();
+        let first = &broken[..broken.len().min(10)];
+        assert!(broken.is_empty(), "{label}: {} rules broken: {first:#?}", broken.len());
+    }
+
     /// All rules that were broken.
     #[must_use]
     pub fn check(&self) -> Vec<Broken> {
         let mut broken = Vec::new();
         let mut report = |rule: &'static str, what: String| broken.push(Broken { rule, what });
         self.starts(&mut report);
+        self.nothing_unasked(&mut report);
+        self.as_shown(&mut report);
         for (id, found) in &self.found {
             self.one_end(id, found, &mut report);
             self.done_by_agents(id, found, &mut report);
@@ -101,8 +139,34 @@ impl History {
                     Some(found) if found.run.state() == pb::RunState::Running => {
                         report("R1", format!("{id} was acknowledged and has not ended"));
                     }
+                    Some(found) if found.run.idempotency_key != *key => {
+                        report("R1", format!("{id} was acknowledged for {key}, and is another's"));
+                    }
                     Some(_) => {}
                 }
+            }
+        }
+    }
+
+    /// Every run was asked for, and agents worked for no others.
+    fn nothing_unasked(&self, report: &mut impl FnMut(&'static str, String)) {
+        for (id, found) in &self.found {
+            if !self.told.contains_key(&found.run.idempotency_key) {
+                report("R3", format!("{id} was asked for by nobody"));
+            }
+        }
+        let served: BTreeSet<_> = self.rows.iter().map(|row| &row.run).collect();
+        for run in served.into_iter().filter(|run| !self.found.contains_key(*run)) {
+            report("R3", format!("agents worked for {run}, which does not exist"));
+        }
+    }
+
+    /// What clients were shown is still so.
+    fn as_shown(&self, report: &mut impl FnMut(&'static str, String)) {
+        for (id, shown) in &self.shown {
+            let now = self.found.get(id).map(|found| found.run.state());
+            if now != Some(*shown) {
+                report("R2", format!("{id} was shown as {shown:?} and is {now:?}"));
             }
         }
     }
@@ -116,6 +180,12 @@ impl History {
         let last = found.events.last().map(|event| &event.event);
         if ends != 1 || !matches!(last, Some(Some(Event::RunEnded(_)))) {
             report("R2", format!("{id} has {ends} ends, or goes on after one"));
+        }
+        if let Some(Some(Event::RunEnded(end))) = last
+            && (end.state() != found.run.state() || found.listed != found.run.state())
+        {
+            let (state, listed) = (found.run.state(), found.listed);
+            report("R2", format!("{id} is {state:?}, listed as {listed:?}, its end says {:?}", end.state()));
         }
         if !found.events.iter().map(|event| event.number).eq(1..=found.events.len() as u64) {
             report("R2", format!("{id} has gaps or repetitions in its events"));
@@ -139,7 +209,11 @@ impl History {
             if step.state() == pb::StepState::Completed {
                 let output = String::from_utf8_lossy(&step.output);
                 let done = self.rows.iter().any(|row| {
-                    row.run == *id && row.step == step.id && row.output.as_deref() == Some(&*output)
+                    let by_attempt = step.attempts.iter().any(|attempt| attempt.attempt_id == row.key);
+                    by_attempt
+                        && row.run == *id
+                        && row.step == step.id
+                        && row.output.as_deref() == Some(&*output)
                 });
                 if !done {
                     report("R5", format!("{id}/{} is done, and no agent did it with that output", step.id));
@@ -155,18 +229,18 @@ impl History {
     }
 
     fn once_a_key(&self, report: &mut impl FnMut(&'static str, String)) {
-        let mut begun = BTreeMap::<&str, (usize, BTreeSet<&str>)>::new();
+        let mut begun = BTreeMap::<&str, (usize, BTreeSet<_>)>::new();
         for row in self.rows.iter().filter(|row| row.output.is_none()) {
             let (times, bodies) = begun.entry(&row.key).or_default();
             *times += 1;
-            bodies.insert(&row.body);
+            bodies.insert((&row.body, &row.run, &row.step));
         }
         for (key, (times, bodies)) in begun {
-            if times > 1 {
+            if times > 1 && !self.repeatable {
                 report("R4", format!("{key} was begun {times} times"));
             }
             if bodies.len() > 1 {
-                report("R4", format!("{key} came with {} bodies", bodies.len()));
+                report("R4", format!("{key} came with {} bodies or for as many steps", bodies.len()));
             }
         }
     }
@@ -176,6 +250,9 @@ impl History {
             self.found.values().filter(|found| found.run.state() == pb::RunState::Completed).count();
         if ended_well * 10 < self.found.len() * 8 || self.found.is_empty() {
             report("R10", format!("only {ended_well} of {} runs ended well", self.found.len()));
+        }
+        if self.idle_faults * 2 > self.faults {
+            report("R10", format!("{} of {} faults met no work", self.idle_faults, self.faults));
         }
         if self.faults < self.faults_wanted {
             report("R10", format!("only {} of {} faults happened", self.faults, self.faults_wanted));

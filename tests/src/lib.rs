@@ -4,10 +4,12 @@
 //! - [`process`]: child processes that never outlive their parent.
 //! - [`agent`]: the agent under the sidecars, whose input says how it behaves, with a ledger of what it did.
 //! - [`history`]: the checker that holds what clients and agents saw against the rules.
+//! - [`seed`]: dice for faults, that fall the same way again.
 //! - [`wait`]: waiting for conditions, never for time.
 
 pub mod agent;
 pub mod history;
 pub mod process;
+pub mod seed;
 pub mod wait;
 pub mod world;

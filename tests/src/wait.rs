@@ -6,7 +6,7 @@ use std::time::Duration;
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often a condition is looked at.
-const LOOK: Duration = Duration::from_millis(20);
+pub const PACE: Duration = Duration::from_millis(20);
 
 /// Waits until `condition` gives something.
 ///
@@ -14,7 +14,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// After [`PATIENCE`], naming `what`.
 pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut condition: impl FnMut() -> F) -> T {
     let looking = async {
-        let mut looks = tokio::time::interval(LOOK);
+        let mut looks = tokio::time::interval(PACE);
         loop {
             looks.tick().await;
             if let Some(found) = condition().await {

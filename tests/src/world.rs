@@ -1,5 +1,6 @@
 //! A world to test in: a control plane on disk, agents behind sidecars, clients. Everything in it is a real process.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tonic::Status;
 use tonic::transport::Channel;
 
 use crate::agent::{self, Row};
+use crate::history::Found;
 use crate::process::{Process, fake_agent, free_port, mainstay};
 use crate::wait::until;
 
@@ -235,6 +237,57 @@ impl World {
         });
         request.set_timeout(Duration::from_secs(20));
         Ok(self.orchestrator().invoke(request).await?.into_inner())
+    }
+
+    /// Every run there is, once it has ended: read twice, listed, and with its journal.
+    ///
+    /// # Panics
+    /// If one cannot be read.
+    pub async fn found(&self) -> BTreeMap<String, Found> {
+        let mut ids = Vec::new();
+        let mut request = pb::ListRunsRequest { page_size: 500, ..Default::default() };
+        loop {
+            let page = self.orchestrator().list_runs(request.clone()).await.expect("runs").into_inner();
+            ids.extend(page.runs.into_iter().map(|run| run.run_id));
+            if page.next_page_token.is_empty() {
+                break;
+            }
+            request.page_token = page.next_page_token;
+        }
+        let mut found = BTreeMap::new();
+        for id in ids {
+            let run = self.until_ended(&id).await;
+            let events = self.events(&id, 1).await;
+            let again = self.get_run(&id).await.expect("a run");
+            found.insert(id, Found { run, again, listed: pb::RunState::Unspecified, events });
+        }
+        // Listed once more, now that all have ended.
+        request.page_token.clear();
+        loop {
+            let page = self.orchestrator().list_runs(request.clone()).await.expect("runs").into_inner();
+            for run in page.runs {
+                let state = run.state();
+                found.get_mut(&run.run_id).expect("no run more than before").listed = state;
+            }
+            if page.next_page_token.is_empty() {
+                return found;
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
+    /// The events of a run from number `from` to its end.
+    ///
+    /// # Panics
+    /// If they cannot be read.
+    pub async fn events(&self, id: &str, from: u64) -> Vec<pb::RunEvent> {
+        let request = pb::WatchRunRequest { run_id: id.to_owned(), from_event: from, ..Default::default() };
+        let mut stream = self.orchestrator().watch_run(request).await.expect("a watch").into_inner();
+        let mut events = Vec::new();
+        while let Some(answer) = stream.message().await.expect("an event") {
+            events.push(answer.event.expect("an event"));
+        }
+        events
     }
 
     /// Everything a client can list, for comparing before and after.

@@ -14,6 +14,7 @@ fn good() -> History {
         state: pb::StepState::Completed.into(),
         after: after.iter().map(|id| (*id).to_owned()).collect(),
         output: "{\"x\":2}".into(),
+        attempts: vec![pb::Attempt { attempt_id: id.to_uppercase(), ..Default::default() }],
         ..Default::default()
     };
     let run = pb::Run {
@@ -32,7 +33,7 @@ fn good() -> History {
         completed("a"),
         started("b"),
         completed("b"),
-        Event::RunEnded(RunEnded::default()),
+        Event::RunEnded(RunEnded { state: pb::RunState::Completed.into(), ..Default::default() }),
     ];
     let row = |key: &str, step: &str, output: Option<&str>| Row {
         key: key.into(),
@@ -44,11 +45,21 @@ fn good() -> History {
     let answer = Some("{\"x\":2}");
     History {
         told: [("k1".to_owned(), vec![Told::Acknowledged("run_1".into())])].into(),
-        found: [("run_1".to_owned(), Found { again: run.clone(), run, events: number(events.to_vec()) })]
-            .into(),
-        rows: vec![row("1", "a", None), row("1", "a", answer), row("2", "b", None), row("2", "b", answer)],
+        found: [(
+            "run_1".to_owned(),
+            Found {
+                again: run.clone(),
+                run,
+                listed: pb::RunState::Completed,
+                events: number(events.to_vec()),
+            },
+        )]
+        .into(),
+        rows: vec![row("A", "a", None), row("A", "a", answer), row("B", "b", None), row("B", "b", answer)],
         faults: 1,
         faults_wanted: 1,
+        shown: vec![("run_1".to_owned(), pb::RunState::Completed)],
+        ..History::default()
     }
 }
 
@@ -68,9 +79,17 @@ fn a_history_without_fault_passes() {
 }
 
 #[test]
+fn what_may_be_repeated_may_be_begun_twice() {
+    let mut history = good();
+    history.rows.push(history.rows[0].clone());
+    history.repeatable = true;
+    assert_eq!(history.check(), []);
+}
+
+#[test]
 fn every_planted_fault_is_found_under_its_rule() {
     type Plant = fn(&mut History);
-    let plants: [(&str, &str, Plant); 12] = [
+    let plants: [(&str, &str, Plant); 24] = [
         ("R1", "a lost run", |h| h.found.clear()),
         ("R1", "a run without end", |h| {
             found(h).run.state = pb::RunState::Running.into();
@@ -107,6 +126,33 @@ fn every_planted_fault_is_found_under_its_rule() {
             }
         }),
         ("R10", "faults that never happened", |h| h.faults = 0),
+        ("R10", "faults that met no work", |h| h.idle_faults = 1),
+        ("R10", "a history without a run", |h| *h = History::default()),
+        ("R1", "an acknowledgement of another's run", |h| {
+            h.told.insert("k2".into(), vec![Told::Acknowledged("run_1".into())]);
+        }),
+        ("R2", "an end that clients were not shown", |h| h.shown[0].1 = pb::RunState::Failed),
+        ("R2", "a listing that says something else", |h| found(h).listed = pb::RunState::Running),
+        ("R2", "a state that its end does not say", |h| {
+            let end = RunEnded { state: pb::RunState::Failed.into(), ..Default::default() };
+            found(h).events.last_mut().unwrap().event = Some(Event::RunEnded(end));
+        }),
+        ("R3", "a run that nobody asked for", |h| h.told.clear()),
+        ("R3", "work for a run that does not exist", |h| {
+            h.rows.push(Row { run: "run_9".into(), key: "9".into(), ..h.rows[0].clone() });
+        }),
+        ("R4", "a key with two bodies", |h| {
+            h.repeatable = true;
+            h.rows.push(Row { body: "[]".into(), ..h.rows[0].clone() });
+        }),
+        ("R4", "a key for two steps", |h| {
+            h.repeatable = true;
+            h.rows.push(Row { step: "b".into(), ..h.rows[0].clone() });
+        }),
+        ("R5", "an output that no agent gave", |h| found(h).run.steps[0].output = "{}".into()),
+        ("R5", "an output under a key that is none of its attempts'", |h| {
+            found(h).run.steps[0].attempts.clear()
+        }),
     ];
     for (rule, what, plant) in plants {
         let mut history = good();
