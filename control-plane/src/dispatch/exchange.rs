@@ -21,6 +21,9 @@ const ENVELOPE: usize = 64 * 1024;
 /// Parts of an answer that are read before its end. A stream that goes on beyond them is not an answer.
 const MAX_PARTS: usize = 100_000;
 
+/// Time for a stream to end after its outcome. The two come together; a sidecar that holds the end back is not waited for.
+const FAREWELL: Duration = Duration::from_millis(100);
+
 /// One sending.
 pub(super) struct Exchange {
     pub(super) channel: Channel,
@@ -68,6 +71,8 @@ impl Exchange {
             match message.and_then(|message| message.event) {
                 Some(pb::agent_sidecar_invoke_response::Event::Partial(_)) => {}
                 Some(pb::agent_sidecar_invoke_response::Event::Outcome(ended)) => {
+                    // A stream that is dropped before its end is reset, and a peer that sees many resets hangs up.
+                    tokio::time::timeout(FAREWELL, stream.message()).await.ok();
                     return read(ended, &self.limits);
                 }
                 None => return Err(broken("the sidecar ended the call without an outcome")),
