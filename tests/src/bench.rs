@@ -1,0 +1,105 @@
+//! Measurements of speed and memory: what Mainstay costs beside what it stands on.
+//!
+//! An absolute number says more of the machine than of the program, so every bench measures the thing itself and its
+//! yardstick (a direct call, an `fdatasync` of the same disk) in turns within one run, and reports ratios of the two.
+//! A ratio is the median over the rounds: a hiccup of the machine spoils a round, not the result.
+//!
+//! The control plane, sidecars and agents are the real programs as processes of their own, on loopback, with their data
+//! on a real disk beside cargo's target directory. None outlives the bench: each ends when its standard input closes.
+//!
+//! - What is measured: [`call`], [`runs`], [`commit`], [`registry`], [`restart`].
+//! - How: [`rig`] (processes), [`helper`] (the other ends of calls), [`load`] (closed loops), [`disk`] (the yardstick of
+//!   commits), [`report`].
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+
+pub mod call;
+pub mod commit;
+pub mod disk;
+pub mod helper;
+pub mod host;
+pub mod load;
+pub mod registry;
+pub mod report;
+pub mod restart;
+pub mod rig;
+pub mod runs;
+
+use report::Report;
+
+/// Measures Mainstay on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+struct Args {
+    /// What to measure
+    bench: Bench,
+    /// Take fewer and shorter rounds: ends within 40 s
+    #[arg(long)]
+    quick: bool,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Bench {
+    /// A call through control plane and sidecar, beside a direct one
+    Call,
+    /// Durable runs of three steps, beside their parts
+    Runs,
+    /// Commits of the store, beside append and fdatasync
+    Commit,
+    /// Ten thousand instances, registered and polled
+    Registry,
+    /// Starting again with many runs in the store
+    Restart,
+}
+
+/// The program.
+#[expect(clippy::print_stderr, reason = "a command tells its mistakes to the person who typed it")]
+pub fn main() -> ExitCode {
+    let done = match helper::Role::from_args() {
+        Some(role) => role.and_then(helper::serve),
+        None => measure(&Args::parse()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(args: &Args) -> anyhow::Result<()> {
+    // One thread: the load must leave the cores to what it loads, and costs both sides of a ratio the same.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let report = runtime.block_on(until_told_to_end(async {
+        match args.bench {
+            Bench::Call => call::measure(args.quick).await,
+            Bench::Runs => runs::measure(args.quick).await,
+            Bench::Commit => commit::measure(args.quick).await,
+            Bench::Registry => registry::measure(args.quick).await,
+            Bench::Restart => restart::measure(args.quick).await,
+        }
+    }))?;
+    report.print(args.json);
+    Ok(())
+}
+
+/// Drops the work when a signal says so; with it go its processes and folders.
+async fn until_told_to_end(work: impl Future<Output = anyhow::Result<Report>>) -> anyhow::Result<Report> {
+    let mut interrupted = signal(SignalKind::interrupt()).context("signals cannot be heard")?;
+    let mut terminated = signal(SignalKind::terminate()).context("signals cannot be heard")?;
+    tokio::select! {
+        report = work => report,
+        _ = interrupted.recv() => anyhow::bail!("interrupted"),
+        _ = terminated.recv() => anyhow::bail!("terminated"),
+    }
+}

@@ -1,0 +1,64 @@
+//! Closed loops: so many workers, each with one operation under way, for so long.
+
+use std::future::Future;
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use hdrhistogram::Histogram;
+
+use super::host;
+
+/// What a loop saw.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Median time of an operation in microseconds.
+    pub p50_micros: f64,
+    /// 99th percentile in microseconds.
+    pub p99_micros: f64,
+    /// Operations a second, of all workers together.
+    pub per_second: f64,
+}
+
+/// Runs `operation` in `workers` loops for about `time`.
+///
+/// # Errors
+/// The first error of an operation ends the measurement: what fails fast must not look fast.
+pub async fn closed_loop<F, R>(workers: usize, time: Duration, operation: F) -> anyhow::Result<Load>
+where
+    F: Fn() -> R,
+    R: Future<Output = anyhow::Result<()>>,
+{
+    let (started, operation) = (host::now(), &operation);
+    let worker = |_| async move {
+        let mut times = Histogram::<u64>::new(3)?;
+        loop {
+            let began = host::now();
+            operation().await?;
+            let ended = host::now();
+            times.saturating_record(u64::try_from((ended - began).as_nanos()).unwrap_or(u64::MAX));
+            if ended - started >= time {
+                return anyhow::Ok(times);
+            }
+        }
+    };
+    let each = try_join_all((0..workers).map(worker)).await?;
+    let took = started.elapsed();
+    let mut all = Histogram::<u64>::new(3)?;
+    for times in each {
+        all.add(times)?;
+    }
+    Ok(Load::of(&all, took))
+}
+
+impl Load {
+    /// Sums up times in nanoseconds, recorded within `took`.
+    #[must_use]
+    pub fn of(times: &Histogram<u64>, took: Duration) -> Self {
+        let micros = |quantile| times.value_at_quantile(quantile) as f64 / 1000.0;
+        Self {
+            p50_micros: micros(0.5),
+            p99_micros: micros(0.99),
+            per_second: times.len() as f64 / took.as_secs_f64(),
+        }
+    }
+}

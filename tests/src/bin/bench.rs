@@ -1,0 +1,7 @@
+//! The benches as a program: `bench call|runs|commit|registry|restart [--quick] [--json]`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mainstay_tests::bench::main()
+}
