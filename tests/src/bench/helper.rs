@@ -186,10 +186,7 @@ struct AlwaysWell(Arc<AtomicU64>);
 
 #[tonic::async_trait]
 impl Health for AlwaysWell {
-    async fn check(
-        &self,
-        _: Request<HealthCheckRequest>,
-    ) -> Result<Response<HealthCheckResponse>, Status> {
+    async fn check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
         self.0.fetch_add(1, Ordering::Relaxed);
         Ok(Response::new(HealthCheckResponse { status: ServingStatus::Serving.into() }))
     }

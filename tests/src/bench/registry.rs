@@ -90,7 +90,8 @@ async fn register(
     let capability = pb::Capability {
         name: format!("bench.polled-{agent}"),
         description: "Is asked how it is".to_owned(),
-        input_schema: r#"{"type":"object","required":["text"],"properties":{"text":{"type":"string"}}}"#.into(),
+        input_schema: r#"{"type":"object","required":["text"],"properties":{"text":{"type":"string"}}}"#
+            .into(),
         output_schema: r#"{"type":"object"}"#.into(),
         effect: pb::EffectClass::ReadOnly.into(),
         sla: Some(prost_types::Duration { seconds: 10, nanos: 0 }),

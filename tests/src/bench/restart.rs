@@ -19,9 +19,9 @@ use mainstay_kernel::run::{self, Input, Run, Transition};
 use mainstay_kernel::workflow::Workflow;
 use mainstay_store::{Batch, Blobs, SledOptions, SledStore, Store};
 
+use super::host;
 use super::report::{Goal, Report, median};
 use super::rig::{Rig, payload};
-use super::host;
 
 /// Runs that have ended, and runs that have not.
 const FINISHED: usize = 100_000;

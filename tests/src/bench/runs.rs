@@ -93,11 +93,7 @@ async fn round(
 }
 
 /// One run, from asking for it to its result, which must be what went in.
-async fn run(
-    mut client: OrchestratorClient<Channel>,
-    workflow: &str,
-    payload: &Bytes,
-) -> anyhow::Result<()> {
+async fn run(mut client: OrchestratorClient<Channel>, workflow: &str, payload: &Bytes) -> anyhow::Result<()> {
     let spec = pb::RunSpec { workflow: workflow.to_owned(), input: payload.clone(), ..Default::default() };
     let response = client.orchestrate(pb::OrchestrateRequest { run: Some(spec) }).await?;
     let run = response.into_inner().run.context("a run")?;
