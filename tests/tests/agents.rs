@@ -92,9 +92,9 @@ async fn registrations_and_leases_survive_a_kill_of_the_control_plane() {
 async fn a_sidecar_whose_lease_is_gone_registers_again_by_itself() {
     let world = World::start().await;
     let agent = world.agent("worker", &[WORK]).await;
-    agent.sidecar.signal(Signal::STOP);
+    let frost = agent.sidecar.freeze();
     world.until_agent("worker", "to lapse", |agent| !agent.instances[0].leased).await;
-    agent.sidecar.signal(Signal::CONT);
+    drop(frost);
     let back = world.until_agent("worker", "to be back", |agent| agent.instances[0].leased).await;
     assert_eq!(back.instances[0].epoch, 2);
     world.until_healthy("worker").await;
@@ -163,14 +163,14 @@ async fn a_frozen_sidecar_is_found_out_and_calls_go_elsewhere() {
     let world = World::start().await;
     let frozen = world.agent("frozen", &[WORK]).await;
     let _other = world.agent("other", &[WORK]).await;
-    frozen.sidecar.signal(Signal::STOP);
+    let frost = frozen.sidecar.freeze();
     world
         .until_agent("frozen", "to be found out", |a| a.instances[0].health() == pb::HealthState::Unhealthy)
         .await;
     for _ in 0..10 {
         assert_eq!(world.invoke("work", r#"{"x": 1}"#).await.unwrap().agent, "other");
     }
-    frozen.sidecar.signal(Signal::CONT);
+    drop(frost);
     world.until_healthy("frozen").await;
 }
 

@@ -30,6 +30,7 @@ struct Bare {
 impl Bare {
     async fn connect(world: &World) -> Self {
         let stream = tokio::net::TcpStream::connect(&world.grpc).await.unwrap();
+        stream.set_nodelay(true).unwrap();
         let (sender, connection) =
             http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
         // Ends with its sender.

@@ -106,3 +106,15 @@ async fn a_direct_call_is_held_to_the_same_contract() {
     assert_eq!((status.code(), &*Seen::of(&status).reason), expected);
     assert_eq!(agent.begun(), 1);
 }
+
+#[tokio::test]
+async fn a_pattern_that_backtracks_for_ever_elsewhere_ends_here() {
+    let evil = "effect: read-only, input: { properties: { s: { pattern: '^(a+)+$' } } }";
+    let world = World::start().await;
+    let agent = world.agent("worker", &[("first", evil)]).await;
+    let input = format!("{{\"x\": 1, \"s\": \"{}!\"}}", "a".repeat(50_000));
+    let status = world.invoke("first", &input).await.unwrap_err();
+    assert_eq!((status.code(), &*Seen::of(&status).reason), (Code::InvalidArgument, "INPUT_SCHEMA_MISMATCH"));
+    assert_eq!(agent.begun(), 0);
+    world.invoke("first", &input.replace('!', "a")).await.unwrap();
+}
