@@ -18,7 +18,7 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 /// Faults in the storm.
-const FAULTS: usize = 12;
+const FAULTS: usize = 8;
 /// Runs under way at once.
 const CLIENTS: usize = 16;
 
@@ -37,8 +37,8 @@ steps:
 output: { x: '${steps.d.output.x}' }
 ";
 const CAPABILITIES: [(&str, &str); 2] = [
-    ("read", "effect: read-only, sla: 2s, max_concurrency: 64"),
-    ("keep", "effect: idempotent, sla: 2s, max_concurrency: 64"),
+    ("read", "effect: read-only, sla: 1s, max_concurrency: 64"),
+    ("keep", "effect: idempotent, sla: 1s, max_concurrency: 64"),
 ];
 
 #[derive(Default)]
