@@ -6,7 +6,7 @@
 //! - [`history`]: the checker that holds what clients and agents saw against the rules.
 //! - [`seed`]: dice for faults, that fall the same way again.
 //! - [`wait`]: waiting for conditions, never for time.
-//! - [`bench`]: measurements of speed and memory, with real processes.
+//! - [`mod@bench`]: measurements of speed and memory, with real processes.
 
 pub mod agent;
 pub mod bench;
