@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The effect class of a capability.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// The effect class of a capability. They order by strictness: what must be ready for one is ready for all before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EffectClass {
     /// Changes nothing. May be repeated, hedged and abandoned at will.

@@ -126,12 +126,7 @@ impl Route {
         let members = self.members.read();
         let effects =
             members.leased.values().chain(members.lapsed.values()).map(|candidate| candidate.effect);
-        let rank = |effect: &EffectClass| match effect {
-            EffectClass::ReadOnly => 0,
-            EffectClass::Idempotent => 1,
-            EffectClass::SideEffecting => 2,
-        };
-        effects.max_by_key(rank).unwrap_or(EffectClass::SideEffecting)
+        effects.max().unwrap_or(EffectClass::SideEffecting)
     }
 
     /// Completes when an instance appears, recovers or has room. Make it before looking, then nothing is missed. `choosy`
