@@ -39,5 +39,5 @@ mod tests;
 pub use self::decide::{Ignored, Input, Start, StartError, start, step};
 pub use self::event::{Attempt, AttemptRecord, EndState, Event, SkipReason, Transition, WorkflowRef};
 pub use self::fold::FoldError;
-pub use self::owed::{Call, Durability, Owed, durability, outstanding};
+pub use self::owed::{Call, Durability, Owed, durability, outstanding, urgency};
 pub use self::state::{End, Run, State, StepRun, StepState};

@@ -13,6 +13,7 @@ use crate::limits::{MAX_BATCH, MAX_KEY, MAX_OPERATIONS, MAX_VALUE};
 pub struct Batch {
     pub(crate) conditions: Vec<Condition>,
     pub(crate) writes: Vec<Write>,
+    patient: bool,
     bytes: usize,
 }
 
@@ -59,6 +60,17 @@ impl Batch {
     pub fn delete(mut self, key: impl Into<Bytes>) -> Self {
         self.write(key.into(), None);
         self
+    }
+
+    /// Lets the batch wait for others for up to [`PATIENCE`](crate::limits::PATIENCE), to share their sync. For what
+    /// nobody waits for: it keeps its place in the order of commits, and goes to disk with the first batch that hurries.
+    pub fn patient(mut self) -> Self {
+        self.patient = true;
+        self
+    }
+
+    pub(crate) fn is_patient(&self) -> bool {
+        self.patient
     }
 
     /// Bytes of keys and values, as the limit on a batch counts them.

@@ -2,7 +2,7 @@
 //!
 //! Why one thread and groups? A disk syncs a few thousand times a second whatever is in the sync, so the writers that
 //! wait at the same time share one. No delay is added to collect them: while one group syncs, the next one gathers by
-//! itself, and a lone writer never waits for company.
+//! itself, and a lone writer never waits for company. Only what nobody waits for does ([`Batch::patient`]).
 //!
 //! A disk error ends neither the thread nor the process. The store turns read-only, everyone who waits is told, and the
 //! thread tries to open the engine again until that succeeds.

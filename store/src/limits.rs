@@ -1,6 +1,8 @@
 //! Every bound of the store, each with its reason. They are the same for every backend, so that a program that works on
 //! one works on all.
 
+use std::time::Duration;
+
 /// Bytes in a key. Every page of an ordered store repeats its keys, so they must stay short beside their values; 512
 /// holds shard, kind, a 255-byte name and a sequence number with room to spare.
 pub const MAX_KEY: usize = 512;
@@ -25,6 +27,10 @@ pub const MAX_QUEUED_BYTES: usize = 32 * 1024 * 1024;
 
 /// Batches in one group. A larger group saves no more syncs worth having and makes its first batch wait for its last.
 pub const MAX_GROUP: usize = 1024;
+
+/// How long a patient batch waits for one that hurries. A process killed meanwhile forgets it: an answer that took an
+/// agent seconds is at risk for a thousandth of that, and a run of quick steps saves most of its syncs.
+pub const PATIENCE: Duration = Duration::from_millis(5);
 
 /// Bytes in one group: a few megabytes reach a disk in tens of milliseconds. One batch always fits.
 pub const MAX_GROUP_BYTES: usize = 4 * 1024 * 1024;

@@ -7,7 +7,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::batch::Batch;
 use crate::commit::{Commit, CommitError, Promise};
-use crate::limits::{MAX_GROUP, MAX_GROUP_BYTES, MAX_QUEUED, MAX_QUEUED_BYTES};
+use crate::limits::{MAX_GROUP, MAX_GROUP_BYTES, MAX_QUEUED, MAX_QUEUED_BYTES, PATIENCE};
 
 /// A batch and whoever waits for it.
 pub(crate) type Submission = (Batch, Promise);
@@ -22,6 +22,8 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct Line {
     waiting: VecDeque<Submission>,
+    /// How many of them hurry.
+    hurrying: usize,
     bytes: usize,
     closed: bool,
 }
@@ -37,9 +39,13 @@ impl Queue {
         }
         let (promise, commit) = Commit::pending();
         line.bytes += batch.bytes();
+        line.hurrying += usize::from(!batch.is_patient());
         line.waiting.push_back((batch, promise));
+        let wake = line.waiting.len() == 1 || line.is_due();
         drop(line);
-        self.changed.notify_one();
+        if wake {
+            self.changed.notify_one();
+        }
         commit
     }
 
@@ -52,6 +58,8 @@ impl Queue {
             }
             self.changed.wait(&mut line);
         }
+        // Time out or not: they have been patient enough.
+        self.changed.wait_while_for(&mut line, |line| !line.closed && !line.is_due(), PATIENCE);
         let mut bytes = 0;
         let fits = line.waiting.iter().take(MAX_GROUP).take_while(|(batch, _)| {
             bytes += batch.bytes();
@@ -60,13 +68,14 @@ impl Queue {
         let count = fits.count().max(1);
         let group: Vec<_> = line.waiting.drain(..count).collect();
         line.bytes -= group.iter().map(|(batch, _)| batch.bytes()).sum::<usize>();
+        line.hurrying -= group.iter().filter(|(batch, _)| !batch.is_patient()).count();
         Some(group)
     }
 
     /// Takes everything that waits.
     pub(crate) fn drain(&self) -> Vec<Submission> {
         let mut line = self.line.lock();
-        line.bytes = 0;
+        (line.bytes, line.hurrying) = (0, 0);
         line.waiting.drain(..).collect()
     }
 
@@ -85,5 +94,53 @@ impl Queue {
 
     pub(crate) fn len(&self) -> usize {
         self.line.lock().waiting.len()
+    }
+}
+
+impl Line {
+    /// Whether a group is worth a sync now: someone hurries, or there is as much as one holds.
+    fn is_due(&self) -> bool {
+        self.hurrying > 0 || self.waiting.len() >= MAX_GROUP || self.bytes >= MAX_GROUP_BYTES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(queue: &Queue, batch: Batch) {
+        // Dropped: nobody settles it in these tests.
+        drop(queue.push(batch));
+    }
+
+    fn is_due(queue: &Queue) -> bool {
+        queue.line.lock().is_due()
+    }
+
+    #[test]
+    fn the_patient_wait_for_one_that_hurries_and_go_with_it() {
+        let queue = Queue::default();
+        push(&queue, Batch::new().patient());
+        push(&queue, Batch::new().patient());
+        assert!(!is_due(&queue));
+        push(&queue, Batch::new());
+        assert!(is_due(&queue));
+        assert_eq!(queue.take_group().unwrap().len(), 3);
+        push(&queue, Batch::new().patient());
+        assert!(!is_due(&queue), "whoever hurried is gone");
+    }
+
+    #[test]
+    fn the_patient_go_when_nobody_hurries_when_they_fill_a_group_and_when_the_store_closes() {
+        let queue = Queue::default();
+        push(&queue, Batch::new().patient());
+        assert_eq!(queue.take_group().unwrap().len(), 1);
+        (0..MAX_GROUP).for_each(|_| push(&queue, Batch::new().patient()));
+        assert!(is_due(&queue));
+        assert_eq!(queue.take_group().unwrap().len(), MAX_GROUP);
+        push(&queue, Batch::new().patient());
+        queue.close();
+        assert_eq!(queue.take_group().unwrap().len(), 1);
+        assert!(queue.take_group().is_none());
     }
 }

@@ -32,7 +32,7 @@ use crate::batch::Batch;
 use crate::commit::{Commit, Version};
 use crate::committer::{Committer, guarded};
 use crate::engine::{Engine, Reason, Rows, Slot, Writes};
-use crate::envelope::{self, Body};
+use crate::envelope::{self, Body, Envelope};
 use crate::feed::{Change, Watch};
 use crate::host;
 use crate::quarantine::{Damage, Damaged};
@@ -243,18 +243,32 @@ impl SledEngine {
         Ok(Entry { value, version: envelope.version })
     }
 
-    /// One small record is atomic by itself. As a transaction it would cost a second log write, which a lone writer
-    /// feels: this is the path of a run that takes one step at a time.
-    fn insert_alone(&self, change: &Change, value: &Bytes) -> Result<(), Reason> {
-        let key = change.key.as_ref();
-        let record = envelope::seal(key, change.version, value);
-        let old = self.records.insert(key, record).map_err(|error| error.to_string())?;
-        let Some(Ok(envelope)) = old.as_deref().map(envelope::open) else { return Ok(()) };
-        let Body::Parts { id, len } = envelope.body else { return Ok(()) };
-        for part in parts::keys(envelope.version, id, len) {
-            self.parts.remove(part).map_err(|error| error.to_string())?;
+    /// Whether a write neither leaves parts behind nor makes any.
+    fn is_inline(&self, change: &Change) -> Result<bool, Reason> {
+        if change.value.as_ref().is_some_and(|value| value.len() > MAX_INLINE) {
+            return Ok(false);
         }
-        Ok(())
+        let old = self.records.get(&change.key).map_err(|error| error.to_string())?;
+        let in_parts =
+            |old: IVec| matches!(envelope::open(&old), Ok(Envelope { body: Body::Parts { .. }, .. }));
+        Ok(!old.is_some_and(in_parts))
+    }
+
+    /// Writes to one tree, which need no transaction over all of them: several times as cheap, and every run is felt to
+    /// start and end here. A single record is atomic by itself and does without the log entry that holds a batch together.
+    fn apply_inline(&self, writes: &Writes<'_>) -> sled::Result<()> {
+        let seal = |change: &Change, value| envelope::seal(&change.key, change.version, value);
+        let mut batch = sled::Batch::default();
+        for change in writes.values() {
+            match &change.value {
+                Some(value) if writes.len() == 1 => {
+                    return self.records.insert(&change.key, seal(change, value)).map(drop);
+                }
+                Some(value) => batch.insert(change.key.as_ref(), seal(change, value)),
+                None => batch.remove(change.key.as_ref()),
+            }
+        }
+        self.records.apply_batch(batch)
     }
 
     fn join_parts(&self, version: Version, id: u32, len: u32) -> Result<Bytes, Slot> {
@@ -304,10 +318,12 @@ impl Engine for SledEngine {
     }
 
     fn apply(&self, writes: &Writes<'_>, reserve: Option<Version>) -> Result<(), Reason> {
-        if let (Some(change), 1, None) = (writes.values().next(), writes.len(), reserve)
-            && let Some(value) = change.value.as_ref().filter(|value| value.len() <= MAX_INLINE)
-        {
-            return self.insert_alone(change, value);
+        let mut inline = reserve.is_none();
+        for change in writes.values() {
+            inline = inline && self.is_inline(change)?;
+        }
+        if inline {
+            return self.apply_inline(writes).map_err(|error| error.to_string());
         }
         let trees = (&self.records, &self.parts, &self.meta);
         let applied = trees.transaction(|(records, parts, meta)| {

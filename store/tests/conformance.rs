@@ -127,6 +127,15 @@ fn a_dropped_commit_still_happens(store: &dyn Store) {
     assert_eq!(value(store, "k").unwrap(), "dropped");
 }
 
+fn a_patient_commit_keeps_its_place_and_needs_no_other(store: &dyn Store) {
+    let patient = store.commit(Batch::new().put("k", "patient").patient());
+    let hasty = store.commit(Batch::new().put("k", "hasty")).wait().unwrap();
+    assert!(patient.wait().unwrap() < hasty);
+    assert_eq!(value(store, "k").unwrap(), "hasty");
+    store.commit(Batch::new().put("k", "alone").patient()).wait().unwrap();
+    assert_eq!(value(store, "k").unwrap(), "alone");
+}
+
 fn of_many_that_race_for_a_key_one_wins(store: &dyn Store) {
     let winners: usize = std::thread::scope(|scope| {
         let claims: Vec<_> = (0..16_u8)
@@ -369,6 +378,7 @@ conformance! {
     a_version_is_never_used_twice_so_a_deleted_key_does_not_fool_a_precondition,
     batches_handed_over_without_waiting_commit_in_order_and_see_each_other,
     a_dropped_commit_still_happens,
+    a_patient_commit_keeps_its_place_and_needs_no_other,
     of_many_that_race_for_a_key_one_wins,
     concurrent_counters_lose_no_increment,
     a_scan_stays_within_its_prefix_and_page,

@@ -64,9 +64,12 @@ fn key(table: char, writer: u32, n: u32) -> Vec<u8> {
     format!("{table}/{writer:02}/{n:08}").into_bytes()
 }
 
-/// Sizes on both sides of every threshold of the store.
+/// Sizes on both sides of every threshold of the store; for some time only those that stay in their records, and so whole
+/// groups of them.
 fn payload(writer: u32, n: u32) -> Vec<u8> {
-    let size = [0, 40, 900, 4_096, 4_097, 9_000, 20_000][(writer + n) as usize % 7];
+    let sizes: &[usize] =
+        if n % 64 < 32 { &[0, 40, 900, 4_000] } else { &[0, 40, 900, 4_096, 4_097, 9_000, 20_000] };
+    let size = sizes[(writer + n) as usize % sizes.len()];
     let mut payload = format!("{writer}:{n}:").into_bytes();
     payload.resize(payload.len() + size, (n % 251) as u8);
     payload

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::name::Name;
-use mainstay_kernel::run::{Event, FoldError, Run, Transition};
+use mainstay_kernel::run::{Durability, Event, FoldError, Run, Transition};
 use mainstay_store::{Batch, Blobs, Commit, CommitError, ReadError, Store};
 
 use crate::records::run_summary::RunSummary;
@@ -99,13 +99,22 @@ impl Journal {
         Ok(())
     }
 
-    /// Hands over a transition that `run` has folded already. Await the commit where the world could notice.
-    pub(super) async fn append(&self, run: &Run, transition: &Transition) -> Result<Commit, AppendError> {
+    /// Hands over a transition that `run` has folded already. Await the commit where the world could notice; if that is
+    /// soon, the commit hurries.
+    pub(super) async fn append(
+        &self,
+        run: &Run,
+        transition: &Transition,
+        durability: Durability,
+    ) -> Result<Commit, AppendError> {
         let tenant = run.tenant.as_str();
         let key = transition::key(tenant, run.id, transition.first_event);
         let mut batch = Batch::new()
             .absent(key.clone())
             .put(key, spill::encode(transition::KIND, transition, &self.blobs).await?);
+        if durability == Durability::Buffered {
+            batch = batch.patient();
+        }
         if run.end.is_some() {
             batch = batch
                 .delete(open_run::key(tenant, run.id))

@@ -1,6 +1,6 @@
 //! Taking up runs again: after a start, and after the store has healed.
 //!
-//! The marks of open runs are scanned shard by shard, each journal is folded, and each run gets a task. A run whose
+//! The marks of open runs are scanned, each journal is folded, and each run gets a task. A run whose
 //! journal is damaged is left alone and reported; all others go on. There is no other way in which a run is resumed, so
 //! this way is exercised all the time.
 
@@ -60,29 +60,26 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<Recovered, LoadError
 fn open_runs(shared: &Shared) -> Result<(Vec<(Name, RunId)>, usize), LoadError> {
     let mut runs = Vec::new();
     let mut unreadable = 0;
-    for shard in 0..key::SHARDS {
-        let prefix = key::in_shard(shard, key::OPEN_RUN);
-        let mut from = None;
-        loop {
-            let page = shared.journal.store().scan(&prefix, from.as_deref(), PAGE).map_err(read_error)?;
-            unreadable += page.damaged.len();
-            for damaged in &page.damaged {
-                tracing::error!(%damaged, "the mark of an open run is damaged and left alone");
-            }
-            for (key, entry) in &page.entries {
-                match open_run::decode(key, &entry.value) {
-                    Ok(run) => runs.push(run),
-                    Err(error) => {
-                        tracing::error!(%error, "the mark of an open run cannot be read");
-                        unreadable += 1;
-                    }
+    let prefix = key::of_runs(key::OPEN_RUN);
+    let mut from = None;
+    loop {
+        let page = shared.journal.store().scan(&prefix, from.as_deref(), PAGE).map_err(read_error)?;
+        unreadable += page.damaged.len();
+        for damaged in &page.damaged {
+            tracing::error!(%damaged, "the mark of an open run is damaged and left alone");
+        }
+        for (key, entry) in &page.entries {
+            match open_run::decode(key, &entry.value) {
+                Ok(run) => runs.push(run),
+                Err(error) => {
+                    tracing::error!(%error, "the mark of an open run cannot be read");
+                    unreadable += 1;
                 }
             }
-            match page.next {
-                Some(next) => from = Some(next),
-                None => break,
-            }
+        }
+        match page.next {
+            Some(next) => from = Some(next),
+            None => return Ok((runs, unreadable)),
         }
     }
-    Ok((runs, unreadable))
 }

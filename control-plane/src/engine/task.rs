@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::{AbortHandle, Abortable, Aborted, BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
+use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::run::{self, Attempt, Call, Durability, Ignored, Input, Run, Transition};
 use mainstay_kernel::time::Wall;
 use mainstay_store::Commit;
@@ -121,7 +122,9 @@ impl Driver {
         if let Some(Err(error)) = self.last_commit.as_mut().and_then(|commit| commit.now_or_never()) {
             return Err(error.into());
         }
-        self.last_commit = Some(self.shared.journal.append(&self.run, transition).await?);
+        let owed = run::outstanding(&self.run);
+        let urgency = run::urgency(&self.run, &owed, |call| self.effect(call));
+        self.last_commit = Some(self.shared.journal.append(&self.run, transition, urgency).await?);
         Ok(())
     }
 
@@ -139,8 +142,7 @@ impl Driver {
             if self.calls.has(call.attempt) {
                 continue;
             }
-            let effect = self.shared.registry.strictest_effect(&self.run.tenant, &call.capability);
-            if run::durability(effect) == Durability::Committed {
+            if run::durability(self.effect(&call)) == Durability::Committed {
                 // The world will notice this call: what led to it must be on disk first.
                 self.settle().await?;
             }
@@ -148,6 +150,10 @@ impl Driver {
             self.calls.start(&self.shared, call, resumed);
         }
         Ok(())
+    }
+
+    fn effect(&self, call: &Call) -> EffectClass {
+        self.shared.registry.strictest_effect(&self.run.tenant, &call.capability)
     }
 
     /// Waits until everything handed over so far is on disk: commits are in order, so the last one says it for all.

@@ -1,4 +1,4 @@
-//! Marks a run that has not ended, in the run's own shard: what recovery looks for. The value is the tenant's name.
+//! Marks a run that has not ended: what recovery looks for. The value is the tenant's name.
 
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::name::Name;
@@ -21,9 +21,6 @@ pub fn encode(tenant: &Name) -> Result<Vec<u8>, RecordError> {
 
 /// Tenant and id of a marked run.
 pub fn decode(key: &[u8], value: &[u8]) -> Result<(Name, RunId), RecordError> {
-    let id: [u8; 16] = key
-        .get(3..)
-        .and_then(|id| id.try_into().ok())
-        .ok_or_else(|| malformed(KIND, "its key is cut short"))?;
-    Ok((super::decode(KIND, SCHEMA, value)?, RunId::from_bytes(id)))
+    let (_, id) = key.split_last_chunk().ok_or_else(|| malformed(KIND, "its key is cut short"))?;
+    Ok((super::decode(KIND, SCHEMA, value)?, RunId::from_bytes(*id)))
 }

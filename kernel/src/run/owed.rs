@@ -71,6 +71,17 @@ pub const fn durability(effect: EffectClass) -> Durability {
     }
 }
 
+/// How soon the decision that led to `run` must be on disk: at once if the run has ended, which its client is told, or if
+/// one of the calls it owes is noticed by the world. `effect` tells that of a capability.
+pub fn urgency(run: &State, owed: &Owed, effect: impl Fn(&Call) -> EffectClass) -> Durability {
+    let noticed = |call| durability(effect(call)) == Durability::Committed;
+    if run.end.is_some() || owed.calls.iter().any(noticed) {
+        Durability::Committed
+    } else {
+        Durability::Buffered
+    }
+}
+
 /// What is owed to `run`, nothing once it has ended.
 pub fn outstanding(run: &State) -> Owed {
     if run.end.is_some() {

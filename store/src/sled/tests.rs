@@ -96,6 +96,8 @@ fn parts_go_with_their_value() {
         }
         store.commit(Batch::new().put("a", vec![1; 50_000]).put("b", vec![1; 50_000])).wait().unwrap();
         store.commit(Batch::new().delete("a").put("b", "small")).wait().unwrap();
+        store.commit(Batch::new().put("c", vec![1; 50_000])).wait().unwrap();
+        store.commit(Batch::new().delete("c")).wait().unwrap();
     }
     tamper(dir.path(), |engine| assert_eq!(engine.parts.len(), 0));
 }

@@ -10,7 +10,7 @@ use crate::outcome::{Began, Class};
 use crate::run::fold::{Happening, next_state};
 use crate::run::{
     Attempt, Durability, EndState, Event, FoldError, Ignored, Input, Run, SkipReason, Start, StartError,
-    StepState, Transition, durability, outstanding, start,
+    StepState, Transition, durability, outstanding, start, urgency,
 };
 
 fn ended(attempt: Attempt, result: Result<crate::outcome::Answer, crate::outcome::Failure>) -> Input {
@@ -165,6 +165,17 @@ fn only_a_side_effect_waits_for_the_disk() {
     assert_eq!(durability(EffectClass::ReadOnly), Durability::Buffered);
     assert_eq!(durability(EffectClass::Idempotent), Durability::Buffered);
     assert_eq!(durability(EffectClass::SideEffecting), Durability::Committed);
+}
+
+#[test]
+fn only_an_end_and_a_side_effect_hurry_to_the_disk() {
+    let begun = World::new(golden::pipeline());
+    let owed = outstanding(&begun.run);
+    assert_eq!(urgency(&begun.run, &owed, |_| EffectClass::Idempotent), Durability::Buffered);
+    assert_eq!(urgency(&begun.run, &owed, |_| EffectClass::SideEffecting), Durability::Committed);
+    let ended = begun.finish();
+    let owed = outstanding(&ended.run);
+    assert_eq!(urgency(&ended.run, &owed, |_| EffectClass::Idempotent), Durability::Committed);
 }
 
 #[test]
