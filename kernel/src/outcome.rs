@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::json::Json;
 
+pub mod status;
+
 /// The class of an outcome. "Busy" ([`Class::Overload`]) is not "dead" ([`Class::Transport`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mainstay_kernel::id::AttemptId;
 use mainstay_kernel::json::Limits;
+use mainstay_kernel::outcome::status::{Code, Status};
 use mainstay_kernel::outcome::{Answer, Began, Class, Failure};
 use mainstay_proto::fault::Seen;
 use mainstay_proto::reason::Reason;
@@ -11,7 +12,7 @@ use mainstay_proto::{outcome, pb};
 use mainstay_transport::channel::{Channel, not_sent};
 use mainstay_transport::deadline;
 use pb::agent_sidecar_client::AgentSidecarClient;
-use tonic::{Code, Request, Status};
+use tonic::Request;
 
 use super::Call;
 
@@ -65,9 +66,9 @@ impl Exchange {
             epoch: self.epoch,
         });
         deadline::set(&mut request, self.timeout);
-        let mut stream = client.invoke(request).await.map_err(|status| classify(&status))?.into_inner();
+        let mut stream = client.invoke(request).await.map_err(|status| refused(&status))?.into_inner();
         for _ in 0..MAX_PARTS {
-            let message = stream.message().await.map_err(|status| classify(&status))?;
+            let message = stream.message().await.map_err(|status| refused(&status))?;
             match message.and_then(|message| message.event) {
                 Some(pb::agent_sidecar_invoke_response::Event::Partial(_)) => {}
                 Some(pb::agent_sidecar_invoke_response::Event::Outcome(ended)) => {
@@ -94,39 +95,16 @@ pub(super) fn read(ended: pb::Outcome, limits: &Limits) -> Result<Answer, Failur
     }
 }
 
-/// What a status means that came instead of an outcome.
-fn classify(status: &Status) -> Failure {
-    if not_sent(status) {
-        return failure(Class::Transport, Reason::AgentUnreachable, status.message().to_owned(), Began::No);
-    }
+/// A status that came instead of an outcome. What it means, the kernel says.
+fn refused(status: &tonic::Status) -> Failure {
     let seen = Seen::of(status);
-    let known = Reason::from_code(&seen.reason);
-    let (class, fallback, began) = match (status.code(), known) {
-        // It refuses work because it is going away: somebody else may take it.
-        (Code::Unavailable, Some(Reason::ServerDraining)) => {
-            (Class::Unavailable, Reason::ServerDraining, Began::No)
-        }
-        // It no longer offers what it registered: its next registration will say so.
-        (Code::NotFound | Code::Unimplemented, _) => {
-            (Class::Unavailable, Reason::CapabilityNotServed, Began::No)
-        }
-        (Code::ResourceExhausted, Some(Reason::PayloadTooLarge)) => {
-            (Class::CallerFault, Reason::PayloadTooLarge, Began::No)
-        }
-        (Code::ResourceExhausted, Some(_)) => (Class::Overload, Reason::AgentBusy, Began::No),
-        (Code::InvalidArgument | Code::AlreadyExists | Code::PermissionDenied | Code::Unauthenticated, _) => {
-            (Class::CallerFault, Reason::FieldInvalid, Began::No)
-        }
-        // Our own reader's word: the answer is longer than it takes. The agent did its work, and broke the contract.
-        (Code::OutOfRange, None) => (Class::ContractBreach, Reason::PayloadTooLarge, Began::Yes),
-        (Code::DeadlineExceeded | Code::Cancelled, _) => {
-            (Class::Timeout, Reason::AgentTimeout, Began::Unknown)
-        }
-        _ => (Class::Transport, Reason::AgentUnreachable, Began::Unknown),
-    };
-    let mut failure = failure(class, known.unwrap_or(fallback), status.message().to_owned(), began);
-    failure.retry_after = seen.retry_after;
-    failure
+    Failure::from(Status {
+        sent: !not_sent(status),
+        code: Code::from_number(status.code().into()),
+        reason: Reason::from_code(&seen.reason).map(Reason::as_str),
+        message: status.message().to_owned(),
+        retry_after: seen.retry_after,
+    })
 }
 
 fn broken(text: &str) -> Failure {
