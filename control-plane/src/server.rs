@@ -136,14 +136,21 @@ impl Server {
 
         let size = config.max_payload + ENVELOPE;
         let stopping = CancellationToken::new();
-        let orchestrator = api::orchestrator::Api::new(
-            engine.clone(),
-            Listing::new(Arc::clone(&store)),
-            invoke::Handle::new(clock.clone(), registry.clone(), dispatch, limits),
-            pages.clone(),
+        let orchestrator = api::orchestrator::Api {
+            engine: engine.clone(),
+            listing: Listing::new(Arc::clone(&store)),
+            invoke: invoke::Handle::new(clock.clone(), registry.clone(), dispatch, limits),
+            pages: pages.clone(),
             limits,
-            stopping.clone(),
-        );
+            stopping: stopping.clone(),
+        };
+        let agents = api::registry::Api {
+            registry: registry.clone(),
+            clock: clock.clone(),
+            pages: pages.clone(),
+            stopping: stopping.clone(),
+        };
+        let workflows = api::workflows::Api { catalog, pages };
         let operations = api::operations::Api {
             clock: clock.clone(),
             started_at: clock.wall(),
@@ -157,17 +164,10 @@ impl Server {
         );
         routes = routes
             .add_service(
-                pb::agent_registry_server::AgentRegistryServer::new(api::registry::Api::new(
-                    registry.clone(),
-                    clock.clone(),
-                    pages.clone(),
-                    stopping.clone(),
-                ))
-                .max_decoding_message_size(size),
+                pb::agent_registry_server::AgentRegistryServer::new(agents).max_decoding_message_size(size),
             )
             .add_service(
-                pb::workflows_server::WorkflowsServer::new(api::workflows::Api::new(catalog, pages))
-                    .max_decoding_message_size(size),
+                pb::workflows_server::WorkflowsServer::new(workflows).max_decoding_message_size(size),
             )
             .add_service(pb::operations_server::OperationsServer::new(operations));
         let (reporter, health_api) = mainstay_transport::health::service();

@@ -34,29 +34,21 @@ const NOT_READY_RETRY: Duration = Duration::from_secs(1);
 /// The service.
 #[derive(Debug, Clone)]
 pub struct Api {
-    engine: Handle,
-    listing: Listing,
-    invoke: invoke::Handle,
-    pages: Pages,
-    limits: Limits,
+    /// The engine.
+    pub engine: Handle,
+    /// The listing of runs.
+    pub listing: Listing,
+    /// Direct calls.
+    pub invoke: invoke::Handle,
+    /// Page tokens.
+    pub pages: Pages,
+    /// What payloads hold to.
+    pub limits: Limits,
     /// Ends watches, which never end by themselves, when the server stops.
-    stopping: CancellationToken,
+    pub stopping: CancellationToken,
 }
 
 impl Api {
-    /// The service over the engine, the listing of runs and direct calls. Payloads hold to `limits`.
-    #[must_use]
-    pub fn new(
-        engine: Handle,
-        listing: Listing,
-        invoke: invoke::Handle,
-        pages: Pages,
-        limits: Limits,
-        stopping: CancellationToken,
-    ) -> Self {
-        Self { engine, listing, invoke, pages, limits, stopping }
-    }
-
     async fn start(&self, spec: Option<pb::RunSpec>) -> Result<(Name, crate::engine::Started), Fault> {
         let spec = spec.ok_or_else(|| Fault::invalid("run", "is missing"))?;
         let request = start_request(spec, &self.limits).map_err(|fault| fault.inside("run"))?;

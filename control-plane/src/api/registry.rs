@@ -28,19 +28,14 @@ const MAX_REASON: usize = 256;
 /// The service.
 #[derive(Debug, Clone)]
 pub struct Api {
-    registry: Handle,
-    clock: Clock,
-    pages: Pages,
+    /// The registry.
+    pub registry: Handle,
+    /// The clock.
+    pub clock: Clock,
+    /// Page tokens.
+    pub pages: Pages,
     /// Ends watches, which never end by themselves, when the server stops.
-    stopping: CancellationToken,
-}
-
-impl Api {
-    /// The service over a registry.
-    #[must_use]
-    pub fn new(registry: Handle, clock: Clock, pages: Pages, stopping: CancellationToken) -> Self {
-        Self { registry, clock, pages, stopping }
-    }
+    pub stopping: CancellationToken,
 }
 
 #[tonic::async_trait]

@@ -15,16 +15,10 @@ use crate::workflows::{CatalogError, Handle, PutError, parse};
 /// The service.
 #[derive(Debug, Clone)]
 pub struct Api {
-    catalog: Handle,
-    pages: Pages,
-}
-
-impl Api {
-    /// The service over a catalogue.
-    #[must_use]
-    pub fn new(catalog: Handle, pages: Pages) -> Self {
-        Self { catalog, pages }
-    }
+    /// The catalogue.
+    pub catalog: Handle,
+    /// Page tokens.
+    pub pages: Pages,
 }
 
 #[tonic::async_trait]
