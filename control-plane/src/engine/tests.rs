@@ -6,6 +6,8 @@ use mainstay_kernel::outcome::{Began, Class};
 use mainstay_kernel::run::{EndState, Event};
 use mainstay_store::{CommitError, MemoryStore};
 use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::follow::follow;
@@ -69,6 +71,33 @@ async fn start(bed: &Bed) -> RunId {
     bed.engine.start(request(None)).await.unwrap().id
 }
 
+/// A run whose first call does not return.
+async fn hanging() -> (Bed, Stub, RunId) {
+    let (bed, stub) = ready().await;
+    stub.always(Act::Hang);
+    let id = start(&bed).await;
+    stub.until(|log| log.calls.len() == 1).await;
+    (bed, stub, id)
+}
+
+/// A run whose calls return one for each permit of the gate. The first is under way.
+async fn gated() -> (Bed, Stub, Arc<Semaphore>, RunId) {
+    let (bed, stub) = ready().await;
+    let gate = stub.gate();
+    let id = start(&bed).await;
+    stub.until(|log| log.calls.len() == 1).await;
+    (bed, stub, gate, id)
+}
+
+/// Cancels a run. The disk is held, and the cancellation waits for it.
+async fn cancel_queued(bed: &Bed, id: RunId) -> JoinHandle<Result<(), CancelError>> {
+    bed.store.hold_commits();
+    let engine = bed.engine.clone();
+    let cancel = tokio::spawn(async move { engine.cancel(&name("default"), id, "enough".into()).await });
+    until(|| bed.store.stats().queued == 1).await;
+    cancel
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_run_goes_to_its_end_and_is_counted_once() {
     let (bed, stub) = ready().await;
@@ -87,10 +116,7 @@ async fn a_run_goes_to_its_end_and_is_counted_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_side_effect_waits_until_what_led_to_it_is_on_disk() {
-    let (bed, stub) = ready().await;
-    let gate = stub.gate();
-    let id = start(&bed).await;
-    stub.until(|log| log.calls.len() == 1).await;
+    let (bed, stub, gate, id) = gated().await;
     bed.store.hold_commits();
     gate.add_permits(2);
     until(|| bed.store.stats().queued == 1).await;
@@ -103,10 +129,7 @@ async fn a_side_effect_waits_until_what_led_to_it_is_on_disk() {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_whose_store_fails_waits_for_the_disk_and_then_ends_once() {
-    let (bed, stub) = ready().await;
-    let gate = stub.gate();
-    let id = start(&bed).await;
-    stub.until(|log| log.calls.len() == 1).await;
+    let (bed, stub, gate, id) = gated().await;
     let attempts_before = stub.log().calls.clone();
     bed.store.fail_commits("planted");
     bed.ready(false).await;
@@ -133,10 +156,7 @@ async fn a_run_whose_store_fails_waits_for_the_disk_and_then_ends_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_parks_while_the_store_stays_read_only_is_not_taken_up() {
-    let (bed, stub) = ready().await;
-    let gate = stub.gate();
-    start(&bed).await;
-    stub.until(|log| log.calls.len() == 1).await;
+    let (bed, stub, gate, _) = gated().await;
     bed.store.fail_commits("planted");
     // The answer and the failure race; whichever is first, the run parks.
     gate.add_permits(10);
@@ -249,14 +269,8 @@ async fn one_key_starts_one_run_however_many_ask_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cancellation_is_answered_when_it_is_on_disk_and_not_before() {
-    let (bed, stub) = ready().await;
-    stub.always(Act::Hang);
-    let id = start(&bed).await;
-    stub.until(|log| log.calls.len() == 1).await;
-    bed.store.hold_commits();
-    let engine = bed.engine.clone();
-    let cancel = tokio::spawn(async move { engine.cancel(&name("default"), id, "enough".into()).await });
-    until(|| bed.store.stats().queued == 1).await;
+    let (bed, stub, id) = hanging().await;
+    let cancel = cancel_queued(&bed, id).await;
     settle().await;
     assert!(!cancel.is_finished());
     bed.store.release_commits();
@@ -273,14 +287,8 @@ async fn a_cancellation_is_answered_when_it_is_on_disk_and_not_before() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cancellation_that_the_disk_refuses_is_said_to_have_failed() {
-    let (bed, stub) = ready().await;
-    stub.always(Act::Hang);
-    let id = start(&bed).await;
-    stub.until(|log| log.calls.len() == 1).await;
-    bed.store.hold_commits();
-    let engine = bed.engine.clone();
-    let cancel = tokio::spawn(async move { engine.cancel(&name("default"), id, "enough".into()).await });
-    until(|| bed.store.stats().queued == 1).await;
+    let (bed, _stub, id) = hanging().await;
+    let cancel = cancel_queued(&bed, id).await;
     bed.store.fail_commits("planted");
     assert!(matches!(cancel.await.unwrap(), Err(CancelError::Parked)));
     assert!(run(&bed, id).await.end.is_none());
@@ -325,10 +333,7 @@ async fn a_start_whose_disk_fails_is_refused_and_found_again_if_it_was_written()
 
 #[tokio::test(start_paused = true)]
 async fn stopping_does_not_wait_for_an_epoch_that_ends_and_leaves_no_run_behind() {
-    let (bed, stub) = ready().await;
-    stub.always(Act::Hang);
-    let id = start(&bed).await;
-    stub.until(|log| log.calls.len() == 1).await;
+    let (bed, stub, id) = hanging().await;
     bed.engine.stop().await;
     assert_eq!((bed.engine.open_runs(), bed.engine.is_ready()), (0, false));
     // A recovery that is late by a moment drives nothing any more, and turns nothing ready.
@@ -342,11 +347,8 @@ async fn stopping_does_not_wait_for_an_epoch_that_ends_and_leaves_no_run_behind(
 
 #[tokio::test(start_paused = true)]
 async fn a_run_accepted_while_an_epoch_ends_does_not_hold_up_the_next() {
-    let (bed, stub) = ready().await;
-    stub.always(Act::Hang);
+    let (bed, _stub, id) = hanging().await;
     let shared = Arc::clone(&bed.engine.0);
-    let id = start(&bed).await;
-    stub.until(|log| log.calls.len() == 1).await;
     let held = run(&bed, id).await;
     shared.park_all().await;
     // As a start does whose commit came back just now.
@@ -357,10 +359,7 @@ async fn a_run_accepted_while_an_epoch_ends_does_not_hold_up_the_next() {
 
 #[tokio::test(start_paused = true)]
 async fn a_follower_is_told_each_event_once_from_wherever_it_begins() {
-    let (bed, stub) = ready().await;
-    let gate = stub.gate();
-    let id = start(&bed).await;
-    stub.until(|log| log.calls.len() == 1).await;
+    let (bed, _stub, gate, id) = gated().await;
     let numbers = |from| {
         let engine = bed.engine.clone();
         async move {
