@@ -5,6 +5,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use mainstay_kernel::workflow::Code as Finding;
+use mainstay_proto::pages;
+use mainstay_proto::reason::Reason;
+
 /// What each crate may depend on, of ours.
 const ARROWS: [(&str, &[&str]); 8] = [
     ("kernel", &[]),
@@ -153,19 +157,66 @@ fn tests_wait_for_conditions_and_never_sleep() {
     }
 }
 
+/// What the product runs: its sources without tests and comments, each with its path.
+fn running() -> Vec<(PathBuf, String)> {
+    let product = sources().into_iter().filter(|path| !path.starts_with("tests") && !is_test(path));
+    let strip = |text: String| {
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        code.lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .fold(String::new(), |all, line| all + line + "\n")
+    };
+    product.map(|path| (path.clone(), strip(read(root().join(path))))).collect()
+}
+
+/// Whether `code` has `name` as a word.
+fn names(code: &str, name: &str) -> bool {
+    code.match_indices(name)
+        .any(|(at, _)| !code[at + name.len()..].starts_with(|c: char| c.is_alphanumeric()))
+}
+
 #[test]
-fn every_reason_has_a_use_and_every_test_named_by_a_requirement_exists() {
-    let all: String = sources()
-        .iter()
-        .filter(|path| !path.starts_with("tests"))
-        .map(|path| read(root().join(path)))
-        .collect();
-    for reason in mainstay_proto::reason::Reason::ALL {
-        let name = format!("{reason:?}");
-        let uses = all.matches(&format!("Reason::{name}")).count()
-            + all.matches(&format!("\"{}\"", reason.as_str())).count();
-        assert!(uses > 1, "{name} is never given as a reason");
+fn every_code_that_the_program_gives_has_its_page() {
+    // Shaped like codes, but names of the environment's.
+    let environment = |text: &str| {
+        text.starts_with("MAINSTAY_") || text.starts_with("CARGO_") || ["NO_COLOR", "OUT_DIR"].contains(&text)
+    };
+    let shaped = |text: &str| {
+        text.contains('_')
+            && !text.starts_with('_')
+            && !text.ends_with('_')
+            && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+    };
+    for (path, code) in running() {
+        for text in code.split('"').filter(|text| shaped(text) && !environment(text)) {
+            assert!(pages::page(text).is_some(), "{}: no page explains {text}", path.display());
+        }
     }
+}
+
+#[test]
+fn every_page_explains_a_code_that_the_program_gives() {
+    let catalogues = ["proto/src/reason.rs", "proto/src/pages.rs", "kernel/src/workflow/problem.rs"];
+    let (mut all, mut beside) = (String::new(), String::new());
+    for (path, code) in running() {
+        all += &code;
+        // A catalogue writes each code out; only a name by which it is taken from there is a use.
+        if !catalogues.iter().any(|catalogue| path == Path::new(catalogue)) {
+            beside += &code;
+        }
+    }
+    for page in pages::all() {
+        let reason = Reason::from_code(page.code).map(|reason| format!("Reason::{reason:?}"));
+        let finding = Finding::ALL.iter().find(|code| code.as_str() == page.code);
+        let finding = finding.map(|code| format!("Code::{code:?}"));
+        let given = beside.contains(&format!("\"{}\"", page.code))
+            || reason.into_iter().chain(finding).any(|name| names(&all, &name));
+        assert!(given, "nothing gives {}", page.code);
+    }
+}
+
+#[test]
+fn every_test_named_by_a_requirement_exists() {
     let tests: String = sources().iter().map(|path| read(root().join(path))).collect();
     for line in read(root().join("docs/requirements.md")).lines().filter(|line| line.starts_with("| ")) {
         for name in line
