@@ -1,7 +1,7 @@
 //! A world to test in: a control plane on disk, agents behind sidecars, clients. Everything in it is a real process.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,10 +14,13 @@ use tempfile::TempDir;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use crate::agent::{self, Row};
 use crate::history::Found;
-use crate::process::{Process, fake_agent, free_port, mainstay};
+use crate::process::{Process, free_port, mainstay};
 use crate::wait::until;
+
+mod agent;
+
+pub use agent::{Agent, Capability};
 
 /// A control plane and its folder.
 #[derive(Debug)]
@@ -30,22 +33,6 @@ pub struct World {
     pub admin: String,
     channel: Channel,
 }
-
-/// An agent behind its sidecar.
-#[derive(Debug)]
-pub struct Agent {
-    name: String,
-    folder: PathBuf,
-    /// The agent's process.
-    pub agent: Process,
-    /// Its sidecar's.
-    pub sidecar: Process,
-    /// Where the agent listens.
-    pub http: String,
-}
-
-/// A capability in a manifest: the fields behind its name, in YAML's flow style.
-pub type Capability<'a> = (&'a str, &'a str);
 
 impl World {
     /// Starts a control plane and waits until it is ready.
@@ -144,25 +131,7 @@ impl World {
 
     /// Starts an agent behind a sidecar.
     pub async fn agent_starting(&self, name: &str, capabilities: &[Capability<'_>]) -> Agent {
-        let folder = self.folder.path().join(name);
-        std::fs::create_dir_all(&folder).expect("a folder");
-        let process = start_agent(name, &folder, free_port());
-        let http = until("the agent to listen", || async {
-            std::fs::read_to_string(folder.join("agent.ready")).ok()
-        })
-        .await;
-        let capabilities: String =
-            capabilities.iter().map(|(name, fields)| format!("  - {{ name: {name}, {fields} }}\n")).collect();
-        let manifest = format!(
-            "name: {name}\ninstance: one\ncontrol_plane: http://{}\nlisten: 127.0.0.1:0\ndata: ledger\n\
-             adapter: {{ http: {{ url: \"http://{http}/\" }} }}\n\
-             health: {{ http: {{ url: \"http://{http}/health\" }}, interval: 200ms, rise: 1, fall: 2 }}\n\
-             capabilities:\n{capabilities}",
-            self.grpc
-        );
-        std::fs::write(folder.join("agent.yaml"), manifest).expect("a manifest");
-        let sidecar = start_sidecar(name, &folder);
-        Agent { name: name.to_owned(), folder, agent: process, sidecar, http }
+        Agent::start(&self.grpc, self.folder.path().join(name), name, capabilities).await
     }
 
     /// Waits until every instance of an agent is healthy.
@@ -244,33 +213,30 @@ impl World {
     /// # Panics
     /// If one cannot be read.
     pub async fn found(&self) -> BTreeMap<String, Found> {
-        let mut ids = Vec::new();
-        let mut request = pb::ListRunsRequest { page_size: 500, ..Default::default() };
-        loop {
-            let page = self.orchestrator().list_runs(request.clone()).await.expect("runs").into_inner();
-            ids.extend(page.runs.into_iter().map(|run| run.run_id));
-            if page.next_page_token.is_empty() {
-                break;
-            }
-            request.page_token = page.next_page_token;
-        }
         let mut found = BTreeMap::new();
-        for id in ids {
+        for listed in self.listed().await {
+            let id = listed.run_id;
             let run = self.until_ended(&id).await;
             let events = self.events(&id, 1).await;
             let again = self.get_run(&id).await.expect("a run");
             found.insert(id, Found { run, again, listed: pb::RunState::Unspecified, events });
         }
         // Listed once more, now that all have ended.
-        request.page_token.clear();
+        for run in self.listed().await {
+            found.get_mut(&run.run_id).expect("no run more than before").listed = run.state();
+        }
+        found
+    }
+
+    /// The listing of runs, page after page.
+    async fn listed(&self) -> Vec<pb::Run> {
+        let mut runs = Vec::new();
+        let mut request = pb::ListRunsRequest { page_size: 500, ..Default::default() };
         loop {
             let page = self.orchestrator().list_runs(request.clone()).await.expect("runs").into_inner();
-            for run in page.runs {
-                let state = run.state();
-                found.get_mut(&run.run_id).expect("no run more than before").listed = state;
-            }
+            runs.extend(page.runs);
             if page.next_page_token.is_empty() {
-                return found;
+                return runs;
             }
             request.page_token = page.next_page_token;
         }
@@ -310,58 +276,6 @@ impl World {
     }
 }
 
-impl Agent {
-    /// What the agent did.
-    #[must_use]
-    pub fn ledger(&self) -> Vec<Row> {
-        agent::ledger(&self.folder.join("ledger.jsonl"))
-    }
-
-    /// Starts the agent again where it was.
-    pub async fn restart_agent(&mut self) {
-        let port = self.http.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(0);
-        std::fs::remove_file(self.folder.join("agent.ready")).ok();
-        self.agent = start_agent(&self.name, &self.folder, port);
-        let folder = &self.folder;
-        until("the agent to listen", || async { std::fs::read_to_string(folder.join("agent.ready")).ok() })
-            .await;
-    }
-
-    /// Starts the sidecar again.
-    pub fn restart_sidecar(&mut self) {
-        self.sidecar = start_sidecar(&self.name, &self.folder);
-    }
-
-    /// Makes the agent's health probe fail or pass.
-    pub async fn set_well(&self, well: bool) {
-        self.post(if well { "/well" } else { "/sick" }).await;
-    }
-
-    /// Lets the work go on that waits at this gate.
-    pub async fn open(&self, gate: &str) {
-        self.post(&format!("/open/{gate}")).await;
-    }
-
-    /// Waits until work has begun so many times in all.
-    pub async fn until_begun(&self, times: usize) {
-        until(&format!("work to begin {times} times"), || async { (self.begun() >= times).then_some(()) })
-            .await;
-    }
-
-    /// How often work began.
-    #[must_use]
-    pub fn begun(&self) -> usize {
-        self.ledger().iter().filter(|row| row.output.is_none()).count()
-    }
-
-    async fn post(&self, path: &str) {
-        let stream = tokio::net::TcpStream::connect(&self.http).await.expect("the agent");
-        let request =
-            format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-        exchange(stream, &request).await.expect("an answer");
-    }
-}
-
 /// A run of the newest version of a workflow.
 #[must_use]
 pub fn spec(workflow: &str, input: &str) -> pb::RunSpec {
@@ -375,18 +289,6 @@ fn launch(folder: &Path, grpc: &str, admin: &str) -> Process {
     command.current_dir(folder).args(["serve", "--data", "data", "--listen", grpc, "--admin", admin]);
     command.args(["--ready-file", "control-plane.ready", "--until-stdin-closes"]);
     Process::start("control-plane", command, folder)
-}
-
-fn start_agent(name: &str, folder: &Path, port: u16) -> Process {
-    let mut command = Command::new(fake_agent());
-    command.current_dir(folder).args(["ledger.jsonl", "agent.ready", &port.to_string()]);
-    Process::start(&format!("{name}-agent"), command, folder)
-}
-
-fn start_sidecar(name: &str, folder: &Path) -> Process {
-    let mut command = Command::new(mainstay());
-    command.current_dir(folder).args(["sidecar", "--manifest", "agent.yaml", "--until-stdin-closes"]);
-    Process::start(&format!("{name}-sidecar"), command, folder)
 }
 
 async fn ready_file(path: &Path) -> serde_json::Value {
