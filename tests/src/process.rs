@@ -82,6 +82,19 @@ impl Process {
     pub fn id(&self) -> u32 {
         self.child.id()
     }
+
+    /// Its resident memory, in KiB.
+    ///
+    /// # Panics
+    /// If the process is gone.
+    #[must_use]
+    pub fn resident_kib(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("the process is gone");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok());
+        kib.expect("resident memory in KiB")
+    }
 }
 
 impl Drop for Process {

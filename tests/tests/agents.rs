@@ -199,3 +199,46 @@ async fn a_watcher_sees_agents_come_and_change() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_watcher_that_does_not_read_costs_little_and_is_told_the_newest_when_it_does() {
+    const CHANGES: u32 = 3_000;
+    let mut world = World::start().await;
+    let mut stream =
+        world.registry().watch_agents(pb::WatchAgentsRequest::default()).await.unwrap().into_inner();
+    let mut registry = world.registry();
+    let registration = |version: u32| {
+        let capability = pb::Capability {
+            name: "guess".into(),
+            description: "?".repeat(4_000),
+            input_schema: "true".into(),
+            output_schema: "true".into(),
+            effect: pb::EffectClass::ReadOnly.into(),
+            sla: Some(mainstay_proto::time::duration(std::time::Duration::from_secs(2))),
+            max_concurrency: 1,
+            ..Default::default()
+        };
+        let version = version.to_string();
+        let capabilities = vec![capability];
+        let agent = pb::AgentSpec { name: "worker".into(), version, capabilities, ..Default::default() };
+        let address = "http://127.0.0.1:1".into();
+        pb::RegisterRequest { agent: Some(agent), instance: "one".into(), address, ..Default::default() }
+    };
+    registry.register(registration(0)).await.unwrap();
+    let lean = world.control_plane().resident_kib();
+    for version in 1..=CHANGES {
+        registry.register(registration(version)).await.unwrap();
+    }
+    let grown = world.control_plane().resident_kib().saturating_sub(lean);
+    assert!(grown < 24 * 1024, "{grown} KiB for one that does not read");
+    let mut told = 0;
+    let newest = loop {
+        let event = stream.message().await.unwrap().unwrap().event.unwrap();
+        let pb::watch_agents_response::Event::Agent(agent) = event else { continue };
+        told += 1;
+        if agent.instances[0].version == CHANGES.to_string() {
+            break told;
+        }
+    };
+    assert!(newest < CHANGES, "what changed meanwhile is told once");
+}

@@ -77,13 +77,6 @@ fn submission(key: &str) -> pb::SubmitRequest {
     pb::SubmitRequest { run: Some(run) }
 }
 
-/// Resident memory of the control plane, in KiB.
-fn resident_kib(world: &mut World) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", world.control_plane().id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 async fn world() -> (World, mainstay_tests::world::Agent) {
     let world = World::start().await;
     let agent = world.agent("worker", &[WORK]).await;
@@ -97,9 +90,9 @@ async fn oversized_messages_are_refused_without_being_kept() {
     let before = world.everything().await;
     // What the server needs for anything at all, it has taken by now.
     world.get("/metrics").await.unwrap();
-    let lean = resident_kib(&mut world);
+    let lean = world.control_plane().resident_kib();
     for (what, length, sent) in [
-        ("100 MB", 100_000_000, 6_000_000),
+        ("100 MB", 100_000_000, 100_000_000),
         ("4 GB", u32::MAX as usize, 64),
         ("just too much", 4_700_000, 4_700_000),
     ] {
@@ -111,8 +104,15 @@ async fn oversized_messages_are_refused_without_being_kept() {
         assert_eq!(seen.reason, "PAYLOAD_TOO_LARGE", "{what}: {status:?}");
         assert!(!seen.hint.is_empty(), "{what}");
     }
+    // Many at once: what one may hold is not held for each.
+    let huge = framed(0, 100_000_000, &vec![b'x'; 100_000_000]);
+    let refused = futures::future::join_all((0..8).map(async |_| {
+        let (_, status) = Bare::connect(&world).await.post(SUBMIT, &[], huge.clone()).await;
+        status.map(|status| status.code())
+    }));
+    assert_eq!(refused.await, [Some(Code::ResourceExhausted); 8]);
     assert_eq!(world.everything().await, before);
-    let grown = resident_kib(&mut world).saturating_sub(lean);
+    let grown = world.control_plane().resident_kib().saturating_sub(lean);
     assert!(grown < MOST_GROWTH_KIB, "{grown} KiB more than before");
 }
 
@@ -120,7 +120,7 @@ async fn oversized_messages_are_refused_without_being_kept() {
 async fn compressed_messages_are_refused_unopened() {
     let (mut world, _agent) = world().await;
     let before = world.everything().await;
-    let lean = resident_kib(&mut world);
+    let lean = world.control_plane().resident_kib();
     let mut bare = Bare::connect(&world).await;
     // The beginning of a gzip stream; it is not opened, so the rest does not matter.
     let bomb = framed(1, 10, &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]);
@@ -130,7 +130,7 @@ async fn compressed_messages_are_refused_unopened() {
         assert!(matches!(code, Code::Unimplemented | Code::Internal | Code::InvalidArgument), "{code:?}");
     }
     assert_eq!(world.everything().await, before);
-    assert!(resident_kib(&mut world).saturating_sub(lean) < MOST_GROWTH_KIB);
+    assert!(world.control_plane().resident_kib().saturating_sub(lean) < MOST_GROWTH_KIB);
 }
 
 #[tokio::test]
