@@ -200,17 +200,7 @@ impl<'a> Fields<'a> {
     /// A map of free keys to texts; empty where the field is missing.
     pub(super) fn text_map(&mut self, key: &'static str) -> BTreeMap<String, String> {
         let Some(value) = self.take(key) else { return BTreeMap::new() };
-        let Some(entries) = value.node.entries() else {
-            return value.mismatch("a map").unwrap_or_default();
-        };
-        entries
-            .iter()
-            .filter_map(|entry| {
-                let path = value.path.key(&entry.key);
-                let inner = Value { node: &entry.value, path, complaints: value.complaints };
-                Some((entry.key.clone(), inner.text()?))
-            })
-            .collect()
+        value.entries().into_iter().filter_map(|(key, inner)| Some((key.to_owned(), inner.text()?))).collect()
     }
 
     /// Complains about every field that nobody took.
@@ -237,6 +227,20 @@ impl<'a> Value<'a> {
 
     pub(super) fn mismatch<T>(&self, expected: &str) -> Option<T> {
         self.complain(format!("must be {expected}, but is {}", self.node.describe()))
+    }
+
+    /// A map of free keys; empty where it is something else.
+    pub(super) fn entries(&self) -> Vec<(&'a str, Self)> {
+        let Some(entries) = self.node.entries() else {
+            return self.mismatch("a map").unwrap_or_default();
+        };
+        entries
+            .iter()
+            .map(|entry| {
+                let path = self.path.key(&entry.key);
+                (entry.key.as_str(), Self { node: &entry.value, path, complaints: self.complaints })
+            })
+            .collect()
     }
 
     /// Text; a number counts as what was written.

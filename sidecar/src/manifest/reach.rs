@@ -140,17 +140,12 @@ fn usage_fields(mut fields: Fields<'_>) -> UsageFields {
 }
 
 fn headers(value: &Value<'_>) -> Vec<(HeaderName, HeaderValue)> {
-    let Some(entries) = value.node.entries() else {
-        return value.mismatch("a map").unwrap_or_default();
-    };
-    entries
-        .iter()
-        .filter_map(|entry| {
-            let path = value.path.key(&entry.key);
-            let inner = Value { node: &entry.value, path, complaints: value.complaints };
+    value
+        .entries()
+        .into_iter()
+        .filter_map(|(key, inner)| {
             let text = inner.text()?;
-            let (Ok(name), Ok(content)) = (HeaderName::try_from(&entry.key), HeaderValue::try_from(&text))
-            else {
+            let (Ok(name), Ok(content)) = (HeaderName::try_from(key), HeaderValue::try_from(&text)) else {
                 return inner.complain("is not a valid HTTP header");
             };
             if is_ours(&name) {
