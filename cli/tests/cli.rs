@@ -4,7 +4,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 /// Runs `mainstay` with these arguments and nothing of this process's environment that it would read.
@@ -165,30 +165,62 @@ steps:
 output: { answer: \"${steps.second.output.q}\" }
 ";
 
+/// A server and an agent behind its sidecar, and [`WORKFLOW`] in a file.
+struct Stage {
+    folder: tempfile::TempDir,
+    server: Child,
+    agent: Child,
+    url: String,
+}
+
+impl Stage {
+    fn set(manifest: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("agent.yaml"), manifest).unwrap();
+        std::fs::write(at("workflow.yaml"), WORKFLOW).unwrap();
+        for part in ["control", "agent"] {
+            std::fs::create_dir(at(part)).unwrap();
+        }
+        let (server, ready) =
+            start(&at("control"), &["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        let url = format!("http://{}", ready["grpc"].as_str().unwrap());
+        let manifest = at("agent.yaml");
+        let manifest = manifest.to_str().unwrap();
+        let arguments =
+            ["sidecar", "--manifest", manifest, "--control-plane", &url, "--listen", "127.0.0.1:0"];
+        let (agent, _) = start(&at("agent"), &arguments);
+        Self { folder, server, agent, url }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Output {
+        mainstay(arguments, &[("MAINSTAY_SERVER", &self.url), ("MAINSTAY_OUTPUT", "json")])
+    }
+
+    /// Ends both, and says where the server was.
+    fn end(mut self) -> String {
+        for process in [&mut self.agent, &mut self.server] {
+            drop(process.stdin.take());
+            assert_eq!(process.wait().unwrap().code(), Some(0));
+        }
+        self.url
+    }
+}
+
 #[test]
 fn a_workflow_is_stored_run_followed_and_traced() {
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    std::fs::write(at("agent.yaml"), MANIFEST).unwrap();
-    std::fs::write(at("workflow.yaml"), WORKFLOW).unwrap();
-    for part in ["control", "agent"] {
-        std::fs::create_dir(at(part)).unwrap();
-    }
-    let (mut server, ready) =
-        start(&at("control"), &["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
-    let url = format!("http://{}", ready["grpc"].as_str().unwrap());
-    let manifest = at("agent.yaml");
-    let manifest = manifest.to_str().unwrap();
-    let arguments = ["sidecar", "--manifest", manifest, "--control-plane", &url, "--listen", "127.0.0.1:0"];
-    let (mut agent, _) = start(&at("agent"), &arguments);
-    let ask =
-        |arguments: &[&str]| mainstay(arguments, &[("MAINSTAY_SERVER", &url), ("MAINSTAY_OUTPUT", "json")]);
+    let stage = Stage::set(MANIFEST);
+    let ask = |arguments: &[&str]| stage.ask(arguments);
     let json = |output: &Output| serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap();
 
     while json(&ask(&["status"]))["instances"] != 1 {
         std::thread::yield_now();
     }
-    let workflow = at("workflow.yaml");
+    let workflow = stage.at("workflow.yaml");
     let workflow = workflow.to_str().unwrap();
     assert_eq!(json(&ask(&["workflows", "put", workflow]))["created"], true);
     assert_eq!(json(&ask(&["workflows", "put", workflow]))["created"], false);
@@ -216,11 +248,8 @@ fn a_workflow_is_stored_run_followed_and_traced() {
     assert_eq!(ask(&["cancel", &id]).status.code(), Some(65), "it has ended");
     assert_eq!(ask(&["run", "nothing"]).status.code(), Some(66));
 
-    for process in [&mut agent, &mut server] {
-        drop(process.stdin.take());
-        assert_eq!(process.wait().unwrap().code(), Some(0));
-    }
-    assert_eq!(ask(&["status"]).status.code(), Some(69));
+    let url = stage.end();
+    assert_eq!(mainstay(&["--server", &url, "status"], &[]).status.code(), Some(69));
 }
 
 #[test]
@@ -252,30 +281,26 @@ capabilities: [{ name: text.echo, effect: read-only }]
 #[test]
 fn following_goes_on_where_a_killed_server_left_it() {
     let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    let go = at("go");
-    std::fs::write(at("agent.yaml"), WAITING.replace("GO", go.to_str().unwrap())).unwrap();
-    std::fs::write(at("workflow.yaml"), WORKFLOW).unwrap();
-    for part in ["control", "agent"] {
-        std::fs::create_dir(at(part)).unwrap();
-    }
-    let (mut server, ready) =
-        start(&at("control"), &["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
-    let address = ready["grpc"].as_str().unwrap().to_owned();
-    let url = format!("http://{address}");
-    let manifest = at("agent.yaml");
-    let manifest = manifest.to_str().unwrap();
-    let arguments = ["sidecar", "--manifest", manifest, "--control-plane", &url, "--listen", "127.0.0.1:0"];
-    let (mut agent, _) = start(&at("agent"), &arguments);
-    let ask =
-        |arguments: &[&str]| mainstay(arguments, &[("MAINSTAY_SERVER", &url), ("MAINSTAY_OUTPUT", "json")]);
-    while !stdout(&ask(&["agents"])).contains("patient") {
+    let go = folder.path().join("go");
+    let mut stage = Stage::set(&WAITING.replace("GO", go.to_str().unwrap()));
+    while !stdout(&stage.ask(&["agents"])).contains("patient") {
         std::thread::yield_now();
     }
-    assert_eq!(ask(&["workflows", "put", at("workflow.yaml").to_str().unwrap()]).status.code(), Some(0));
+    let workflow = stage.at("workflow.yaml");
+    assert_eq!(stage.ask(&["workflows", "put", workflow.to_str().unwrap()]).status.code(), Some(0));
 
     let mut following = Command::new(env!("CARGO_BIN_EXE_mainstay"))
-        .args(["--server", &url, "--output", "json", "run", "twice", "--input", r#"{"q": 1}"#, "--follow"])
+        .args([
+            "--server",
+            &stage.url,
+            "--output",
+            "json",
+            "run",
+            "twice",
+            "--input",
+            r#"{"q": 1}"#,
+            "--follow",
+        ])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -285,10 +310,12 @@ fn following_goes_on_where_a_killed_server_left_it() {
     while !seen.last().is_some_and(|line| line.contains("step-started")) {
         seen.push(lines.next().unwrap());
     }
-    server.kill().unwrap();
-    server.wait().unwrap();
-    std::fs::remove_file(at("control").join("ready.json")).unwrap();
-    let (mut server, _) = start(&at("control"), &["serve", "--listen", &address, "--admin", "127.0.0.1:0"]);
+    stage.server.kill().unwrap();
+    stage.server.wait().unwrap();
+    std::fs::remove_file(stage.at("control").join("ready.json")).unwrap();
+    let address = stage.url.strip_prefix("http://").unwrap();
+    (stage.server, _) =
+        start(&stage.at("control"), &["serve", "--listen", address, "--admin", "127.0.0.1:0"]);
     std::fs::write(go, "").unwrap();
 
     seen.extend(lines);
@@ -297,8 +324,5 @@ fn following_goes_on_where_a_killed_server_left_it() {
     let numbers: Vec<u64> = seen.iter().filter_map(|line| line["event"]["number"].as_u64()).collect();
     assert_eq!(numbers, (1..=6).collect::<Vec<u64>>(), "each event once");
     assert_eq!(seen.last().unwrap()["run"]["output"]["answer"], 1);
-    for process in [&mut agent, &mut server] {
-        drop(process.stdin.take());
-        assert_eq!(process.wait().unwrap().code(), Some(0));
-    }
+    stage.end();
 }
