@@ -3,11 +3,9 @@
 //! They are narrower than other names: `steps.first-draft.output` would be read as a subtraction. What may follow a dot
 //! in an expression is a letter, then letters, digits and underscores.
 
-use std::borrow::Borrow;
-use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use crate::name::checked_text;
 
 /// Longest step id: like a name, it stands in keys, labels and tables.
 pub const MAX_STEP_ID_LEN: usize = 64;
@@ -18,6 +16,8 @@ const RESERVED: [&str; 4] = ["false", "in", "null", "true"];
 /// A checked step id. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StepId(Arc<str>);
+
+checked_text!(StepId, StepIdError, "step id");
 
 /// Why a text is not a step id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,12 +58,6 @@ impl StepId {
         }
         Ok(Self(text.into()))
     }
-
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 fn suggestion(text: &str) -> String {
@@ -71,56 +65,6 @@ fn suggestion(text: &str) -> String {
     let text: String = text.chars().map(allowed).collect();
     let text = text.trim_matches('_');
     if text.starts_with(|c: char| c.is_ascii_lowercase()) { text.to_owned() } else { format!("step_{text}") }
-}
-
-impl fmt::Display for StepId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for StepId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", &*self.0)
-    }
-}
-
-impl Borrow<str> for StepId {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl PartialEq<str> for StepId {
-    fn eq(&self, other: &str) -> bool {
-        &*self.0 == other
-    }
-}
-
-impl PartialEq<&str> for StepId {
-    fn eq(&self, other: &&str) -> bool {
-        &*self.0 == *other
-    }
-}
-
-impl std::str::FromStr for StepId {
-    type Err = StepIdError;
-    fn from_str(text: &str) -> Result<Self, StepIdError> {
-        Self::new(text)
-    }
-}
-
-impl Serialize for StepId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for StepId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        Self::new(&text).map_err(|error| serde::de::Error::custom(format!("step id {text:?} {error}")))
-    }
 }
 
 #[cfg(test)]
