@@ -4,6 +4,7 @@ pub mod operations;
 pub mod orchestrator;
 pub mod page;
 pub mod registry;
+mod watcher;
 pub mod workflows;
 
 use std::time::Duration;

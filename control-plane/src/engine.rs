@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -86,6 +86,8 @@ struct Shared {
     dispatch: dispatch::Handle,
     metrics: Metrics,
     open: Mutex<HashMap<RunId, OpenRun>>,
+    /// Runs on their way to the disk, which will be open when they are there.
+    starting: AtomicUsize,
     /// Tasks of every epoch, for the end of the server.
     tasks: TaskTracker,
     epoch: Mutex<Epoch>,
@@ -148,6 +150,7 @@ impl Handle {
             dispatch,
             metrics,
             open: Mutex::default(),
+            starting: AtomicUsize::new(0),
             tasks: TaskTracker::new(),
             epoch: Mutex::new(Epoch::under(&stopped)),
             stopped,

@@ -45,14 +45,14 @@ use routes::Routes;
 const SWEEP: Duration = Duration::from_millis(500);
 
 /// How long an instance without a lease stays on record: long enough to look into it the week after.
-const HISTORY: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const HISTORY: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Identities that may be written at once. More than the disk can tell apart in one flush would only cost memory, and two
 /// identities that share a turn by chance wait one commit for each other.
 const TURNS: usize = 256;
 
 /// Changes a watcher may lag behind before it is told to read everything again.
-const WATCH_LAG: usize = 1024;
+pub(crate) const WATCH_LAG: usize = 1024;
 
 /// Settings.
 #[derive(Debug, Clone)]

@@ -7,11 +7,14 @@
 //! A part of the server that ends by itself would leave the rest running with leases that never lapse or polls that never
 //! happen. So its end is the end of the server, whose supervisor starts it whole again.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use mainstay_proto::{DESCRIPTORS, pb};
 use mainstay_store::{Batch, Blobs, MemoryStore, ReadError, SledOptions, SledStore, Store};
 use mainstay_transport::health::HealthReporter;
@@ -60,15 +63,13 @@ pub struct Server {
     engine: engine::Handle,
     reporter: HealthReporter,
     stopping: CancellationToken,
-    services: Services,
+    parts: Vec<Part>,
 }
 
 /// What runs beside the servers.
-#[derive(Debug)]
-struct Services {
-    engine: engine::Service,
-    registry: registry::Service,
-    health: health::Service,
+struct Part {
+    name: &'static str,
+    work: BoxFuture<'static, ()>,
 }
 
 /// Why a control plane did not start.
@@ -102,6 +103,11 @@ pub enum StartError {
     #[error("the store: {0}")]
     Records(String),
 }
+
+/// A part of the server ended although nobody asked it to. The rest was stopped in order; a supervisor should start it again.
+#[derive(Debug, thiserror::Error)]
+#[error("a part of the server ended by itself; the log says which and why")]
+pub struct Broken;
 
 impl Server {
     /// Opens the store, binds the addresses and puts everything together. Serves nothing yet.
@@ -175,8 +181,11 @@ impl Server {
         let admin_routes = Admin { store, engine: engine.clone(), registry, metrics }.routes();
         let options =
             transport::Options { shutdown_grace: config.shutdown_grace, ..transport::Options::default() };
-        let services =
-            Services { engine: engine_service, registry: registry_service, health: health_service };
+        let parts = vec![
+            Part::new("registry", registry_service.run()),
+            Part::new("health", health_service.run()),
+            Part::new("engine", engine_service.run()),
+        ];
         Ok(Self {
             grpc,
             admin,
@@ -186,7 +195,7 @@ impl Server {
             engine,
             reporter,
             stopping,
-            services,
+            parts,
         })
     }
 
@@ -201,12 +210,15 @@ impl Server {
     }
 
     /// Serves until `shutdown` completes, and then a bounded time longer.
-    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
+    ///
+    /// # Errors
+    /// [`Broken`], after the same orderly stop.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Broken> {
         let mut beside = JoinSet::new();
         let broken = CancellationToken::new();
-        beside.spawn(ends_with(broken.clone().drop_guard(), "registry", self.services.registry.run()));
-        beside.spawn(ends_with(broken.clone().drop_guard(), "health", self.services.health.run()));
-        beside.spawn(ends_with(broken.clone().drop_guard(), "engine", self.services.engine.run()));
+        for part in self.parts {
+            beside.spawn(part.run(broken.clone().drop_guard()));
+        }
         beside.spawn(report(self.reporter, self.engine.readiness()));
         let stop_admin = CancellationToken::new();
         let admin = axum::serve(self.admin, self.admin_routes)
@@ -217,8 +229,9 @@ impl Server {
             }
         });
         let (stopping, engine) = (self.stopping, self.engine.clone());
-        let shutdown = async move {
-            tokio::select! { () = shutdown => {}, () = broken.cancelled_owned() => {} }
+        let mut whole = Ok(());
+        let shutdown = async {
+            tokio::select! { () = shutdown => {}, () = broken.cancelled_owned() => whole = Err(Broken) }
             tracing::info!("stopping");
             engine.refuse();
             stopping.cancel();
@@ -230,14 +243,27 @@ impl Server {
         }
         stop_admin.cancel();
         beside.shutdown().await;
+        whole
     }
 }
 
-/// Runs a part of the server. When it ends, by a panic or otherwise, `broken` is told.
-async fn ends_with(broken: DropGuard, part: &'static str, work: impl Future<Output = ()> + Send) {
-    work.await;
-    tracing::error!(part, "a part of the server ended");
-    drop(broken);
+impl Part {
+    fn new(name: &'static str, work: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self { name, work: work.boxed() }
+    }
+
+    /// Runs it. When it ends, by a panic or otherwise, `broken` is told.
+    async fn run(self, broken: DropGuard) {
+        self.work.await;
+        tracing::error!(part = self.name, "a part of the server ended");
+        drop(broken);
+    }
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 /// Tells the standard health service whether work is taken.

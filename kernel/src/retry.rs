@@ -124,6 +124,8 @@ pub enum GiveUp {
     SideEffectBegan,
     /// Whether the side effect happened is unknown, and the ledger could not tell.
     OutcomeUnknown,
+    /// The agent answered, and under the same key would answer the same.
+    AnswerStands,
 }
 
 /// Decides about `failure` of attempt number `attempt` (from 1), with `remaining` until the deadline.
@@ -272,6 +274,7 @@ impl fmt::Display for GiveUp {
             Self::OutcomeUnknown => {
                 f.write_str("whether the side effect happened is unknown, and it is not repeated")
             }
+            Self::AnswerStands => f.write_str("the agent answered, and would answer the same again"),
         }
     }
 }

@@ -232,13 +232,18 @@ async fn a_watcher_that_does_not_read_costs_little_and_is_told_the_newest_when_i
     let grown = world.control_plane().resident_kib().saturating_sub(lean);
     assert!(grown < 24 * 1024, "{grown} KiB for one that does not read");
     let mut told = 0;
-    let newest = loop {
-        let event = stream.message().await.unwrap().unwrap().event.unwrap();
-        let pb::watch_agents_response::Event::Agent(agent) = event else { continue };
-        told += 1;
-        if agent.instances[0].version == CHANGES.to_string() {
-            break told;
+    let mut again = false;
+    loop {
+        match stream.message().await.unwrap().unwrap().event.unwrap() {
+            pb::watch_agents_response::Event::Agent(agent) => {
+                told += 1;
+                if agent.instances[0].version == CHANGES.to_string() {
+                    break;
+                }
+            }
+            pb::watch_agents_response::Event::Again(_) => again = true,
+            pb::watch_agents_response::Event::CaughtUp(_) | pb::watch_agents_response::Event::Gone(_) => {}
         }
-    };
-    assert!(newest < CHANGES, "what changed meanwhile is told once");
+    }
+    assert!(again && told < CHANGES, "it is told to forget, and what changed meanwhile once");
 }

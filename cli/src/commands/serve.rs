@@ -77,8 +77,8 @@ async fn serve(config: Config, harness: &HarnessArgs) -> Result<(), Failure> {
     let (grpc, admin) = (address(server.grpc_addr())?, address(server.admin_addr())?);
     tracing::info!(%grpc, %admin, "listening");
     harness.announce(&Ready { grpc: grpc.to_string(), admin: Some(admin.to_string()) })?;
-    server.run(harness.until(signal)).await;
-    Ok(())
+    let served = server.run(harness.until(signal)).await;
+    served.map_err(|broken| Failure::new(Exit::Internal, broken.to_string()))
 }
 
 impl ServeArgs {

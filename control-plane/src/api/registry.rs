@@ -1,9 +1,7 @@
 //! `mainstay.v1.AgentRegistry`.
 
-use std::collections::VecDeque;
-
 use futures::StreamExt;
-use futures::stream::{self, BoxStream};
+use futures::stream::BoxStream;
 use mainstay_kernel::agent::AgentSpec;
 use mainstay_kernel::id::{InstanceId, LeaseId};
 use mainstay_kernel::lease::Ttl;
@@ -13,11 +11,11 @@ use mainstay_kernel::{breaker, health};
 use mainstay_proto::fault::Fault;
 use mainstay_proto::reason::Reason;
 use mainstay_proto::{agent, pb, time};
-use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::page::Pages;
+use super::watcher::Watcher;
 use super::{spill_fault, store_fault};
 use crate::host::Clock;
 use crate::registry::{Agent, Handle, Instance, LeaseError, RegisterError, Registration};
@@ -120,76 +118,9 @@ impl pb::agent_registry_server::AgentRegistry for Api {
         request: Request<pb::WatchAgentsRequest>,
     ) -> Result<Response<Self::WatchAgentsStream>, Status> {
         let tenant = agent::tenant(&request.into_inner().tenant)?;
-        let watcher = Watcher {
-            changes: self.registry.watch(),
-            registry: self.registry.clone(),
-            clock: self.clock.clone(),
-            tenant,
-            queue: VecDeque::new(),
-        };
-        let events = watcher.stream().take_until(self.stopping.clone().cancelled_owned());
+        let watcher = Watcher::new(self.registry.clone(), self.clock.clone(), tenant);
+        let events = watcher.stream().map(Ok).take_until(self.stopping.clone().cancelled_owned());
         Ok(Response::new(events.boxed()))
-    }
-}
-
-/// The present agents, then each as it changes. A watcher that falls behind is told everything again.
-///
-/// What waits to be told are names: an agent is looked at when its turn comes, so a slow watcher holds no descriptions
-/// and is told the newest.
-struct Watcher {
-    registry: Handle,
-    clock: Clock,
-    tenant: Name,
-    changes: broadcast::Receiver<(Name, Name)>,
-    queue: VecDeque<Tell>,
-}
-
-/// What a watcher is to be told.
-enum Tell {
-    Agent(Name),
-    CaughtUp,
-}
-
-impl Watcher {
-    fn stream(mut self) -> BoxStream<'static, Result<pb::WatchAgentsResponse, Status>> {
-        self.queue_all();
-        self.queue.push_back(Tell::CaughtUp);
-        stream::unfold(self, |mut watcher| async { watcher.next().await.map(|event| (Ok(event), watcher)) })
-            .boxed()
-    }
-
-    async fn next(&mut self) -> Option<pb::WatchAgentsResponse> {
-        loop {
-            while let Some(tell) = self.queue.pop_front() {
-                if let Some(event) = self.event(tell) {
-                    return Some(pb::WatchAgentsResponse { event: Some(event) });
-                }
-            }
-            match self.changes.recv().await {
-                Ok((tenant, name)) if tenant == self.tenant => self.queue.push_back(Tell::Agent(name)),
-                Ok(_) => {}
-                Err(broadcast::error::RecvError::Lagged(_)) => self.queue_all(),
-                Err(broadcast::error::RecvError::Closed) => return None,
-            }
-        }
-    }
-
-    fn queue_all(&mut self) {
-        let all = self.registry.agents(&self.tenant, None, usize::MAX);
-        self.queue.extend(all.into_iter().map(|agent| Tell::Agent(agent.name)));
-    }
-
-    /// Nothing for an agent that was forgotten meanwhile.
-    fn event(&self, tell: Tell) -> Option<pb::watch_agents_response::Event> {
-        Some(match tell {
-            Tell::CaughtUp => {
-                pb::watch_agents_response::Event::CaughtUp(pb::watch_agents_response::Caught {})
-            }
-            Tell::Agent(name) => {
-                let agent = self.registry.agent(&self.tenant, &name)?;
-                pb::watch_agents_response::Event::Agent(view(&agent, self.clock.now()))
-            }
-        })
     }
 }
 
@@ -256,7 +187,7 @@ fn lease_fault(error: LeaseError) -> Fault {
     }
 }
 
-fn view(agent: &Agent, now: Now) -> pb::Agent {
+pub(super) fn view(agent: &Agent, now: Now) -> pb::Agent {
     pb::Agent {
         tenant: agent.tenant.to_string(),
         spec: agent.spec().map(Into::into),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mainstay_kernel::id::RunId;
@@ -95,6 +96,7 @@ pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result
     }
     let workflow = workflow(shared, &request).await?;
     check(shared, &request, &workflow)?;
+    let _place = Place::take(shared)?;
     let now = shared.clock.wall();
     let id: RunId = shared.clock.id().into();
     let body = body_digest(&request);
@@ -148,14 +150,30 @@ fn check(shared: &Shared, request: &StartRequest, workflow: &Workflow) -> Result
             });
         }
     }
-    let open = shared.open.lock().len();
-    if open >= shared.config.max_open_runs {
-        return Err(StartError::TooManyOpen { open });
+    if *shared.ready.borrow() { Ok(()) } else { Err(StartError::NotReady) }
+}
+
+/// A place among the open runs, for one on its way to the disk: it is not listed before it is there, and as many as wait for
+/// a slow disk must count.
+struct Place<'a>(&'a Shared);
+
+impl<'a> Place<'a> {
+    fn take(shared: &'a Shared) -> Result<Self, StartError> {
+        // Both under the lock of the list, so that no two take the last place.
+        let listed = shared.open.lock();
+        let open = listed.len() + shared.starting.load(Ordering::Relaxed);
+        if open >= shared.config.max_open_runs {
+            return Err(StartError::TooManyOpen { open });
+        }
+        shared.starting.fetch_add(1, Ordering::Relaxed);
+        Ok(Self(shared))
     }
-    if !*shared.ready.borrow() {
-        return Err(StartError::NotReady);
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.starting.fetch_sub(1, Ordering::Relaxed);
     }
-    Ok(())
 }
 
 fn started_before(shared: &Shared, request: &StartRequest, key: &str) -> Result<Option<Started>, StartError> {

@@ -318,6 +318,25 @@ async fn what_a_run_lacks_is_said_before_anything_is_stored() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_on_its_way_to_the_disk_takes_a_place() {
+    let bounds = Config { max_open_runs: 1 };
+    let mut bed = Bed::with(MemoryStore::new(), Blobs::in_memory(), bounds, Default::default()).await;
+    bed.put(TWO).await;
+    let stub = Stub::start().await;
+    bed.admit(&stub, both()).await;
+    bed.start_engine().await;
+    stub.always(Act::Hang);
+    bed.store.hold_commits();
+    let engine = bed.engine.clone();
+    let first = tokio::spawn(async move { engine.start(request(None)).await });
+    until(|| bed.store.stats().queued == 1).await;
+    assert!(matches!(bed.engine.start(request(None)).await, Err(StartError::TooManyOpen { open: 1 })));
+    bed.store.fail_commits("planted");
+    first.await.unwrap().unwrap_err();
+    assert_eq!(bed.engine.0.starting.load(Ordering::Relaxed), 0, "given back");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_start_whose_disk_fails_is_refused_and_found_again_if_it_was_written() {
     let (bed, _stub) = ready().await;
     bed.store.hold_commits();

@@ -3,6 +3,7 @@
 //! Registrations come in herds, calls come all the time. A change only marks a capability's snapshot as stale; the next
 //! call rebuilds it and all later ones share it. Ten thousand registrations in a row cost one rebuild.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -35,6 +36,8 @@ struct Members {
     leased: BTreeMap<InstanceId, Candidate>,
     /// Instances that had a lease once and are still on record: their ledgers may know of an attempt.
     lapsed: BTreeMap<InstanceId, Candidate>,
+    /// How many of both declare each effect: every call asks for the strictest, and there may be thousands of instances.
+    effects: BTreeMap<EffectClass, usize>,
     snapshot: Option<Arc<[Candidate]>>,
 }
 
@@ -123,10 +126,8 @@ impl Route {
     /// anything.
     #[must_use]
     pub fn strictest_effect(&self) -> EffectClass {
-        let members = self.members.read();
-        let effects =
-            members.leased.values().chain(members.lapsed.values()).map(|candidate| candidate.effect);
-        effects.max().unwrap_or(EffectClass::SideEffecting)
+        let strictest = self.members.read().effects.last_key_value().map(|(effect, _)| *effect);
+        strictest.unwrap_or(EffectClass::SideEffecting)
     }
 
     /// Completes when an instance appears, recovers or has room. Make it before looking, then nothing is missed. `choosy`
@@ -149,22 +150,34 @@ impl Route {
 
     fn place(&self, candidate: Candidate, leased: bool) {
         let mut members = self.members.write();
-        let id = candidate.instance.id;
-        members.leased.remove(&id);
-        members.lapsed.remove(&id);
-        let place = if leased { &mut members.leased } else { &mut members.lapsed };
-        place.insert(id, candidate);
-        members.snapshot = None;
+        members.take_out(candidate.instance.id);
+        members.put_in(candidate, leased);
         drop(members);
         self.tell_all();
     }
 
     fn remove(&self, id: InstanceId) {
-        let mut members = self.members.write();
-        members.leased.remove(&id);
-        members.lapsed.remove(&id);
-        members.snapshot = None;
-        drop(members);
+        self.members.write().take_out(id);
         self.tell_all();
+    }
+}
+
+impl Members {
+    fn put_in(&mut self, candidate: Candidate, leased: bool) {
+        *self.effects.entry(candidate.effect).or_default() += 1;
+        let place = if leased { &mut self.leased } else { &mut self.lapsed };
+        place.insert(candidate.instance.id, candidate);
+        self.snapshot = None;
+    }
+
+    fn take_out(&mut self, id: InstanceId) {
+        self.snapshot = None;
+        let Some(gone) = self.leased.remove(&id).or_else(|| self.lapsed.remove(&id)) else { return };
+        if let Entry::Occupied(mut count) = self.effects.entry(gone.effect) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 }

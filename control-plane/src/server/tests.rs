@@ -46,27 +46,16 @@ async fn a_server_is_ready_after_recovery_and_ends_when_it_is_told() {
         while watch.message().await.unwrap().unwrap().status() != serving {}
     }
     stop.cancel();
-    running.await.unwrap();
+    running.await.unwrap().unwrap();
     assert!(TcpStream::connect(grpc).await.is_err(), "nothing listens any more");
     assert!(TcpStream::connect(admin).await.is_err());
 }
 
 #[tokio::test]
-async fn a_part_that_ends_is_told_of_even_when_it_panics() {
-    let broken = CancellationToken::new();
-    let part = ends_with(broken.clone().drop_guard(), "part", async { panic!("planted") });
-    assert!(tokio::spawn(part).await.unwrap_err().is_panic());
-    broken.cancelled().await;
-}
-
-#[tokio::test]
-async fn the_secret_outlives_a_restart_and_a_damaged_one_is_made_anew() {
-    let store = MemoryStore::new();
-    let clock = Clock::system();
-    let first = secret(&store, &clock).await.unwrap();
-    assert_eq!(secret(&store, &clock).await.unwrap(), first);
-    store.damage(&key::global("default", key::SECRET));
-    let second = secret(&store, &clock).await.unwrap();
-    assert_ne!(second, first);
-    assert_eq!(secret(&store, &clock).await.unwrap(), second);
+async fn a_server_that_loses_a_part_stops_and_says_so() {
+    let mut server = Server::bind(config()).await.unwrap();
+    let grpc = server.grpc_addr().unwrap();
+    server.parts.push(Part::new("planted", async { panic!("planted") }));
+    assert!(matches!(server.run(std::future::pending()).await, Err(Broken)));
+    assert!(TcpStream::connect(grpc).await.is_err(), "nothing listens any more");
 }

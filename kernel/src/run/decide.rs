@@ -169,6 +169,7 @@ fn ended(
     let at = run.steps.iter().position(|step| step.state == StepState::Running { attempt })?;
     let spec = &run.workflow.steps()[at];
     let step = spec.id.clone();
+    let answered = result.is_ok();
     let mut failure = match result.and_then(|answer| hand_off::check_output(spec, answer)) {
         Ok(answer) => return Some(Event::StepCompleted { step, answer: Arc::new(answer), attempts }),
         Err(failure) => failure,
@@ -178,7 +179,13 @@ fn ended(
     let mut dice =
         Dice::for_attempt(AttemptId::derive(run.id, step.as_str(), attempt.number.saturating_add(1)));
     let remaining = run.deadline.saturating_since(now);
-    let why = match retry::decide(&spec.retry, effect, &failure, attempt.number, remaining, &mut dice) {
+    let verdict = if answered && effect == EffectClass::Idempotent {
+        // The key that the work would be repeated under has this very answer on record.
+        Verdict::GiveUp { why: GiveUp::AnswerStands }
+    } else {
+        retry::decide(&spec.retry, effect, &failure, attempt.number, remaining, &mut dice)
+    };
+    let why = match verdict {
         Verdict::Retry { after, same_key } if now + after < run.deadline => {
             let next = next(same_key);
             let reason = format!(

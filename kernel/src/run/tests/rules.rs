@@ -161,6 +161,19 @@ fn a_step_is_ready_when_the_last_of_those_it_waits_for_has_ended() {
 }
 
 #[test]
+fn an_idempotent_step_is_not_asked_again_for_an_answer_that_its_key_holds_already() {
+    let breach = |effect| {
+        let mut plan = golden::bad_answer_then_a_good_one();
+        plan.parts[0] = plan.parts[0].clone().effect(effect);
+        World::new(plan).finish()
+    };
+    assert_eq!(state(&breach(EffectClass::ReadOnly), "extract"), StepState::Completed);
+    let stands = breach(EffectClass::Idempotent);
+    assert_eq!(state(&stands, "extract"), StepState::Failed);
+    assert_eq!(code(&stands, "extract"), "OUTPUT_SCHEMA_MISMATCH");
+}
+
+#[test]
 fn only_a_side_effect_waits_for_the_disk() {
     assert_eq!(durability(EffectClass::ReadOnly), Durability::Buffered);
     assert_eq!(durability(EffectClass::Idempotent), Durability::Buffered);
