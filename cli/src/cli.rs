@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::client::Client;
+use crate::commands::breakers::BreakersCommand;
 use crate::commands::workflows::WorkflowsCommand;
 use crate::commands::{
-    agents, cancel, completions, explain, invoke, run, runs, serve, sidecar, status, trace, workflows,
+    agents, breakers, cancel, completions, explain, invoke, run, runs, serve, sidecar, status, trace,
+    workflows,
 };
 use crate::console::{Console, Output, tell_failure};
 use crate::demo;
@@ -67,6 +69,9 @@ enum Command {
     Agents(agents::AgentsArgs),
     /// Show one agent: capabilities, instances, health and breakers
     Agent(agents::AgentArgs),
+    /// List, open, close and watch breakers
+    #[command(subcommand)]
+    Breakers(BreakersCommand),
     /// Store, list, show and check workflow documents
     #[command(subcommand)]
     Workflows(WorkflowsCommand),
@@ -138,6 +143,9 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         }
         Command::Agents(args) => asking(globals, async |client| agents::list(args, client, &console).await),
         Command::Agent(args) => asking(globals, async |client| agents::show(args, client, &console).await),
+        Command::Breakers(command) => {
+            asking(globals, async |client| breakers::run(command, client, &console).await)
+        }
         Command::Runs(args) => asking(globals, async |client| runs::run(args, client, &console).await),
         Command::Trace(args) => asking(globals, async |client| trace::run(args, client, &console).await),
         Command::Cancel(args) => asking(globals, async |client| cancel::run(args, client, &console).await),

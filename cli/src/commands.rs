@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub mod agents;
+pub mod breakers;
 pub mod cancel;
 pub mod completions;
 pub mod explain;

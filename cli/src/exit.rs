@@ -103,6 +103,7 @@ impl Exit {
             | R::WorkflowNotFound
             | R::RunNotFound
             | R::AgentNotFound
+            | R::BreakerNotFound
             | R::CapabilityUnknown
             | R::CapabilityNotServed => Self::NotFound,
             R::NoInstance

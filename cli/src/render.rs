@@ -7,6 +7,7 @@ use crate::view::run::RunView;
 
 pub mod agent;
 pub mod board;
+pub mod breaker;
 pub mod page;
 pub mod paint;
 pub mod run;

@@ -132,7 +132,7 @@ impl Handle {
             // Before looking, so that a change between the look and the wait is not missed.
             let changed = route.changed(call.agent.is_some() || machine.is_bound());
             let candidates = self.candidates(route, call);
-            let mut pool = Live::new(route, &candidates);
+            let mut pool = Live::new(&self.registry, &call.capability, route, &candidates);
             match machine.next(&mut pool, self.clock.mono(), dice) {
                 Decision::Finish(result) => return result,
                 Decision::Send(dispatch) => {
@@ -187,12 +187,7 @@ impl Handle {
         let class =
             ended.as_ref().map_or_else(|failure| failure.class, |_| mainstay_kernel::outcome::Class::Success);
         if let Some(change) = dispatch.permit.end(class, now - started, now, dice) {
-            tracing::warn!(
-                agent = %candidate.instance.spec.name, instance = %candidate.instance.name,
-                capability = %call.capability, from = change.from.as_str(), to = change.to.as_str(),
-                reason = %change.reason, "breaker changed"
-            );
-            self.registry.changed(&candidate.instance);
+            self.registry.breaker_changed(&candidate.instance, &call.capability, &change);
         }
         self.registry.observe(&candidate.instance, mainstay_kernel::health::Evidence::Call(class));
         ended

@@ -24,6 +24,8 @@ struct Inner {
     runs_started: Counter,
     runs_ended: Family<State, Counter>,
     attempts: Family<Outcome, Counter>,
+    breaker_changes: Family<State, Counter>,
+    open_breakers: Gauge,
     open_runs: Gauge,
     instances: Gauge,
     ready: Gauge,
@@ -52,6 +54,8 @@ impl Default for Metrics {
             runs_started: Counter::default(),
             runs_ended: Family::default(),
             attempts: Family::default(),
+            breaker_changes: Family::default(),
+            open_breakers: Gauge::default(),
             open_runs: Gauge::default(),
             instances: Gauge::default(),
             ready: Gauge::default(),
@@ -67,6 +71,16 @@ impl Default for Metrics {
             "attempts",
             "Attempts on instances since the start, by outcome class",
             inner.attempts.clone(),
+        );
+        registry.register(
+            "breaker_changes",
+            "Breakers that changed since the start, by the state they changed to",
+            inner.breaker_changes.clone(),
+        );
+        registry.register(
+            "open_breakers",
+            "Breakers of leased instances that are open",
+            inner.open_breakers.clone(),
         );
         registry.register("open_runs", "Runs that have not ended", inner.open_runs.clone());
         registry.register("instances", "Instances with a live lease", inner.instances.clone());
@@ -112,6 +126,11 @@ impl Metrics {
         let stats = store.stats();
         inner.open_runs.set(count(engine.open_runs()));
         inner.instances.set(count(registry.live_instances()));
+        inner.open_breakers.set(count(registry.open_breakers()));
+        for (state, changes) in registry.breaker_changes() {
+            let counter = inner.breaker_changes.get_or_create(&State { state: state.as_str() }).clone();
+            counter.inner().store(changes, Relaxed);
+        }
         inner.ready.set(i64::from(engine.is_ready()));
         inner.store_writable.set(i64::from(store.status().is_writable()));
         // The store counts for itself; these show its count.

@@ -3,6 +3,7 @@
 //! The store seals every value with a checksum over key and value; a damaged record never reaches this module. What it
 //! adds is meaning. A record of a newer schema than this program knows is refused by name, never guessed at.
 
+pub mod breaker;
 pub mod idempotency;
 pub mod instance;
 pub mod key;

@@ -27,12 +27,14 @@ use tokio::sync::{Notify, broadcast};
 use crate::address::Policy;
 use crate::host::Clock;
 
+mod breakers;
 mod instance;
 mod leases;
 mod load;
 mod register;
 mod routes;
 
+pub use breakers::{Hand, Turn, Turned, Which};
 pub use instance::Instance;
 pub use leases::LeaseError;
 pub use load::OpenError;
@@ -102,6 +104,7 @@ struct Shared {
     poll: Notify,
     /// Names agents that changed, to whoever watches.
     changes: broadcast::Sender<(Name, Name)>,
+    breaker_changes: breakers::Changes,
 }
 
 /// Every instance on record, found in each of the ways it is asked for.
@@ -132,6 +135,7 @@ pub async fn open(
         dice,
         poll: Notify::new(),
         changes: broadcast::Sender::new(WATCH_LAG),
+        breaker_changes: breakers::Changes::default(),
     }));
     load::load(&handle).await?;
     Ok((handle.clone(), Service(handle)))

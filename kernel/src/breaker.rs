@@ -157,6 +157,11 @@ impl Breaker {
         Self { phase, level, opened, since: now.mono_at(since), reason, ..Self::new(config, sla, now.mono) }
     }
 
+    /// Takes over the state that was kept before a restart; see [`Breaker::restore`].
+    pub fn resume(&mut self, snapshot: Snapshot, now: Now) {
+        *self = Self::restore(self.config, self.sla, snapshot, now);
+    }
+
     /// What to keep and to show.
     #[must_use]
     pub fn snapshot(&self, now: Now) -> Snapshot {

@@ -96,6 +96,9 @@ reasons! {
     AgentNotFound = "AGENT_NOT_FOUND", NotFound,
         "No agent of that name is registered for this tenant.",
         "`mainstay agents` lists them. Start the agent's sidecar with `mainstay sidecar --manifest FILE`.";
+    BreakerNotFound = "BREAKER_NOT_FOUND", NotFound,
+        "No instance on record has a breaker that matches the agent, instance and capability asked for. Nothing was changed.",
+        "`mainstay breakers list --all` shows every breaker with its agent, instance and capability.";
     CapabilityUnknown = "CAPABILITY_UNKNOWN", NotFound,
         "No agent has ever registered this capability, so the request could never be served.",
         "Check the spelling against `mainstay agents`, and start the sidecar of the agent that offers it.";

@@ -134,3 +134,62 @@ async fn a_call_that_nobody_takes_in_time_says_so() {
     );
     assert_eq!(failure.began(), pb::Began::No);
 }
+
+/// What `mainstay breakers …` prints as JSON.
+async fn breakers(world: &World, arguments: &[&str]) -> serde_json::Value {
+    let mut command = tokio::process::Command::new(mainstay_tests::process::mainstay());
+    let server = format!("http://{}", world.grpc);
+    let output = command.args(["--server", &server, "-o", "json", "breakers"]).args(arguments).output().await;
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn a_breaker_tripped_from_the_command_line_holds_across_a_crash_until_it_is_reset() {
+    let (mut world, agent) = world().await;
+    assert_eq!(breakers(&world, &["list"]).await, serde_json::json!([]), "none has anything to tell");
+    let fragile = ["--agent", "shaky", "--capability", "fragile"];
+    let trip = [&["trip"], &fragile[..], &["--reason", "it writes nonsense"]].concat();
+    let tripped = breakers(&world, &trip).await;
+    assert_eq!((&tripped[0]["state"], &tripped[0]["capability"]), (&"open".into(), &"fragile".into()));
+    world.kill();
+    world.restart().await;
+    world.until_healthy("shaky").await;
+    let listed = breakers(&world, &["list"]).await;
+    assert_eq!(listed[0]["reason"], "opened by hand: it writes nonsense");
+    let begun = agent.begun();
+    let input = r#"{"x": 1}"#.into();
+    let mut request =
+        tonic::Request::new(pb::InvokeRequest { capability: "fragile".into(), input, ..Default::default() });
+    request.set_timeout(std::time::Duration::from_millis(300));
+    world.orchestrator().invoke(request).await.unwrap_err();
+    assert_eq!(agent.begun(), begun, "nothing goes through, however long it has been open");
+    world.invoke("solid", r#"{"x": 1}"#).await.unwrap();
+    breakers(&world, &[&["reset"], &fragile[..], &["--reason", "mended"]].concat()).await;
+    world.invoke("fragile", r#"{"x": 1}"#).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_turn_by_hand_needs_a_reason_and_something_to_turn() {
+    let (world, _agent) = world().await;
+    let ask = async |agent: &str, capability: &str, reason: &str| {
+        let (agent, capability) = (agent.into(), capability.into());
+        let breakers = Some(pb::BreakerSelector { agent, capability, ..Default::default() });
+        let request = pb::TripBreakersRequest { breakers, reason: reason.into() };
+        let status = world.operations().trip_breakers(request).await.unwrap_err();
+        mainstay_proto::fault::Seen::of(&status)
+    };
+    for (agent, capability, reason, code, field) in [
+        ("shaky", "fragile", " ", "FIELD_INVALID", "reason"),
+        ("", "", "why", "FIELD_INVALID", "breakers"),
+        ("ѕhaky", "", "why", "NAME_INVALID", "breakers.agent"),
+        ("shaky", "other", "why", "BREAKER_NOT_FOUND", "breakers"),
+        ("nobody", "", "why", "BREAKER_NOT_FOUND", "breakers"),
+    ] {
+        let seen = ask(agent, capability, reason).await;
+        assert_eq!((&*seen.reason, &*seen.violations[0].0), (code, field));
+        assert!(!seen.hint.is_empty());
+    }
+    assert_eq!(breaker(&world, "fragile").await.state(), BreakerState::Closed);
+}

@@ -28,11 +28,17 @@ pub struct AgentArgs {
 }
 
 pub(crate) async fn list(args: AgentsArgs, client: &Client, console: &Console) -> Result<(), Failure> {
+    let agents = all(args.capability, client).await?;
+    console.show(&agents, |agents, style| render::agent::list(agents, style))
+}
+
+/// Every agent, or every one that offers a capability.
+pub(crate) async fn all(capability: Option<String>, client: &Client) -> Result<Vec<AgentView>, Failure> {
     let (mut agents, mut page_token) = (Vec::<AgentView>::new(), String::new());
     loop {
         let request = pb::ListAgentsRequest {
             tenant: client.tenant(),
-            capability: args.capability.clone().unwrap_or_default(),
+            capability: capability.clone().unwrap_or_default(),
             page_size: PAGE,
             page_token,
         };
@@ -41,7 +47,7 @@ pub(crate) async fn list(args: AgentsArgs, client: &Client, console: &Console) -
         agents.extend(page.agents.into_iter().map(AgentView::from));
         page_token = page.next_page_token;
         if page_token.is_empty() {
-            return console.show(&agents, |agents, style| render::agent::list(agents, style));
+            return Ok(agents);
         }
     }
 }

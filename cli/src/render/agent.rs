@@ -103,7 +103,7 @@ fn breakers(agent: &AgentView, style: Style) -> String {
     let mut grid = Grid::new(&["BREAKER", "CAPABILITY", "STATE", "OPENED", "SINCE", "WHY"], style);
     let mut empty = true;
     for instance in &agent.instances {
-        for breaker in instance.breakers.iter().filter(|it| it.state != "closed" || it.opened > 0) {
+        for breaker in instance.breakers.iter().filter(|it| it.has_something_to_tell()) {
             empty = false;
             grid.row([
                 toned(&instance.name, Tone::Strong),

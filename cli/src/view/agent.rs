@@ -97,7 +97,7 @@ pub struct BreakerView {
     /// When it last changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed_at: Option<When>,
-    /// How many times it has opened since the server started.
+    /// How many times it has opened.
     pub opened: u64,
 }
 

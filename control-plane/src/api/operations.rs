@@ -4,12 +4,19 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use mainstay_kernel::time::Wall;
-use mainstay_proto::{pb, time};
+use mainstay_proto::fault::Fault;
+use mainstay_proto::reason::Reason;
+use mainstay_proto::{agent, pb, time};
 use mainstay_store::{Status as StoreStatus, Store};
 use tonic::{Request, Response, Status};
 
+use super::registry::breaker_view;
 use crate::host::Clock;
+use crate::registry::{Hand, Turned, Which};
 use crate::{engine, registry};
+
+/// Bytes of an operator's words: a sentence or two, shown in tables.
+const MAX_NOTE: usize = 500;
 
 /// Most damaged records listed in one answer.
 const MAX_LISTED: usize = 100;
@@ -52,9 +59,70 @@ impl pb::operations_server::Operations for Api {
                 .collect(),
         }))
     }
+
+    async fn trip_breakers(
+        &self,
+        request: Request<pb::TripBreakersRequest>,
+    ) -> Result<Response<pb::TripBreakersResponse>, Status> {
+        let request = request.into_inner();
+        let (which, note) = (which(request.breakers)?, note(request.reason)?);
+        let (breakers, on_record) = self.turn(which, Hand::Trip(note)).await?;
+        Ok(Response::new(pb::TripBreakersResponse { breakers, on_record }))
+    }
+
+    async fn reset_breakers(
+        &self,
+        request: Request<pb::ResetBreakersRequest>,
+    ) -> Result<Response<pb::ResetBreakersResponse>, Status> {
+        let request = request.into_inner();
+        let (which, note) = (which(request.breakers)?, note(request.reason)?);
+        let (breakers, on_record) = self.turn(which, Hand::Reset(note)).await?;
+        Ok(Response::new(pb::ResetBreakersResponse { breakers, on_record }))
+    }
+}
+
+/// What is asked for, every field checked.
+fn which(selector: Option<pb::BreakerSelector>) -> Result<Which, Fault> {
+    let selector = selector.unwrap_or_default();
+    let optional = |field: &str, text: &str| match text {
+        "" => Ok(None),
+        text => agent::name(field, text).map(Some),
+    };
+    let which = Which {
+        tenant: agent::tenant(&selector.tenant)?,
+        agent: optional("breakers.agent", &selector.agent)?,
+        instance: optional("breakers.instance", &selector.instance)?,
+        capability: optional("breakers.capability", &selector.capability)?,
+    };
+    if which.agent.is_none() && which.capability.is_none() {
+        return Err(Fault::invalid("breakers", "names neither an agent nor a capability"));
+    }
+    Ok(which)
+}
+
+/// Why, in an operator's words.
+fn note(reason: String) -> Result<String, Fault> {
+    if reason.trim().is_empty() {
+        return Err(Fault::invalid("reason", "is missing: say why, for whoever finds the breaker so"));
+    }
+    agent::text("reason", reason, MAX_NOTE)
 }
 
 impl Api {
+    async fn turn(&self, which: Which, hand: Hand) -> Result<(Vec<pb::TurnedBreaker>, bool), Fault> {
+        let turn = self.registry.turn_breakers(&which, &hand).await;
+        if turn.breakers.is_empty() {
+            let text = "no instance on record has such a breaker";
+            return Err(Fault::field(Reason::BreakerNotFound, "breakers", text));
+        }
+        let view = |turned: Turned| pb::TurnedBreaker {
+            agent: turned.instance.spec.name.to_string(),
+            instance: turned.instance.name.to_string(),
+            breaker: Some(breaker_view(&turned.capability, turned.snapshot)),
+        };
+        Ok((turn.breakers.into_iter().map(view).collect(), turn.on_record))
+    }
+
     fn store_status(&self) -> pb::StoreStatus {
         let backend = self.backend.to_owned();
         match self.store.status() {

@@ -221,7 +221,7 @@ fn instance_view(instance: &Instance, now: Now) -> pb::Instance {
     }
 }
 
-fn breaker_view(capability: &Name, snapshot: breaker::Snapshot) -> pb::Breaker {
+pub(super) fn breaker_view(capability: &Name, snapshot: breaker::Snapshot) -> pb::Breaker {
     let state = match snapshot.state {
         breaker::State::Closed => pb::BreakerState::Closed,
         breaker::State::Open => pb::BreakerState::Open,

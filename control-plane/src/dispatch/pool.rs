@@ -4,20 +4,28 @@ use std::sync::Arc;
 
 use mainstay_kernel::call::{Pool, Rejection};
 use mainstay_kernel::id::InstanceId;
+use mainstay_kernel::name::Name;
 use mainstay_kernel::time::Mono;
 
 use super::permit::Held;
-use crate::registry::{Candidate, Route};
+use crate::registry::{self, Candidate, Route};
 
 /// A snapshot of candidates with their live lanes.
 pub(super) struct Live<'a> {
+    registry: &'a registry::Handle,
+    capability: &'a Name,
     route: &'a Arc<Route>,
     candidates: &'a [Candidate],
 }
 
 impl<'a> Live<'a> {
-    pub(super) fn new(route: &'a Arc<Route>, candidates: &'a [Candidate]) -> Self {
-        Self { route, candidates }
+    pub(super) fn new(
+        registry: &'a registry::Handle,
+        capability: &'a Name,
+        route: &'a Arc<Route>,
+        candidates: &'a [Candidate],
+    ) -> Self {
+        Self { registry, capability, route, candidates }
     }
 }
 
@@ -41,10 +49,7 @@ impl Pool for Live<'_> {
         let health = candidate.instance.verdict();
         let (leave, change) = candidate.lane.lock().admit(health, now);
         if let Some(change) = change {
-            tracing::info!(
-                agent = %candidate.instance.spec.name, instance = %candidate.instance.name,
-                from = change.from.as_str(), to = change.to.as_str(), reason = %change.reason, "breaker changed"
-            );
+            self.registry.breaker_changed(&candidate.instance, self.capability, &change);
         }
         leave.map(|permit| Held::new(Arc::clone(&candidate.lane), Arc::clone(self.route), permit))
     }

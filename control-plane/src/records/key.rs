@@ -33,6 +33,8 @@ pub const WORKFLOW: u8 = 0x11;
 pub const RUN_SUMMARY: u8 = 0x12;
 /// The run that an idempotency key started.
 pub const IDEMPOTENCY: u8 = 0x13;
+/// A breaker that has changed.
+pub const BREAKER: u8 = 0x14;
 /// The server's own secret, for sealing page tokens.
 pub const SECRET: u8 = 0x1f;
 

@@ -172,7 +172,9 @@ pub(super) async fn forget(registry: &Handle, instance: &Arc<Instance>) {
         return;
     }
     let key = instance::key(instance.tenant.as_str(), instance.id);
-    if let Err(error) = registry.0.store.commit(Batch::new().delete(key)).await {
+    if let Err(error) =
+        registry.0.store.commit(registry.forget_breakers(instance, |_| true).delete(key)).await
+    {
         tracing::debug!(%error, "an old instance stays on record for now");
         return;
     }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_kernel::breaker::Snapshot;
 use mainstay_kernel::id::InstanceId;
 use mainstay_kernel::lease::{Lease, RESTART_GRACE, Ttl};
 use mainstay_kernel::name::Name;
@@ -11,6 +12,7 @@ use mainstay_store::{Page, ReadError};
 use mainstay_transport::channel::{Channel, Options};
 
 use super::Handle;
+use super::breakers::Kept;
 use super::instance::{Birth, Instance};
 use crate::records::instance::{self, StoredInstance};
 use crate::records::{key, spill};
@@ -30,16 +32,19 @@ pub enum OpenError {
 pub(super) async fn load(registry: &Handle) -> Result<(), OpenError> {
     let reader = registry.clone();
     let read = tokio::task::spawn_blocking(move || read_all(&reader)).await;
-    let stored = read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    let (stored, mut kept) = read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
     for (tenant, id, stored) in stored {
-        restore(registry, tenant, id, stored);
+        restore(registry, tenant, id, stored, kept.remove(&id).unwrap_or_default());
     }
     Ok(())
 }
 
-fn read_all(registry: &Handle) -> Result<Vec<(Name, InstanceId, StoredInstance)>, OpenError> {
+/// Whose registration, and what it says.
+type OnRecord = (Name, InstanceId, StoredInstance);
+
+fn read_all(registry: &Handle) -> Result<(Vec<OnRecord>, Kept), OpenError> {
     let store = &registry.0.store;
-    let mut all = Vec::new();
+    let (mut all, mut kept) = (Vec::new(), Kept::new());
     let mut behind: Option<Vec<u8>> = None;
     // From tenant to tenant: everything global of one lies between two seeks.
     while let Some(first) = first_key(&store.scan(&[key::GLOBAL], behind.as_deref(), 1)?) {
@@ -71,9 +76,10 @@ fn read_all(registry: &Handle) -> Result<Vec<(Name, InstanceId, StoredInstance)>
                 None => break,
             }
         }
+        registry.kept_breakers(&tenant, &mut kept)?;
         behind = Some(key::behind_tenant(tenant.as_str()));
     }
-    Ok(all)
+    Ok((all, kept))
 }
 
 /// The first key of a page. A damaged record has one too.
@@ -82,7 +88,13 @@ fn first_key(page: &Page) -> Option<Vec<u8>> {
     found.chain(page.damaged.iter().map(|damaged| &damaged.key)).min().map(|key| key.to_vec())
 }
 
-fn restore(registry: &Handle, tenant: Name, id: InstanceId, stored: StoredInstance) {
+fn restore(
+    registry: &Handle,
+    tenant: Name,
+    id: InstanceId,
+    stored: StoredInstance,
+    breakers: Vec<(Name, Snapshot)>,
+) {
     let shared = &registry.0;
     let now = shared.clock.mono();
     let ttl = Ttl::try_from(Duration::from_millis(stored.ttl_ms)).unwrap_or(Ttl::DEFAULT);
@@ -100,6 +112,7 @@ fn restore(registry: &Handle, tenant: Name, id: InstanceId, stored: StoredInstan
     };
     let leased = birth.lapsed_at.is_none();
     let instance = Arc::new(Instance::new(birth, None, None, now));
+    instance.resume_breakers(breakers, shared.clock.now());
     shared.known.write().put(&instance, leased.then_some(stored.lease));
     shared.routes.place(&instance, leased);
     shared.poll.notify_one();

@@ -220,7 +220,10 @@ fn admit(
     known.put(&instance, Some(stored.lease));
     shared.routes.place(&instance, true);
     if let Some(before) = &before {
-        shared.routes.remove(before, |capability| instance.lane(capability).is_none());
+        let no_longer = |capability: &str| instance.lane(capability).is_none();
+        shared.routes.remove(before, no_longer);
+        // Not waited for: one that stays is left out at the next start.
+        drop(shared.store.commit(registry.forget_breakers(before, no_longer)));
     }
     drop(known);
     registry.observe(&instance, Evidence::Registered);

@@ -13,6 +13,8 @@ use super::*;
 use crate::records::instance as record;
 use crate::testbed::{Bed, name, registration, settle, until};
 
+mod breakers;
+
 const READ: &[(&str, EffectClass)] = &[("text.echo", EffectClass::ReadOnly)];
 
 fn echo(instance: &str) -> Registration {
