@@ -83,18 +83,43 @@ impl Process {
         self.child.id()
     }
 
-    /// Its resident memory, in KiB.
+    /// Resident memory from now on: what it needs at its highest more than it has at this moment.
     ///
     /// # Panics
     /// If the process is gone.
     #[must_use]
-    pub fn resident_kib(&self) -> u64 {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("the process is gone");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok());
-        kib.expect("resident memory in KiB")
+    pub fn watch_memory(&self) -> Memory {
+        let folder = PathBuf::from(format!("/proc/{}", self.id()));
+        // Five asks Linux to count the peak anew.
+        std::fs::write(folder.join("clear_refs"), "5").expect("the process is gone");
+        let before = kib(&folder, "VmRSS:");
+        Memory { folder, before }
     }
+}
+
+/// The memory of a process since a moment.
+#[derive(Debug)]
+pub struct Memory {
+    folder: PathBuf,
+    before: u64,
+}
+
+impl Memory {
+    /// KiB more at the highest than at the beginning.
+    ///
+    /// # Panics
+    /// If the process is gone.
+    #[must_use]
+    pub fn most_growth_kib(&self) -> u64 {
+        kib(&self.folder, "VmHWM:").saturating_sub(self.before)
+    }
+}
+
+fn kib(process: &Path, what: &str) -> u64 {
+    let status = std::fs::read_to_string(process.join("status")).expect("the process is gone");
+    let line = status.lines().find_map(|line| line.strip_prefix(what));
+    let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok());
+    kib.expect("memory in KiB")
 }
 
 impl Drop for Process {

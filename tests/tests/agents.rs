@@ -225,11 +225,11 @@ async fn a_watcher_that_does_not_read_costs_little_and_is_told_the_newest_when_i
         pb::RegisterRequest { agent: Some(agent), instance: "one".into(), address, ..Default::default() }
     };
     registry.register(registration(0)).await.unwrap();
-    let lean = world.control_plane().resident_kib();
+    let memory = world.control_plane().watch_memory();
     for version in 1..=CHANGES {
         registry.register(registration(version)).await.unwrap();
     }
-    let grown = world.control_plane().resident_kib().saturating_sub(lean);
+    let grown = memory.most_growth_kib();
     assert!(grown < 24 * 1024, "{grown} KiB for one that does not read");
     let mut told = 0;
     let mut again = false;

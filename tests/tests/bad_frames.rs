@@ -16,6 +16,7 @@ use tonic::{Code, Status};
 const WORK: (&str, &str) = ("work", "effect: idempotent, max_concurrency: 64");
 const ONE: &str = "name: one\nversion: 1\nsteps:\n  - { id: a, call: { capability: work } }\n";
 const SUBMIT: &str = "/mainstay.v1.Orchestrator/Submit";
+const INVOKE: &str = "/mainstay.v1.AgentSidecar/Invoke";
 const GET_RUN: &str = "/mainstay.v1.Orchestrator/GetRun";
 
 /// How much more memory hostile input may leave a server with: as FAULTS has it, with room for what an allocator keeps.
@@ -29,13 +30,17 @@ struct Bare {
 
 impl Bare {
     async fn connect(world: &World) -> Self {
-        let stream = tokio::net::TcpStream::connect(&world.grpc).await.unwrap();
+        Self::dial(&world.grpc).await
+    }
+
+    async fn dial(grpc: &str) -> Self {
+        let stream = tokio::net::TcpStream::connect(grpc).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let (sender, connection) =
             http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
         // Ends with its sender.
         tokio::spawn(connection);
-        Self { sender, grpc: world.grpc.clone() }
+        Self { sender, grpc: grpc.to_owned() }
     }
 
     /// The HTTP status and the gRPC status; no gRPC status where the stream was cut before there was one.
@@ -84,53 +89,72 @@ async fn world() -> (World, mainstay_tests::world::Agent) {
     (world, agent)
 }
 
+/// Both servers, each with a call that takes a payload.
+async fn servers(world: &World) -> [(String, &'static str); 2] {
+    let worker = world.until_agent("worker", "to be there", |_| true).await;
+    let sidecar = worker.instances[0].address.strip_prefix("http://").unwrap().to_owned();
+    [(world.grpc.clone(), SUBMIT), (sidecar, INVOKE)]
+}
+
 #[tokio::test]
 async fn oversized_messages_are_refused_without_being_kept() {
-    let (mut world, _agent) = world().await;
+    let (mut world, agent) = world().await;
+    // What the servers need for anything at all, they have taken by now.
+    world.run("one", r#"{"x": 1}"#).await;
     let before = world.everything().await;
-    // What the server needs for anything at all, it has taken by now.
-    world.get("/metrics").await.unwrap();
-    let lean = world.control_plane().resident_kib();
-    for (what, length, sent) in [
-        ("100 MB", 100_000_000, 100_000_000),
-        ("4 GB", u32::MAX as usize, 64),
-        ("just too much", 4_700_000, 4_700_000),
-    ] {
-        let mut bare = Bare::connect(&world).await;
-        let (http, status) = bare.post(SUBMIT, &[], framed(0, length, &vec![b'x'; sent])).await;
-        let status = status.unwrap_or_else(|| panic!("{what}: no answer"));
-        assert_eq!((http, status.code()), (StatusCode::OK, Code::ResourceExhausted), "{what}: {status:?}");
-        let seen = Seen::of(&status);
-        assert_eq!(seen.reason, "PAYLOAD_TOO_LARGE", "{what}: {status:?}");
-        assert!(!seen.hint.is_empty(), "{what}");
-    }
-    // Many at once: what one may hold is not held for each.
+    let memories = [world.control_plane().watch_memory(), agent.sidecar.watch_memory()];
     let huge = framed(0, 100_000_000, &vec![b'x'; 100_000_000]);
+    for (address, path) in servers(&world).await {
+        for (what, body) in [
+            ("100 MB", huge.clone()),
+            ("4 GB", framed(0, u32::MAX as usize, &[b'x'; 64])),
+            ("just too much", framed(0, 4_700_000, &vec![b'x'; 4_700_000])),
+        ] {
+            let (http, status) = Bare::dial(&address).await.post(path, &[], body).await;
+            let status = status.unwrap_or_else(|| panic!("{what}: no answer"));
+            let code = (http, status.code());
+            assert_eq!(code, (StatusCode::OK, Code::ResourceExhausted), "{path}, {what}: {status:?}");
+            let seen = Seen::of(&status);
+            assert_eq!(seen.reason, "PAYLOAD_TOO_LARGE", "{path}, {what}: {status:?}");
+            assert!(!seen.hint.is_empty(), "{path}, {what}");
+        }
+    }
+    // Many at once: what one may hold is not held for each, and others are served meanwhile.
     let refused = futures::future::join_all((0..8).map(async |_| {
         let (_, status) = Bare::connect(&world).await.post(SUBMIT, &[], huge.clone()).await;
-        status.map(|status| status.code())
+        status.map(|status| (status.code(), Seen::of(&status).reason))
     }));
-    assert_eq!(refused.await, [Some(Code::ResourceExhausted); 8]);
+    let (refused, served) = futures::future::join(refused, world.invoke("work", r#"{"x": 1}"#)).await;
+    assert_eq!(refused, vec![Some((Code::ResourceExhausted, "PAYLOAD_TOO_LARGE".to_owned())); 8]);
+    served.unwrap();
     assert_eq!(world.everything().await, before);
-    let grown = world.control_plane().resident_kib().saturating_sub(lean);
-    assert!(grown < MOST_GROWTH_KIB, "{grown} KiB more than before");
+    for memory in memories {
+        let grown = memory.most_growth_kib();
+        assert!(grown < MOST_GROWTH_KIB, "{grown} KiB more than before");
+    }
 }
 
 #[tokio::test]
 async fn compressed_messages_are_refused_unopened() {
-    let (mut world, _agent) = world().await;
+    let (mut world, agent) = world().await;
     let before = world.everything().await;
-    let lean = world.control_plane().resident_kib();
-    let mut bare = Bare::connect(&world).await;
-    // The beginning of a gzip stream; it is not opened, so the rest does not matter.
+    let memories = [world.control_plane().watch_memory(), agent.sidecar.watch_memory()];
+    // The beginning of a gzip stream; it is not opened, so what it would swell to does not matter.
     let bomb = framed(1, 10, &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]);
-    for headers in [&[("grpc-encoding", "gzip")][..], &[]] {
-        let (_, status) = bare.post(SUBMIT, headers, bomb.clone()).await;
-        let code = status.unwrap().code();
-        assert!(matches!(code, Code::Unimplemented | Code::Internal | Code::InvalidArgument), "{code:?}");
+    for (address, path) in servers(&world).await {
+        let mut bare = Bare::dial(&address).await;
+        // Named as gRPC wants it, and only flagged: a protocol error.
+        for (headers, code) in
+            [(&[("grpc-encoding", "gzip")][..], Code::Unimplemented), (&[], Code::Internal)]
+        {
+            let (_, status) = bare.post(path, headers, bomb.clone()).await;
+            assert_eq!(status.unwrap().code(), code, "{path}");
+        }
     }
     assert_eq!(world.everything().await, before);
-    assert!(world.control_plane().resident_kib().saturating_sub(lean) < MOST_GROWTH_KIB);
+    for memory in memories {
+        assert!(memory.most_growth_kib() < MOST_GROWTH_KIB);
+    }
 }
 
 #[tokio::test]
