@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::commands::breakers::BreakersCommand;
 use crate::commands::workflows::WorkflowsCommand;
 use crate::commands::{
-    agents, breakers, cancel, completions, explain, invoke, run, runs, serve, sidecar, status, trace,
+    agents, breakers, cancel, completions, explain, invoke, pauses, run, runs, serve, sidecar, status, trace,
     workflows,
 };
 use crate::console::{Console, Output, tell_failure};
@@ -85,6 +85,14 @@ enum Command {
     Cancel(cancel::CancelArgs),
     /// Call a capability once, without a run
     Invoke(invoke::InvokeArgs),
+    /// Let nothing begin at an agent, instance, capability, workflow or tenant until it is resumed
+    Pause(pauses::PauseArgs),
+    /// Pause, and wait until nothing is under way there any more
+    Drain(pauses::DrainArgs),
+    /// Lift a pause
+    Resume(pauses::ResumeArgs),
+    /// List what is paused, why and by whom
+    Pauses(pauses::PausesArgs),
     /// Show how the control plane does
     Status(status::StatusArgs),
     /// Explain a code that an error or a finding shows
@@ -149,6 +157,10 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         Command::Runs(args) => asking(globals, async |client| runs::run(args, client, &console).await),
         Command::Trace(args) => asking(globals, async |client| trace::run(args, client, &console).await),
         Command::Cancel(args) => asking(globals, async |client| cancel::run(args, client, &console).await),
+        Command::Pause(args) => asking(globals, async |client| pauses::pause(args, client, &console).await),
+        Command::Drain(args) => asking(globals, async |client| pauses::drain(args, client, &console).await),
+        Command::Resume(args) => asking(globals, async |client| pauses::resume(args, client, &console).await),
+        Command::Pauses(args) => asking(globals, async |client| pauses::list(args, client, &console).await),
         Command::Status(_) => asking(globals, async |client| status::run(client, &console).await),
     }
 }

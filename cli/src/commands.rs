@@ -6,6 +6,7 @@ pub mod cancel;
 pub mod completions;
 pub mod explain;
 pub mod invoke;
+pub mod pauses;
 pub mod run;
 pub mod runs;
 pub mod serve;

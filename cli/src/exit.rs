@@ -49,7 +49,7 @@ impl Exit {
         (Self::Unreachable, "the server cannot be reached"),
         (Self::Internal, "something happened that should not"),
         (Self::Output, "the output could not be written"),
-        (Self::TryAgain, "not now, try again: overloaded, draining, read-only, nobody free"),
+        (Self::TryAgain, "not now, try again: overloaded, draining, paused, read-only, nobody free"),
         (Self::Denied, "not allowed"),
         (Self::Interrupted, "interrupted; a run that was followed goes on"),
         (Self::PipeClosed, "the reader of the output went away"),
@@ -105,8 +105,10 @@ impl Exit {
             | R::AgentNotFound
             | R::BreakerNotFound
             | R::CapabilityUnknown
+            | R::PauseNotFound
             | R::CapabilityNotServed => Self::NotFound,
             R::NoInstance
+            | R::Paused
             | R::AgentBusy
             | R::StoreReadOnly
             | R::StoreFailed

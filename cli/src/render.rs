@@ -10,6 +10,7 @@ pub mod board;
 pub mod breaker;
 pub mod page;
 pub mod paint;
+pub mod pause;
 pub mod run;
 pub mod status;
 pub mod table;

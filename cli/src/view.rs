@@ -9,6 +9,7 @@ pub mod breaker;
 pub mod call;
 pub mod event;
 pub mod page;
+pub mod pause;
 pub mod run;
 pub mod status;
 pub mod value;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use mainstay_kernel::call::{self, Decision};
+use mainstay_kernel::call::{self, Decision, IfPaused};
 use mainstay_kernel::dice::Dice;
 use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::id::{AttemptId, RunId};
@@ -29,10 +29,12 @@ mod permit;
 mod pool;
 mod report;
 mod retract;
+mod waits;
 
 use exchange::Exchange;
 use pool::Live;
 use retract::Retractor;
+use waits::Waits;
 
 /// Makes calls. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -42,6 +44,7 @@ pub struct Handle {
     limits: Limits,
     metrics: Metrics,
     retractor: Retractor,
+    waits: Waits,
 }
 
 /// A call to be made.
@@ -93,7 +96,7 @@ impl Handle {
     /// Calls over the instances of a registry. Answers hold to `limits`.
     #[must_use]
     pub fn new(clock: Clock, registry: registry::Handle, limits: Limits, metrics: Metrics) -> Self {
-        Self { clock, registry, limits, metrics, retractor: Retractor::default() }
+        Self { clock, registry, limits, metrics, retractor: Retractor::default(), waits: Waits::default() }
     }
 
     /// Makes a call. It ends by its deadline at the latest.
@@ -112,6 +115,7 @@ impl Handle {
             timeout: call.timeout,
             deadline: call.deadline,
             policy: call.policy.clone(),
+            if_paused: if call.step.is_some() { IfPaused::Wait } else { IfPaused::Fail },
         });
         let result = self.drive(&mut machine, &route, &call, &mut dice).await;
         let attempts = report::attempts(&self.registry, self.clock.now(), &call, machine.into_record());
@@ -132,7 +136,7 @@ impl Handle {
             // Before looking, so that a change between the look and the wait is not missed.
             let changed = route.changed(call.agent.is_some() || machine.is_bound());
             let candidates = self.candidates(route, call);
-            let mut pool = Live::new(&self.registry, &call.capability, route, &candidates);
+            let mut pool = Live::new(&self.registry, call, route, &candidates);
             match machine.next(&mut pool, self.clock.mono(), dice) {
                 Decision::Finish(result) => return result,
                 Decision::Send(dispatch) => {
@@ -147,6 +151,7 @@ impl Handle {
                 Decision::Wait { until, why } => {
                     let until = self.clock.sleep_until(until);
                     if why.ends_with_pool_change() {
+                        let _shown = self.waits.begin(call.step.as_ref(), &why);
                         tokio::select! { () = until => {}, () = changed => {} }
                     } else {
                         until.await;
@@ -154,6 +159,12 @@ impl Handle {
                 }
             }
         }
+    }
+
+    /// What the call of a step waits for right now, if it waits.
+    #[must_use]
+    pub fn waiting(&self, run: RunId, step: &str) -> Option<String> {
+        self.waits.of(run, step)
     }
 
     fn candidates(&self, route: &Route, call: &Call) -> Arc<[Candidate]> {

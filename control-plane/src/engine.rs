@@ -112,6 +112,7 @@ struct Epoch {
 #[derive(Debug)]
 struct OpenRun {
     tenant: Name,
+    workflow: Name,
     commands: mpsc::Sender<Command>,
     /// Closes when the task has left the run, for whatever reason.
     left: watch::Receiver<()>,
@@ -186,6 +187,21 @@ impl Handle {
     #[must_use]
     pub fn open_runs(&self) -> usize {
         self.0.open.lock().len()
+    }
+
+    /// Runs of a workflow that have not ended, and those of any that are on their way to the disk: which workflow those
+    /// are of is not looked at, because they are there for milliseconds.
+    #[must_use]
+    pub fn open_runs_of(&self, tenant: &Name, workflow: &Name) -> usize {
+        let open = self.0.open.lock();
+        let of = open.values().filter(|run| run.tenant == *tenant && run.workflow == *workflow);
+        of.count() + self.0.starting.load(Ordering::Relaxed)
+    }
+
+    /// What the call of a step waits for right now, if it waits.
+    #[must_use]
+    pub fn waiting(&self, run: RunId, step: &str) -> Option<String> {
+        self.0.dispatch.waiting(run, step)
     }
 
     /// Starts a run, durable when this returns. A repeated idempotency key returns the run it started first.
@@ -310,7 +326,10 @@ impl Shared {
         if open.contains_key(&id) {
             return;
         }
-        open.insert(id, OpenRun { tenant: run.tenant.clone(), commands, left });
+        open.insert(
+            id,
+            OpenRun { tenant: run.tenant.clone(), workflow: run.workflow.name().clone(), commands, left },
+        );
         drop(open);
         let shared = Arc::clone(self);
         let (stop, counted) = {

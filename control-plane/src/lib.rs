@@ -21,6 +21,7 @@ pub mod host;
 pub mod invoke;
 pub mod listing;
 pub mod metrics;
+pub mod pauses;
 pub mod records;
 pub mod registry;
 pub mod server;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use mainstay_kernel::outcome::Class;
+use mainstay_kernel::pause::Target;
 use mainstay_kernel::run::EndState;
 use mainstay_store::Store;
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -28,6 +29,7 @@ struct Inner {
     open_breakers: Gauge,
     open_runs: Gauge,
     instances: Gauge,
+    paused: Family<Kind, Gauge>,
     ready: Gauge,
     store_writable: Gauge,
     store_commits: Counter,
@@ -39,6 +41,11 @@ struct Inner {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct State {
     state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -58,6 +65,7 @@ impl Default for Metrics {
             open_breakers: Gauge::default(),
             open_runs: Gauge::default(),
             instances: Gauge::default(),
+            paused: Family::default(),
             ready: Gauge::default(),
             store_writable: Gauge::default(),
             store_commits: Counter::default(),
@@ -84,6 +92,7 @@ impl Default for Metrics {
         );
         registry.register("open_runs", "Runs that have not ended", inner.open_runs.clone());
         registry.register("instances", "Instances with a live lease", inner.instances.clone());
+        registry.register("paused", "Targets that are paused, by kind", inner.paused.clone());
         registry.register("ready", "1 while open runs are driven", inner.ready.clone());
         registry.register("store_writable", "1 while the store takes writes", inner.store_writable.clone());
         registry.register(
@@ -130,6 +139,11 @@ impl Metrics {
         for (state, changes) in registry.breaker_changes() {
             let counter = inner.breaker_changes.get_or_create(&State { state: state.as_str() }).clone();
             counter.inner().store(changes, Relaxed);
+        }
+        let pauses = registry.pauses().all(None);
+        for kind in Target::KINDS {
+            let of = pauses.iter().filter(|(_, pause)| pause.target.kind() == kind).count();
+            inner.paused.get_or_create(&Kind { kind }).set(count(of));
         }
         inner.ready.set(i64::from(engine.is_ready()));
         inner.store_writable.set(i64::from(store.status().is_writable()));

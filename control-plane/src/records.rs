@@ -8,8 +8,10 @@ pub mod idempotency;
 pub mod instance;
 pub mod key;
 pub mod open_run;
+pub mod pause;
 pub mod run_summary;
 pub mod spill;
+pub mod tenants;
 pub mod transition;
 pub mod workflow;
 

@@ -1,4 +1,4 @@
-//! The registry: which agents there are, who holds a lease, and who offers what.
+//! The registry: which agents there are, who holds a lease, who offers what, and who is paused.
 //!
 //! A registration is on disk before it is acknowledged; renewals stay in memory. After a restart every instance that had
 //! a lease is back with a grace period and its old lease id, so sidecars go on renewing and notice nothing. A lease that
@@ -26,11 +26,13 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::address::Policy;
 use crate::host::Clock;
+use crate::pauses;
 
 mod breakers;
 mod instance;
 mod leases;
 mod load;
+mod pausing;
 mod register;
 mod routes;
 
@@ -99,6 +101,7 @@ struct Shared {
     known: RwLock<Known>,
     turns: Vec<tokio::sync::Mutex<()>>,
     routes: Routes,
+    pauses: pauses::Handle,
     dice: Mutex<Dice>,
     /// Told when an instance is to be polled at once.
     poll: Notify,
@@ -124,6 +127,9 @@ pub async fn open(
     blobs: Blobs,
 ) -> Result<(Handle, Service), OpenError> {
     let dice = Mutex::new(clock.dice());
+    let reading = Arc::clone(&store);
+    let pauses = tokio::task::spawn_blocking(move || pauses::open(reading)).await;
+    let pauses = pauses.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
     let handle = Handle(Arc::new(Shared {
         config,
         clock,
@@ -132,6 +138,7 @@ pub async fn open(
         known: RwLock::default(),
         turns: (0..TURNS).map(|_| tokio::sync::Mutex::default()).collect(),
         routes: Routes::default(),
+        pauses,
         dice,
         poll: Notify::new(),
         changes: broadcast::Sender::new(WATCH_LAG),

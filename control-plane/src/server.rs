@@ -156,7 +156,7 @@ impl Server {
             pages: pages.clone(),
             stopping: stopping.clone(),
         };
-        let workflows = api::workflows::Api { catalog, pages };
+        let workflows = api::workflows::Api { catalog: catalog.clone(), pages };
         let operations = api::operations::Api {
             clock: clock.clone(),
             started_at: clock.wall(),
@@ -164,6 +164,8 @@ impl Server {
             store: Arc::clone(&store),
             engine: engine.clone(),
             registry: registry.clone(),
+            catalog,
+            stopping: stopping.clone(),
         };
         let mut routes = Routes::new(
             pb::orchestrator_server::OrchestratorServer::new(orchestrator).max_decoding_message_size(size),

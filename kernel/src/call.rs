@@ -21,7 +21,8 @@
 //!
 //! # Waiting
 //! A call that finds nobody to take it waits for the pool to change, for the first breaker to let a probe through, or for
-//! its deadline, whichever is first. Fail-over does not wait: it has a failure to report, and a back-off to wait in.
+//! its deadline, whichever is first. Fail-over does not wait: it has a failure to report, and a back-off to wait in. Where
+//! a pause is all that stands in the way, the [`Request`] says whether to wait: a person ends it, and may take hours.
 //!
 //! **Invariant:** between two decisions the machine holds no permit. The only one it ever takes goes out with
 //! [`Decision::Send`].
@@ -30,7 +31,7 @@ use std::time::Duration;
 
 use crate::dice::Dice;
 use crate::id::{AttemptId, InstanceId};
-use crate::outcome::{Answer, Began, CALL_CANCELLED, Class, DEADLINE_PASSED, Failure, NO_INSTANCE};
+use crate::outcome::{Answer, Began, CALL_CANCELLED, Class, DEADLINE_PASSED, Failure, NO_INSTANCE, PAUSED};
 use crate::retry;
 use crate::time::Mono;
 
@@ -41,7 +42,7 @@ mod lane;
 mod pool;
 mod record;
 
-pub use decision::{Decision, Dispatch, Request};
+pub use decision::{Decision, Dispatch, IfPaused, Request};
 use doubt::Doubt;
 pub use inquiry::{Inquiry, inquiry};
 pub use lane::{Lane, Permit};
@@ -54,6 +55,9 @@ pub const MAX_SENDS: u32 = 3;
 /// The most time kept back from an attempt for its answer's way home, and for asking the ledger if none comes. The share
 /// is a twentieth of what remains; 250 ms is several round trips between continents.
 const MAX_RESERVE: Duration = Duration::from_millis(250);
+
+/// When a call that failed at a pause is worth making again. A person ends a pause: sooner would be load without hope.
+const PAUSED_RETRY: Duration = Duration::from_secs(30);
 
 /// Below this, an attempt could not even be sent.
 const LEAST_USEFUL: Duration = Duration::from_millis(1);
@@ -262,7 +266,16 @@ impl Call {
         }
         let why = self.search.passed_over.why_none();
         self.search.since.get_or_insert(now);
-        self.search.why = Some(why);
+        self.search.why = Some(why.clone());
+        if let (Waiting::Paused(pause), IfPaused::Fail) = (&why, self.request.if_paused) {
+            let failure = self.last.take().unwrap_or_else(|| Failure {
+                retry_after: Some(PAUSED_RETRY),
+                ..failure(Class::Unavailable, PAUSED, pause.to_string(), Began::No)
+            });
+            self.close_search(now);
+            self.phase = Phase::Done(Err(failure));
+            return None;
+        }
         // A breaker lets probes through then. Never at once: a pool that errs must not make the shell spin.
         let opening =
             self.search.passed_over.try_again().unwrap_or(self.request.deadline).max(now + LEAST_USEFUL);
@@ -334,12 +347,11 @@ impl Call {
         self.record.gave_up = Some(retry::GiveUp::DeadlineTooNear);
         let failure = self.last.take().unwrap_or_else(|| match self.search.since {
             Some(since) => {
-                let message = format!(
-                    "no instance could take the call in {:?}: {}",
-                    now - since,
-                    self.search.passed_over
-                );
-                failure(Class::Unavailable, NO_INSTANCE, message, Began::No)
+                let passed_over = &self.search.passed_over;
+                let message = format!("no instance could take the call in {:?}: {passed_over}", now - since);
+                let paused = matches!(self.search.why, Some(Waiting::Paused(_)));
+                let code = if paused { PAUSED } else { NO_INSTANCE };
+                failure(Class::Unavailable, code, message, Began::No)
             }
             None => {
                 let message = "the deadline had passed before the call could be sent".into();

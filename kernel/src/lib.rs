@@ -20,6 +20,7 @@ pub mod json;
 pub mod lease;
 pub mod name;
 pub mod outcome;
+pub mod pause;
 pub mod retry;
 pub mod run;
 pub mod schema;

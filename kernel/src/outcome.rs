@@ -60,6 +60,8 @@ impl Class {
 pub const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
 /// The code of a call that no instance could take in time.
 pub const NO_INSTANCE: &str = "NO_INSTANCE";
+/// The code of a call that was not made, or not in time, because what it needs is paused.
+pub const PAUSED: &str = "PAUSED";
 /// The code of a call whose deadline had passed before it could be sent.
 pub const DEADLINE_PASSED: &str = "DEADLINE_PASSED";
 /// The code of a call its caller no longer wanted.

@@ -103,6 +103,10 @@ reasons! {
         "No agent has ever registered this capability, so the request could never be served.",
         "Check the spelling against `mainstay agents`, and start the sidecar of the agent that offers it.";
 
+    PauseNotFound = "PAUSE_NOT_FOUND", NotFound,
+        "The target is not paused, so there is nothing to resume.",
+        "`mainstay pauses` lists what is. Each target has an entry of its own: resuming an agent does not resume its capability.";
+
     // Workflows.
     WorkflowInvalid = "WORKFLOW_INVALID", InvalidArgument,
         "The workflow document has errors; nothing was stored.",
@@ -126,6 +130,9 @@ reasons! {
     NoInstance = "NO_INSTANCE", Unavailable,
         "No instance could take the call in time: none registered, none healthy, all breakers open, or all at their limit.",
         "`mainstay agent NAME` shows each instance with its health and breakers, and why.";
+    Paused = "PAUSED", Unavailable,
+        "An operator has paused what the request needs: an instance, an agent, a capability, a workflow or the tenant.",
+        "The error says what, why and by whom; `mainstay pauses` lists everything that is paused, `mainstay resume TARGET` lifts it. Steps of runs wait until their timeout; direct calls and new runs are for later.";
     AgentUnreachable = "AGENT_UNREACHABLE", Unavailable,
         "The agent or its sidecar could not be reached, or the connection broke during the call.",
         "Look at the sidecar's log and its probe of the agent.";

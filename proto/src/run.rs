@@ -85,6 +85,8 @@ fn view(run: &Run, step: &Step, state: &StepRun) -> pb::Step {
         input: state.input.as_ref().map(outcome::bytes).unwrap_or_default(),
         output: state.output.as_ref().map(outcome::bytes).unwrap_or_default(),
         failure: state.failure.as_ref().map(Into::into),
+        // Known to whoever makes the call, not to the run.
+        waiting: String::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Agents as tables.
 
 use super::paint::{Tone, paint};
+use super::pause;
 use super::table::{Grid, cell, toned};
 use super::text::plain;
 use crate::console::Style;
@@ -12,25 +13,26 @@ pub fn list(agents: &[AgentView], style: Style) -> String {
     if agents.is_empty() {
         return "No agents. Start one's sidecar with `mainstay sidecar --manifest FILE`.\n".to_owned();
     }
-    let mut grid = Grid::new(&["AGENT", "VERSION", "CAPABILITIES", "INSTANCES", "HEALTH"], style);
+    let mut grid = Grid::new(&["AGENT", "VERSION", "CAPABILITIES", "INSTANCES", "HEALTH", "PAUSED"], style);
     for agent in agents {
         let names: Vec<&str> = agent.capabilities.iter().map(|capability| capability.name.as_str()).collect();
-        let (live, health) = health(&agent.instances);
+        let (live, health) = health(agent);
         grid.row([
             toned(&agent.name, Tone::Strong),
             cell(&agent.version),
             cell(names.join(", ")),
             cell(live.to_string()),
             toned(&health, Tone::of(health.split(' ').next_back().unwrap_or_default())),
+            cell(agent.pauses.iter().map(|pause| pause.target.as_str()).collect::<Vec<_>>().join(", ")),
         ]);
     }
     grid.to_string()
 }
 
 /// Live instances, and how they are.
-fn health(instances: &[InstanceView]) -> (usize, String) {
+fn health(agent: &AgentView) -> (usize, String) {
     let live: Vec<&str> =
-        instances.iter().filter(|instance| instance.leased).map(InstanceView::condition).collect();
+        agent.instances.iter().filter(|instance| instance.leased).map(InstanceView::condition).collect();
     let well = live.iter().filter(|health| **health == "healthy").count();
     let health = match (live.len(), well) {
         (0, _) => "gone".to_owned(),
@@ -47,6 +49,7 @@ pub fn one(agent: &AgentView, style: Style) -> String {
     let labels: Vec<String> = agent.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let name = paint(&plain(&agent.name), Tone::Strong, style);
     let mut text = format!("{name}  version {}  {}\n", plain(&agent.version), plain(&labels.join(" ")));
+    text += &pause::lines(&agent.pauses, style);
     text += "\n";
     text += &capabilities(agent, style);
     text += "\n";

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use mainstay_proto::pb;
 use serde::Serialize;
 
+use super::pause::PauseView;
 use super::value::{Payload, Span, When, word};
 
 /// An agent.
@@ -22,6 +23,9 @@ pub struct AgentView {
     pub capabilities: Vec<CapabilityView>,
     /// Where it runs, and where it did.
     pub instances: Vec<InstanceView>,
+    /// What keeps new calls from it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pauses: Vec<PauseView>,
 }
 
 /// One thing an agent can do.
@@ -119,6 +123,7 @@ impl From<pb::Agent> for AgentView {
             labels: spec.labels.into_iter().collect(),
             capabilities: spec.capabilities.into_iter().map(Into::into).collect(),
             instances: agent.instances.into_iter().map(Into::into).collect(),
+            pauses: agent.pauses.into_iter().map(Into::into).collect(),
         }
     }
 }

@@ -85,6 +85,9 @@ pub struct StepView {
     /// From ready to started, and for an instance before each attempt.
     #[serde(rename = "waited_ms")]
     pub waited: Span,
+    /// What its call waits for right now.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub waiting: String,
     /// From started to ended.
     #[serde(skip_serializing_if = "Option::is_none", rename = "took_ms")]
     pub took: Option<Span>,
@@ -189,6 +192,7 @@ impl From<pb::Step> for StepView {
             started_at,
             ended_at,
             waited,
+            waiting: step.waiting,
             took: between(started_at, ended_at),
             attempts,
             input: Payload::of(&step.input),

@@ -8,12 +8,16 @@ use mainstay_proto::fault::Fault;
 use mainstay_proto::reason::Reason;
 use mainstay_proto::{agent, pb, time};
 use mainstay_store::{Status as StoreStatus, Store};
+use mainstay_transport::deadline::Deadline;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::registry::breaker_view;
 use crate::host::Clock;
 use crate::registry::{Hand, Turned, Which};
-use crate::{engine, registry};
+use crate::{engine, registry, workflows};
+
+mod pauses;
 
 /// Bytes of an operator's words: a sentence or two, shown in tables.
 const MAX_NOTE: usize = 500;
@@ -36,6 +40,10 @@ pub struct Api {
     pub engine: engine::Handle,
     /// The registry.
     pub registry: registry::Handle,
+    /// Which workflows there are.
+    pub catalog: workflows::Handle,
+    /// Ends waits for a drain when the server stops.
+    pub stopping: CancellationToken,
 }
 
 #[tonic::async_trait]
@@ -78,6 +86,32 @@ impl pb::operations_server::Operations for Api {
         let (which, note) = (which(request.breakers)?, note(request.reason)?);
         let (breakers, on_record) = self.turn(which, Hand::Reset(note)).await?;
         Ok(Response::new(pb::ResetBreakersResponse { breakers, on_record }))
+    }
+
+    async fn pause(&self, request: Request<pb::PauseRequest>) -> Result<Response<pb::PauseResponse>, Status> {
+        let pause = self.put_pause(request.into_inner()).await?;
+        Ok(Response::new(pb::PauseResponse { pause: Some(pause) }))
+    }
+
+    async fn drain(&self, request: Request<pb::DrainRequest>) -> Result<Response<pb::DrainResponse>, Status> {
+        let deadline = Deadline::of(request.extensions());
+        Ok(Response::new(self.wait_until_drained(request.into_inner(), deadline).await?))
+    }
+
+    async fn resume(
+        &self,
+        request: Request<pb::ResumeRequest>,
+    ) -> Result<Response<pb::ResumeResponse>, Status> {
+        let lifted = self.lift_pause(request.into_inner()).await?;
+        Ok(Response::new(pb::ResumeResponse { lifted: Some(lifted) }))
+    }
+
+    async fn list_pauses(
+        &self,
+        request: Request<pb::ListPausesRequest>,
+    ) -> Result<Response<pb::ListPausesResponse>, Status> {
+        let pauses = self.pauses(&request.into_inner())?;
+        Ok(Response::new(pb::ListPausesResponse { pauses }))
     }
 }
 

@@ -30,6 +30,8 @@ const MAX_KEY: usize = 256;
 const MAX_REASON: usize = 256;
 /// How long a client should wait before it asks a server again that was not ready.
 const NOT_READY_RETRY: Duration = Duration::from_secs(1);
+/// How long a client should wait before it asks for what was paused: a person ends a pause.
+const PAUSED_RETRY: Duration = Duration::from_secs(30);
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -59,7 +61,11 @@ impl Api {
 
     async fn read(&self, tenant: &Name, id: RunId) -> Result<pb::Run, Fault> {
         let run = self.engine.get(tenant, id).await.map_err(|error| load_fault(id, error))?;
-        Ok(pb::Run::from(&run))
+        let mut run = pb::Run::from(&run);
+        for step in run.steps.iter_mut().filter(|step| step.state() == pb::StepState::Running) {
+            step.waiting = self.engine.waiting(id, &step.id).unwrap_or_default();
+        }
+        Ok(run)
     }
 
     /// Why nothing goes on now: the store's refusal, if that is the cause.
@@ -84,6 +90,9 @@ impl Api {
             }
             StartError::TooManyOpen { .. } => {
                 Fault::new(Reason::Overloaded, error).retry_after(NOT_READY_RETRY)
+            }
+            StartError::Paused(pause) => {
+                Fault::new(Reason::Paused, &pause).with("target", &pause.target).retry_after(PAUSED_RETRY)
             }
             StartError::NotReady => self.not_ready(&error),
             StartError::Append(AppendError::Commit(error)) => store_fault(error),

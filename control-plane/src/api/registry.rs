@@ -10,7 +10,7 @@ use mainstay_kernel::time::Now;
 use mainstay_kernel::{breaker, health};
 use mainstay_proto::fault::Fault;
 use mainstay_proto::reason::Reason;
-use mainstay_proto::{agent, pb, time};
+use mainstay_proto::{agent, pause, pb, time};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
@@ -93,7 +93,7 @@ impl pb::agent_registry_server::AgentRegistry for Api {
             request.capability.is_empty() || specs.any(|spec| spec.capability(&request.capability).is_some())
         };
         Ok(Response::new(pb::ListAgentsResponse {
-            agents: listed.iter().filter(offers).map(|agent| view(agent, now)).collect(),
+            agents: listed.iter().filter(offers).map(|agent| view(&self.registry, agent, now)).collect(),
             next_page_token: next.unwrap_or_default(),
         }))
     }
@@ -108,7 +108,9 @@ impl pb::agent_registry_server::AgentRegistry for Api {
         let found = found.ok_or_else(|| {
             Fault::field(Reason::AgentNotFound, "name", format_args!("{name} is not registered"))
         })?;
-        Ok(Response::new(pb::GetAgentResponse { agent: Some(view(&found, self.clock.now())) }))
+        Ok(Response::new(pb::GetAgentResponse {
+            agent: Some(view(&self.registry, &found, self.clock.now())),
+        }))
     }
 
     type WatchAgentsStream = BoxStream<'static, Result<pb::WatchAgentsResponse, Status>>;
@@ -187,11 +189,12 @@ fn lease_fault(error: LeaseError) -> Fault {
     }
 }
 
-pub(super) fn view(agent: &Agent, now: Now) -> pb::Agent {
+pub(super) fn view(registry: &Handle, agent: &Agent, now: Now) -> pb::Agent {
     pb::Agent {
         tenant: agent.tenant.to_string(),
         spec: agent.spec().map(Into::into),
         instances: agent.instances.iter().map(|instance| instance_view(instance, now)).collect(),
+        pauses: registry.pauses_of(agent).iter().map(|pause| pause::view(&agent.tenant, pause)).collect(),
     }
 }
 

@@ -74,7 +74,7 @@ impl Watcher {
             Tell::CaughtUp => Event::CaughtUp(Caught {}),
             Tell::Again => Event::Again(Again {}),
             Tell::Agent(name) => match self.registry.agent(&self.tenant, &name) {
-                Some(agent) => Event::Agent(view(&agent, self.clock.now())),
+                Some(agent) => Event::Agent(view(&self.registry, &agent, self.clock.now())),
                 None => Event::Gone(Gone { name: name.to_string() }),
             },
         }

@@ -4,28 +4,39 @@ use std::sync::Arc;
 
 use mainstay_kernel::call::{Pool, Rejection};
 use mainstay_kernel::id::InstanceId;
-use mainstay_kernel::name::Name;
+use mainstay_kernel::pause::Pause;
 use mainstay_kernel::time::Mono;
 
+use super::Call;
 use super::permit::Held;
+use crate::pauses::Look;
 use crate::registry::{self, Candidate, Route};
 
 /// A snapshot of candidates with their live lanes.
 pub(super) struct Live<'a> {
     registry: &'a registry::Handle,
-    capability: &'a Name,
+    call: &'a Call,
     route: &'a Arc<Route>,
     candidates: &'a [Candidate],
+    paused: Look,
 }
 
 impl<'a> Live<'a> {
     pub(super) fn new(
         registry: &'a registry::Handle,
-        capability: &'a Name,
+        call: &'a Call,
         route: &'a Arc<Route>,
         candidates: &'a [Candidate],
     ) -> Self {
-        Self { registry, capability, route, candidates }
+        Self { registry, call, route, candidates, paused: registry.pauses().look(&call.tenant) }
+    }
+
+    /// What keeps this call from this candidate, by a newer look than the first, if there is one.
+    fn paused_since(&self, candidate: &Candidate) -> Option<Arc<Pause>> {
+        let Call { tenant, capability, .. } = self.call;
+        let newer = self.registry.pauses().since(&self.paused, tenant)?;
+        let instance = &candidate.instance;
+        newer.call(tenant, capability).or_else(|| newer.candidate(&instance.spec.name, &instance.name))
     }
 }
 
@@ -46,11 +57,55 @@ impl Pool for Live<'_> {
 
     fn gate(&mut self, index: usize, now: Mono) -> Result<Held, Rejection> {
         let candidate = &self.candidates[index];
+        if let Some(pause) = self.paused.candidate(&candidate.instance.spec.name, &candidate.instance.name) {
+            return Err(Rejection::Paused(pause));
+        }
         let health = candidate.instance.verdict();
         let (leave, change) = candidate.lane.lock().admit(health, now);
         if let Some(change) = change {
-            self.registry.breaker_changed(&candidate.instance, self.capability, &change);
+            self.registry.breaker_changed(&candidate.instance, &self.call.capability, &change);
         }
-        leave.map(|permit| Held::new(Arc::clone(&candidate.lane), Arc::clone(self.route), permit))
+        let held = Held::new(Arc::clone(&candidate.lane), Arc::clone(self.route), leave?);
+        // Asked again with the permit in hand: a drain that did not count it is seen here.
+        match self.paused_since(candidate) {
+            Some(pause) => Err(Rejection::Paused(pause)),
+            None => Ok(held),
+        }
+    }
+
+    fn pause(&self) -> Option<Arc<Pause>> {
+        self.paused.call(&self.call.tenant, &self.call.capability)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mainstay_kernel::effect::EffectClass;
+    use mainstay_kernel::time::Wall;
+
+    use super::*;
+    use crate::testbed::{Bed, call, name, registration};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_that_comes_between_the_look_and_the_permit_takes_the_permit_back() {
+        for target in ["tenant/default", "capability/work", "agent/a", "instance/a/i"] {
+            let bed = Bed::new().await;
+            let offer = registration("a", "i", &[("work", EffectClass::ReadOnly)]);
+            let granted = bed.registry.register(offer).await.unwrap();
+            bed.healthy(granted.id);
+            let (call, route) = (call(&bed, "work", 1), bed.registry.route(&name("default"), &name("work")));
+            let candidates = route.candidates();
+            let mut pool = Live::new(&bed.registry, &call, &route, &candidates);
+            drop(pool.gate(0, bed.clock.mono()).unwrap());
+            let (reason, since) = ("upgrade".to_owned(), Wall::from_millis(1));
+            let pause = Pause { target: target.parse().unwrap(), reason, by: String::new(), since };
+            bed.registry.pause(&name("default"), pause).await.unwrap();
+            let refused = pool.gate(0, bed.clock.mono()).unwrap_err();
+            assert!(
+                matches!(&refused, Rejection::Paused(it) if it.target.to_string() == target),
+                "{refused:?}"
+            );
+            assert_eq!(bed.registry.instance(granted.id).unwrap().in_flight(), 0, "nothing is under way");
+        }
     }
 }

@@ -68,7 +68,7 @@ fn nobody(registry: &Handle, now: Now, call: &Call, search: &Search) -> AttemptR
 
 fn notes(registry: &Handle, search: &Search) -> Vec<String> {
     let mut notes = Vec::new();
-    if let Some(why) = search.why {
+    if let Some(why) = &search.why {
         notes.push(format!("waited {:?}: {why}", search.waited));
     }
     let passed_over = &search.passed_over;

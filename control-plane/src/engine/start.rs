@@ -8,6 +8,7 @@ use std::time::Duration;
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::json::Json;
 use mainstay_kernel::name::Name;
+use mainstay_kernel::pause::Pause;
 use mainstay_kernel::run::{self, Run};
 use mainstay_kernel::workflow::{Call, StepKind, Workflow};
 use mainstay_store::CommitError;
@@ -76,6 +77,9 @@ pub enum StartError {
         /// How many.
         open: usize,
     },
+    /// Its workflow or its tenant is paused.
+    #[error("{0}")]
+    Paused(Arc<Pause>),
     /// The server takes no runs now: it recovers, heals or stops.
     #[error("the server is not ready to take runs")]
     NotReady,
@@ -97,6 +101,10 @@ pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result
     let workflow = workflow(shared, &request).await?;
     check(shared, &request, &workflow)?;
     let _place = Place::take(shared)?;
+    // Asked with the place taken: a drain that did not count it is seen here.
+    if let Some(pause) = shared.registry.pauses().start(&request.tenant, &request.workflow) {
+        return Err(StartError::Paused(pause));
+    }
     let now = shared.clock.wall();
     let id: RunId = shared.clock.id().into();
     let body = body_digest(&request);

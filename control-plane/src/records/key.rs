@@ -35,6 +35,8 @@ pub const RUN_SUMMARY: u8 = 0x12;
 pub const IDEMPOTENCY: u8 = 0x13;
 /// A breaker that has changed.
 pub const BREAKER: u8 = 0x14;
+/// A target that is paused.
+pub const PAUSE: u8 = 0x15;
 /// The server's own secret, for sealing page tokens.
 pub const SECRET: u8 = 0x1f;
 

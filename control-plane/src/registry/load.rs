@@ -8,14 +8,14 @@ use mainstay_kernel::breaker::Snapshot;
 use mainstay_kernel::id::InstanceId;
 use mainstay_kernel::lease::{Lease, RESTART_GRACE, Ttl};
 use mainstay_kernel::name::Name;
-use mainstay_store::{Page, ReadError};
+use mainstay_store::ReadError;
 use mainstay_transport::channel::{Channel, Options};
 
 use super::Handle;
 use super::breakers::Kept;
 use super::instance::{Birth, Instance};
 use crate::records::instance::{self, StoredInstance};
-use crate::records::{key, spill};
+use crate::records::{spill, tenants};
 
 /// Records read at once.
 const PAGE: usize = 500;
@@ -45,13 +45,7 @@ type OnRecord = (Name, InstanceId, StoredInstance);
 fn read_all(registry: &Handle) -> Result<(Vec<OnRecord>, Kept), OpenError> {
     let store = &registry.0.store;
     let (mut all, mut kept) = (Vec::new(), Kept::new());
-    let mut behind: Option<Vec<u8>> = None;
-    // From tenant to tenant: everything global of one lies between two seeks.
-    while let Some(first) = first_key(&store.scan(&[key::GLOBAL], behind.as_deref(), 1)?) {
-        let Some(tenant) = key::tenant_of(&first).and_then(|tenant| Name::new(tenant).ok()) else {
-            behind = Some(first);
-            continue;
-        };
+    for tenant in tenants::all(&**store)? {
         let prefix = instance::prefix(tenant.as_str());
         let mut from: Option<Vec<u8>> = None;
         loop {
@@ -77,15 +71,8 @@ fn read_all(registry: &Handle) -> Result<(Vec<OnRecord>, Kept), OpenError> {
             }
         }
         registry.kept_breakers(&tenant, &mut kept)?;
-        behind = Some(key::behind_tenant(tenant.as_str()));
     }
     Ok((all, kept))
-}
-
-/// The first key of a page. A damaged record has one too.
-fn first_key(page: &Page) -> Option<Vec<u8>> {
-    let found = page.entries.iter().map(|(key, _)| key);
-    found.chain(page.damaged.iter().map(|damaged| &damaged.key)).min().map(|key| key.to_vec())
 }
 
 fn restore(

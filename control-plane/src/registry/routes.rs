@@ -62,6 +62,12 @@ impl Routes {
         Arc::clone(all.entry(tenant.clone()).or_default().entry(capability.clone()).or_default())
     }
 
+    /// All waiting calls of a tenant look again.
+    pub(super) fn tell_tenant(&self, tenant: &Name) {
+        let all = self.0.read();
+        all.get(tenant).into_iter().flat_map(HashMap::values).for_each(|route| route.tell_all());
+    }
+
     pub(super) fn get(&self, tenant: &Name, capability: &Name) -> Option<Arc<Route>> {
         self.0.read().get(tenant)?.get(capability).cloned()
     }

@@ -22,6 +22,17 @@ pub struct Request {
     pub deadline: Mono,
     /// How failed attempts are repeated; [`RetryPolicy::NONE`] where a run's journal does that.
     pub policy: RetryPolicy,
+    /// What becomes of the call while everything it could go to is paused.
+    pub if_paused: IfPaused,
+}
+
+/// What becomes of a call while everything it could go to is paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfPaused {
+    /// It waits until that is resumed, or until its deadline: work of a run, which is durable and can wait.
+    Wait,
+    /// It fails at once with [`crate::outcome::PAUSED`]: somebody is waiting for it.
+    Fail,
 }
 
 /// What the shell is to do next.

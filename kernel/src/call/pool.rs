@@ -1,12 +1,14 @@
 //! The instances a call may go to, as the kernel sees them: the shell keeps the locks.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::record::PassedOver;
 use crate::balance::{self, Candidates};
 use crate::dice::Dice;
 use crate::health;
 use crate::id::InstanceId;
+use crate::pause::Pause;
 use crate::time::Mono;
 
 /// The candidates of one call, numbered from 0. What lies behind a number may change only between two decisions.
@@ -33,10 +35,15 @@ pub trait Pool {
     /// # Errors
     /// The first gate that stays shut.
     fn gate(&mut self, index: usize, now: Mono) -> Result<Self::Permit, Rejection>;
+
+    /// The pause that keeps the call from every candidate, those that may still come included.
+    fn pause(&self) -> Option<Arc<Pause>> {
+        None
+    }
 }
 
 /// Why a candidate was passed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rejection {
     /// This logical attempt was refused there already.
     AlreadyTried,
@@ -56,6 +63,8 @@ pub enum Rejection {
         /// How many it takes.
         max: u32,
     },
+    /// It, or its agent, is paused.
+    Paused(Arc<Pause>),
 }
 
 /// Chooses among the candidates that are neither tried nor excluded, and notes whom it passed over.
@@ -68,6 +77,10 @@ pub(super) fn choose<P: Pool>(
     dice: &mut Dice,
 ) -> Option<(usize, P::Permit)> {
     *passed_over = PassedOver::default();
+    if let Some(pause) = pool.pause() {
+        passed_over.all_paused(pause);
+        return None;
+    }
     balance::choose(&mut Sieve { pool, tried, only, passed_over, now }, dice)
 }
 
@@ -110,6 +123,7 @@ impl fmt::Display for Rejection {
             Self::BreakerOpen { until: None } => f.write_str("breaker opened by hand"),
             Self::Probing => f.write_str("breaker half-open, all probes under way"),
             Self::Busy { in_flight, max } => write!(f, "busy: {in_flight} of {max} calls"),
+            Self::Paused(pause) => write!(f, "{pause}"),
         }
     }
 }

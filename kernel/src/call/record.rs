@@ -1,11 +1,13 @@
 //! How a call went: who was called, who was passed over, what was waited for, and why it ended.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::pool::Rejection;
 use crate::id::{AttemptId, InstanceId};
 use crate::outcome::{Answer, Class, Failure, Usage};
+use crate::pause::Pause;
 use crate::retry::GiveUp;
 use crate::time::Mono;
 
@@ -80,11 +82,14 @@ pub struct PassedOver {
     open: u32,
     busy: u32,
     tried: u32,
+    paused: u32,
+    /// The first pause that was met.
+    pause: Option<Arc<Pause>>,
     try_again: Option<Mono>,
 }
 
 /// A candidate, and why it was passed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Considered {
     /// Who.
     pub instance: InstanceId,
@@ -93,7 +98,7 @@ pub struct Considered {
 }
 
 /// What a call waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Waiting {
     /// An instance: none is registered.
     NoCandidate,
@@ -106,6 +111,8 @@ pub enum Waiting {
         /// At their limit.
         busy: u32,
     },
+    /// The end of a pause: it is all that keeps the call back.
+    Paused(Arc<Pause>),
     /// The end of a back-off.
     BackOff,
     /// The time to ask the ledger again, or its answer.
@@ -191,19 +198,28 @@ impl Sent {
 
 impl PassedOver {
     pub(super) fn add(&mut self, instance: InstanceId, rejection: Rejection) {
-        if self.first.len() < MAX_NAMED {
-            self.first.push(Considered { instance, rejection });
-        }
-        match rejection {
+        match &rejection {
             Rejection::AlreadyTried => self.tried += 1,
             Rejection::Unhealthy(..) => self.unhealthy += 1,
             Rejection::BreakerOpen { until } => {
                 self.open += 1;
-                self.try_again = [self.try_again, until].into_iter().flatten().min();
+                self.try_again = [self.try_again, *until].into_iter().flatten().min();
             }
             Rejection::Probing => self.open += 1,
             Rejection::Busy { .. } => self.busy += 1,
+            Rejection::Paused(pause) => {
+                self.paused += 1;
+                self.pause.get_or_insert_with(|| Arc::clone(pause));
+            }
         }
+        if self.first.len() < MAX_NAMED {
+            self.first.push(Considered { instance, rejection });
+        }
+    }
+
+    /// Nobody was looked at: the pause is of them all.
+    pub(super) fn all_paused(&mut self, pause: Arc<Pause>) {
+        self.pause = Some(pause);
     }
 
     /// The first few, with their reasons.
@@ -215,24 +231,33 @@ impl PassedOver {
     /// How many were passed over in all.
     #[must_use]
     pub const fn total(&self) -> u32 {
-        self.unhealthy + self.open + self.busy + self.tried
+        self.unhealthy + self.open + self.busy + self.tried + self.paused
     }
 
     pub(super) const fn try_again(&self) -> Option<Mono> {
         self.try_again
     }
 
-    pub(super) const fn why_none(&self) -> Waiting {
-        match *self {
+    /// A pause is named where it is all that stands in the way: who is busy or recovers may take the call sooner.
+    pub(super) fn why_none(&self) -> Waiting {
+        match self {
+            Self { unhealthy: 0, open: 0, busy: 0, pause: Some(pause), .. } => {
+                Waiting::Paused(Arc::clone(pause))
+            }
             Self { unhealthy: 0, open: 0, busy: 0, .. } => Waiting::NoCandidate,
-            Self { unhealthy, open, busy, .. } => Waiting::NonePermitted { unhealthy, open, busy },
+            &Self { unhealthy, open, busy, .. } => Waiting::NonePermitted { unhealthy, open, busy },
         }
     }
 }
 
 impl fmt::Display for PassedOver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.why_none(), f)
+        let why = self.why_none();
+        fmt::Display::fmt(&why, f)?;
+        if self.paused > 0 && !matches!(why, Waiting::Paused(_)) {
+            write!(f, ", {} paused", self.paused)?;
+        }
+        Ok(())
     }
 }
 
@@ -240,7 +265,7 @@ impl Waiting {
     /// Whether a change of the pool ends the wait: look again then, and not only when time is up.
     #[must_use]
     pub const fn ends_with_pool_change(&self) -> bool {
-        matches!(self, Self::NoCandidate | Self::NonePermitted { .. })
+        matches!(self, Self::NoCandidate | Self::NonePermitted { .. } | Self::Paused(_))
     }
 }
 
@@ -257,6 +282,7 @@ impl fmt::Display for Waiting {
                 }
                 Ok(())
             }
+            Self::Paused(pause) => write!(f, "{pause}"),
             Self::BackOff => f.write_str("backing off"),
             Self::Ledger => f.write_str("asking the ledger"),
             Self::UnderWay => f.write_str("under way"),

@@ -1,13 +1,18 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use super::*;
 use crate::breaker;
 use crate::effect::EffectClass;
 use crate::health::{self, PollFailure};
 use crate::json::Json;
 use crate::outcome::{OUTCOME_UNKNOWN, Usage};
+use crate::pause::Pause;
 use crate::retry::{GiveUp, RetryPolicy};
 
 mod doubt;
 mod laws;
+mod pauses;
 
 const SLA: Duration = Duration::from_secs(10);
 const KEY: AttemptId = AttemptId::from_bytes([9; 16]);
@@ -47,12 +52,15 @@ fn verdict(state: health::State) -> health::Verdict {
 struct Fleet {
     lanes: Vec<(health::State, Lane)>,
     given: usize,
+    /// What is paused: the call as a whole, and candidates by their place.
+    pause: Option<Arc<Pause>>,
+    paused: BTreeMap<usize, Arc<Pause>>,
 }
 
 impl Fleet {
     fn of(count: usize, places: u32) -> Self {
         let lane = || Lane::new(breaker::Breaker::new(breaker::Config::default(), SLA, ms(0)), places, ms(0));
-        Self { lanes: (0..count).map(|_| (health::State::Healthy, lane())).collect(), given: 0 }
+        Self { lanes: (0..count).map(|_| (health::State::Healthy, lane())).collect(), ..Self::default() }
     }
 
     fn in_flight(&self) -> u32 {
@@ -72,10 +80,16 @@ impl Pool for Fleet {
         self.lanes[index].1.score(now)
     }
     fn gate(&mut self, index: usize, now: Mono) -> Result<Permit, Rejection> {
+        if let Some(pause) = self.paused.get(&index) {
+            return Err(Rejection::Paused(Arc::clone(pause)));
+        }
         let (state, lane) = &mut self.lanes[index];
         let permit = lane.admit(verdict(*state), now).0?;
         self.given += 1;
         Ok(permit)
+    }
+    fn pause(&self) -> Option<Arc<Pause>> {
+        self.pause.clone()
     }
 }
 
@@ -93,7 +107,8 @@ impl Bed {
     }
 
     fn with(effect: EffectClass, fleet: Fleet, policy: RetryPolicy) -> Self {
-        let request = Request { key: KEY, effect, timeout: SLA, deadline: ms(60_000), policy };
+        let if_paused = IfPaused::Wait;
+        let request = Request { key: KEY, effect, timeout: SLA, deadline: ms(60_000), policy, if_paused };
         Self { call: Call::new(request), fleet, dice: Dice::seeded(3), now: 0 }
     }
 
@@ -174,8 +189,8 @@ fn skips_an_open_breaker_and_records_why() {
     let search = &bed.call.record().sent[0].search;
     assert_eq!(search.waited, Duration::from_millis(500));
     // The dice of this test look at the open one first.
-    let first = search.passed_over.first()[0];
-    assert_eq!(first, Considered { instance: id(0), rejection: Rejection::BreakerOpen { until: None } });
+    let first = &search.passed_over.first()[0];
+    assert_eq!(*first, Considered { instance: id(0), rejection: Rejection::BreakerOpen { until: None } });
     assert_eq!(first.rejection.to_string(), "breaker opened by hand");
 }
 
@@ -208,7 +223,8 @@ fn a_call_that_waited_is_sent_as_soon_as_an_instance_is_there() {
     bed.ends(dispatch, Ok(answer()));
     assert!(bed.finish().is_ok());
     let search = &bed.call.record().sent[0].search;
-    assert_eq!((search.waited, search.why), (Duration::from_secs(2), Some(Waiting::NoCandidate)));
+    let why = Some(Waiting::NoCandidate);
+    assert_eq!((search.waited, &search.why), (Duration::from_secs(2), &why));
 }
 
 #[test]
