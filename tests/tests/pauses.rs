@@ -51,6 +51,8 @@ async fn a_run_waits_for_a_paused_agent_across_a_restart_and_goes_on_when_it_is_
     assert_eq!(agent.begun(), 1);
     let shown = world.until_agent("writer", "to be paused", |agent| agent.pauses.len() == 1).await;
     assert_eq!((&*shown.pauses[0].target, &*shown.pauses[0].reason), ("agent/writer", "new model"));
+    assert_eq!(ok(&world, &["trace", &id]).await["steps"][1]["waiting"], why);
+    assert_eq!(ok(&world, &["agent", "writer"]).await["pauses"][0]["reason"], "new model");
     let (_, metrics) = world.get("/metrics").await.unwrap();
     assert!(metrics.contains("mainstay_paused{kind=\"agent\"} 1"), "{metrics}");
 

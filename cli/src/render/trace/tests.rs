@@ -143,3 +143,15 @@ fn times_that_cannot_be_do_not_break_the_story() {
     run.steps[1].attempts[0].duration = Some(prost_types::Duration { seconds: i64::MIN, nanos: -1 });
     assert!(told(run).contains("draft"));
 }
+
+#[test]
+fn a_step_that_waits_says_for_what() {
+    let waiting = pb::Step {
+        started_at: at(0),
+        waiting: "paused: new model \u{1b}[2J (agent/writer)".to_owned(),
+        ..step("draft", "text.draft", pb::StepState::Running)
+    };
+    let run = pb::Run { started_at: at(0), steps: vec![waiting], ..pb::Run::default() };
+    let text = story(&RunView::from(run), Style { width: 200, ..Style::PLAIN });
+    assert!(text.contains("running, waits: paused: new model \\u{1b}[2J (agent/writer)"), "{text}");
+}
