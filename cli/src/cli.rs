@@ -8,8 +8,8 @@ use crate::client::Client;
 use crate::commands::breakers::BreakersCommand;
 use crate::commands::workflows::WorkflowsCommand;
 use crate::commands::{
-    agents, breakers, cancel, completions, explain, invoke, pauses, run, runs, serve, sidecar, status, trace,
-    workflows,
+    agents, breakers, cancel, completions, explain, invoke, pauses, resolve, run, runs, serve, sidecar,
+    status, trace, workflows,
 };
 use crate::console::{Console, Output, tell_failure};
 use crate::demo;
@@ -93,6 +93,8 @@ enum Command {
     Resume(pauses::ResumeArgs),
     /// List what is paused, why and by whom
     Pauses(pauses::PausesArgs),
+    /// Show where a call of a capability could go, to make it without the control plane on the way
+    Resolve(resolve::ResolveArgs),
     /// Show how the control plane does
     Status(status::StatusArgs),
     /// Explain a code that an error or a finding shows
@@ -156,6 +158,7 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         }
         Command::Runs(args) => asking(globals, async |client| runs::run(args, client, &console).await),
         Command::Trace(args) => asking(globals, async |client| trace::run(args, client, &console).await),
+        Command::Resolve(args) => asking(globals, async |client| resolve::run(args, client, &console).await),
         Command::Cancel(args) => asking(globals, async |client| cancel::run(args, client, &console).await),
         Command::Pause(args) => asking(globals, async |client| pauses::pause(args, client, &console).await),
         Command::Drain(args) => asking(globals, async |client| pauses::drain(args, client, &console).await),

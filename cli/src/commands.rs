@@ -7,6 +7,7 @@ pub mod completions;
 pub mod explain;
 pub mod invoke;
 pub mod pauses;
+pub mod resolve;
 pub mod run;
 pub mod runs;
 pub mod serve;

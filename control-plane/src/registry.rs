@@ -34,6 +34,7 @@ mod leases;
 mod load;
 mod pausing;
 mod register;
+mod resolve;
 mod routes;
 
 pub use breakers::{Hand, Turn, Turned, Which};
@@ -41,6 +42,7 @@ pub use instance::Instance;
 pub use leases::LeaseError;
 pub use load::OpenError;
 pub use register::{RegisterError, Registered, Registration};
+pub use resolve::Unresolved;
 pub use routes::{Candidate, Route};
 
 use routes::Routes;

@@ -81,6 +81,27 @@ pub fn choose<C: Candidates>(candidates: &mut C, dice: &mut Dice) -> Option<(usi
         .find_map(|index| candidates.take(index).map(|permit| (index, permit)))
 }
 
+/// Up to `count` of the candidates with these scores, the most advisable first: [`choose`], again and again, each once.
+/// For callers who make their calls themselves, so that they do not all go to the same momentary favourite.
+#[must_use]
+pub fn suggest(scores: &[f64], count: usize, dice: &mut Dice) -> Vec<usize> {
+    struct Left<'a>(&'a [f64], Vec<bool>);
+    impl Candidates for Left<'_> {
+        type Permit = ();
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+        fn score(&self, index: usize) -> f64 {
+            if self.1[index] { f64::INFINITY } else { self.0[index] }
+        }
+        fn take(&mut self, index: usize) -> Option<()> {
+            (!std::mem::replace(&mut self.1[index], true)).then_some(())
+        }
+    }
+    let mut left = Left(scores, vec![false; scores.len()]);
+    (0..count).map_while(|_| choose(&mut left, dice)).map(|(index, ())| index).collect()
+}
+
 impl Load {
     /// The load of an instance never called.
     #[must_use]

@@ -189,13 +189,19 @@ impl From<&AgentSpec> for pb::AgentSpec {
     }
 }
 
+impl From<EffectClass> for pb::EffectClass {
+    fn from(effect: EffectClass) -> Self {
+        match effect {
+            EffectClass::ReadOnly => Self::ReadOnly,
+            EffectClass::Idempotent => Self::Idempotent,
+            EffectClass::SideEffecting => Self::SideEffecting,
+        }
+    }
+}
+
 impl From<&CapabilitySpec> for pb::Capability {
     fn from(spec: &CapabilitySpec) -> Self {
-        let effect = match spec.effect {
-            EffectClass::ReadOnly => pb::EffectClass::ReadOnly,
-            EffectClass::Idempotent => pb::EffectClass::Idempotent,
-            EffectClass::SideEffecting => pb::EffectClass::SideEffecting,
-        };
+        let effect = pb::EffectClass::from(spec.effect);
         Self {
             name: spec.name.to_string(),
             description: spec.description.clone(),

@@ -247,3 +247,39 @@ async fn a_watcher_that_does_not_read_costs_little_and_is_told_the_newest_when_i
     }
     assert!(again && told < CHANGES, "it is told to forget, and what changed meanwhile once");
 }
+
+#[tokio::test]
+async fn a_client_resolves_a_capability_and_calls_the_sidecar_itself() {
+    let world = World::start().await;
+    let _agent = world.agent("worker", &[WORK]).await;
+    let ask = |capability: &str, limit| pb::ResolveRequest {
+        capability: capability.into(),
+        limit,
+        ..Default::default()
+    };
+    let found = world.registry().resolve(ask("work", 5)).await.unwrap().into_inner();
+    assert!(found.valid_for.is_some());
+    let [instance] = &found.instances[..] else { panic!("{found:?}") };
+    assert_eq!((&*instance.agent, instance.effect()), ("worker", pb::EffectClass::Idempotent));
+    let channel = tonic::transport::Endpoint::new(instance.address.clone()).unwrap().connect().await.unwrap();
+    let call = pb::AgentSidecarInvokeRequest {
+        attempt_id: format!("att_{:032x}", 7),
+        capability: "work".into(),
+        input: r#"{"x": 1}"#.into(),
+        epoch: 1,
+        ..Default::default()
+    };
+    let mut sidecar = pb::agent_sidecar_client::AgentSidecarClient::new(channel);
+    let mut answer = sidecar.invoke(call).await.unwrap().into_inner();
+    let mut outcome = None;
+    while let Some(message) = answer.message().await.unwrap() {
+        outcome = message.event;
+    }
+    let outcome = outcome.unwrap();
+    assert!(matches!(outcome, pb::agent_sidecar_invoke_response::Event::Outcome(_)), "{outcome:?}");
+    for (request, reason) in [(ask("nothing", 1), "CAPABILITY_UNKNOWN"), (ask("work", 101), "FIELD_INVALID")]
+    {
+        let status = world.registry().resolve(request).await.unwrap_err();
+        assert_eq!(mainstay_proto::fault::Seen::of(&status).reason, reason);
+    }
+}

@@ -1,8 +1,12 @@
 //! `mainstay.v1.AgentRegistry`.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use mainstay_kernel::agent::AgentSpec;
+use mainstay_kernel::call::Rejection;
 use mainstay_kernel::id::{InstanceId, LeaseId};
 use mainstay_kernel::lease::Ttl;
 use mainstay_kernel::name::Name;
@@ -18,10 +22,19 @@ use super::page::Pages;
 use super::watcher::Watcher;
 use super::{spill_fault, store_fault};
 use crate::host::Clock;
-use crate::registry::{Agent, Handle, Instance, LeaseError, RegisterError, Registration};
+use crate::registry::{
+    Agent, Candidate, Handle, Instance, LeaseError, RegisterError, Registration, Unresolved,
+};
 
 /// Longest reason given in words.
 const MAX_REASON: usize = 256;
+
+/// Most instances named in one answer of `Resolve`: a caller that spreads its calls wider should let them be routed.
+const MAX_RESOLVED: u32 = 100;
+
+/// How long a resolved instance may be taken to be good: about as long as two polls of its health, by which a sick one is
+/// found out.
+const RESOLVED_FOR: Duration = Duration::from_secs(10);
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -113,6 +126,34 @@ impl pb::agent_registry_server::AgentRegistry for Api {
         }))
     }
 
+    async fn resolve(
+        &self,
+        request: Request<pb::ResolveRequest>,
+    ) -> Result<Response<pb::ResolveResponse>, Status> {
+        let request = request.into_inner();
+        let (tenant, capability) =
+            (agent::tenant(&request.tenant)?, agent::name("capability", &request.capability)?);
+        let agent = match request.agent.as_str() {
+            "" => None,
+            name => Some(agent::name("agent", name)?),
+        };
+        if request.limit > MAX_RESOLVED {
+            let text = format_args!("is {}; it must be at most {MAX_RESOLVED}", request.limit);
+            return Err(Fault::invalid("limit", text).into());
+        }
+        if !self.registry.was_ever_registered(&tenant, &capability) {
+            let text = format_args!("{capability} was never registered by any agent");
+            return Err(Fault::field(Reason::CapabilityUnknown, "capability", text).into());
+        }
+        let count = usize::try_from(request.limit.max(1)).unwrap_or(1);
+        let found = self.registry.resolve(&tenant, &capability, agent.as_ref(), count);
+        let found = found.map_err(|why| unresolved(&capability, &why))?;
+        Ok(Response::new(pb::ResolveResponse {
+            instances: found.into_iter().map(|candidate| resolved(&capability, &candidate)).collect(),
+            valid_for: Some(time::duration(RESOLVED_FOR)),
+        }))
+    }
+
     type WatchAgentsStream = BoxStream<'static, Result<pb::WatchAgentsResponse, Status>>;
 
     async fn watch_agents(
@@ -123,6 +164,37 @@ impl pb::agent_registry_server::AgentRegistry for Api {
         let watcher = Watcher::new(self.registry.clone(), self.clock.clone(), tenant);
         let events = watcher.stream().map(Ok).take_until(self.stopping.clone().cancelled_owned());
         Ok(Response::new(events.boxed()))
+    }
+}
+
+fn unresolved(capability: &Name, why: &Unresolved) -> Fault {
+    match why {
+        Unresolved::Nobody => {
+            Fault::new(Reason::NoInstance, format_args!("no instance offers {capability} now"))
+        }
+        Unresolved::Paused(pause) => Fault::new(Reason::Paused, pause).with("target", &pause.target),
+        Unresolved::NoneReady(reasons) => {
+            let reason = |(instance, rejection): &(Arc<Instance>, Rejection)| {
+                format!("{}/{}: {rejection}", instance.spec.name, instance.name)
+            };
+            let reasons: Vec<_> = reasons.iter().map(reason).collect();
+            let text = format_args!("no instance of {capability} can be called now: {}", reasons.join("; "));
+            Fault::new(Reason::NoInstance, text).retry_after(RESOLVED_FOR)
+        }
+    }
+}
+
+fn resolved(capability: &Name, candidate: &Candidate) -> pb::ResolvedInstance {
+    let instance = &candidate.instance;
+    let sla = instance.spec.capability(capability.as_str()).map(|capability| time::duration(capability.sla));
+    pb::ResolvedInstance {
+        agent: instance.spec.name.to_string(),
+        instance: instance.name.to_string(),
+        instance_id: instance.id.to_string(),
+        address: instance.address.clone(),
+        version: instance.spec.version.clone(),
+        effect: pb::EffectClass::from(candidate.effect).into(),
+        sla,
     }
 }
 

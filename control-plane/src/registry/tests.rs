@@ -14,6 +14,7 @@ use crate::records::instance as record;
 use crate::testbed::{Bed, name, registration, settle, until};
 
 mod breakers;
+mod resolve;
 
 const READ: &[(&str, EffectClass)] = &[("text.echo", EffectClass::ReadOnly)];
 

@@ -136,3 +136,18 @@ proptest! {
         prop_assert!(chosen.is_some() || asked == shut.len());
     }
 }
+
+#[test]
+fn suggestions_name_each_candidate_once_and_spread_the_first_place() {
+    let (mut dice, scores) = (Dice::seeded(1), [1.0, 2.0, 3.0, 9.0]);
+    let mut first = [0; 4];
+    for _ in 0..1_000 {
+        let mut all = suggest(&scores, 10, &mut dice);
+        first[all[0]] += 1;
+        all.sort_unstable();
+        assert_eq!(all, [0, 1, 2, 3]);
+        assert_eq!(suggest(&scores, 2, &mut dice).len(), 2);
+    }
+    assert!(first[0] > first[1] && first[1] > first[2] && first[2] > 0 && first[3] == 0, "{first:?}");
+    assert!(suggest(&[], 3, &mut dice).is_empty());
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::pool::Rejection;
 use crate::balance::Load;
-use crate::breaker::{Admission, Breaker, Change, Refusal};
+use crate::breaker::{self, Admission, Breaker, Change, Refusal};
 use crate::dice::Dice;
 use crate::health;
 use crate::outcome::Class;
@@ -57,6 +57,26 @@ impl Lane {
             }
         };
         (leave, change)
+    }
+
+    /// What a call would be told now, without taking leave. Nothing that is on probation is recommended: its probes are for
+    /// calls whose end is seen here.
+    ///
+    /// # Errors
+    /// The first gate that is shut.
+    pub fn look(&self, health: health::Verdict) -> Result<(), Rejection> {
+        let in_flight = self.load.under_way();
+        match self.breaker.state() {
+            _ if health.state != health::State::Healthy => {
+                Err(Rejection::Unhealthy(health.state, health.reason))
+            }
+            breaker::State::Open => Err(Rejection::BreakerOpen { until: self.breaker.poll_timeout() }),
+            breaker::State::HalfOpen => Err(Rejection::Probing),
+            breaker::State::Closed if in_flight >= self.max_concurrency => {
+                Err(Rejection::Busy { in_flight, max: self.max_concurrency })
+            }
+            breaker::State::Closed => Ok(()),
+        }
     }
 
     /// The call ended: its class, and how long it took.
