@@ -157,6 +157,10 @@ impl AgentRegistry for Registry {
         Err(Status::unimplemented("not needed here"))
     }
 
+    async fn resolve(&self, _: Request<pb::ResolveRequest>) -> Result<Response<pb::ResolveResponse>, Status> {
+        Err(Status::unimplemented("not needed here"))
+    }
+
     async fn get_agent(
         &self,
         _: Request<pb::GetAgentRequest>,
