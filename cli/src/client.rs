@@ -6,11 +6,13 @@ use mainstay_proto::pb::agent_registry_client::AgentRegistryClient;
 use mainstay_proto::pb::operations_client::OperationsClient;
 use mainstay_proto::pb::orchestrator_client::OrchestratorClient;
 use mainstay_proto::pb::workflows_client::WorkflowsClient;
+use mainstay_transport::retry;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::host;
 
 /// How long connecting may take: a server on this continent answers in a fraction of it.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -90,6 +92,10 @@ pub fn ask<T>(message: T) -> Request<T> {
 pub fn within<T>(message: T, patience: Duration) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(patience);
+    // Run by an agent that was itself called: its caller repeats what fails.
+    if host::env("MAINSTAY_RETRY").as_deref() == Some(retry::FORBIDDEN) {
+        retry::forbid(&mut request);
+    }
     request
 }
 

@@ -15,13 +15,14 @@ use mainstay_kernel::id::{AttemptId, RunId};
 use mainstay_kernel::json::{Json, Limits};
 use mainstay_kernel::name::Name;
 use mainstay_kernel::outcome::{Answer, Failure};
-use mainstay_kernel::retry::RetryPolicy;
+use mainstay_kernel::retry::budget::Leave;
+use mainstay_kernel::retry::{Retries, RetryPolicy};
 use mainstay_kernel::run::AttemptRecord;
 use mainstay_kernel::time::{Mono, Wall};
 
 use crate::host::Clock;
 use crate::metrics::Metrics;
-use crate::registry::{self, Candidate, Route};
+use crate::registry::{self, Candidate, Fleet, Route};
 
 mod exchange;
 mod inquire;
@@ -72,6 +73,8 @@ pub struct Call {
     pub deadline: Mono,
     /// How failed attempts are repeated here.
     pub policy: RetryPolicy,
+    /// Whether anything that reaches an agent may be repeated here.
+    pub retries: Retries,
     /// The call may have been sent before a crash, but not before this time: the ledgers are asked first if it could have
     /// had a side effect.
     pub resumed: Option<Wall>,
@@ -116,6 +119,7 @@ impl Handle {
             deadline: call.deadline,
             policy: call.policy.clone(),
             if_paused: if call.step.is_some() { IfPaused::Wait } else { IfPaused::Fail },
+            retries: call.retries,
         });
         let result = self.drive(&mut machine, &route, &call, &mut dice).await;
         let attempts = report::attempts(&self.registry, self.clock.now(), &call, machine.into_record());
@@ -123,6 +127,13 @@ impl Handle {
             self.metrics.attempt(attempt.class);
         }
         Report { effect, result, attempts }
+    }
+
+    /// Asks leave to call an agent again after a failure. One that is no longer on record is nobody's load.
+    pub fn leave(&self, fleet: Option<&Fleet>) -> Leave {
+        let leave = fleet.map_or(Leave::Granted { left: 0 }, |fleet| fleet.retry(self.clock.mono()));
+        self.metrics.retry(leave != Leave::Refused);
+        leave
     }
 
     async fn drive(
@@ -136,13 +147,13 @@ impl Handle {
             // Before looking, so that a change between the look and the wait is not missed.
             let changed = route.changed(call.agent.is_some() || machine.is_bound());
             let candidates = self.candidates(route, call);
-            let mut pool = Live::new(&self.registry, call, route, &candidates);
+            let mut pool = Live::new(self, call, route, &candidates);
             match machine.next(&mut pool, self.clock.mono(), dice) {
                 Decision::Finish(result) => return result,
                 Decision::Send(dispatch) => {
                     let candidate = &candidates[dispatch.index];
                     let ended = self.exchange(call, candidate, dispatch, dice).await;
-                    machine.on_attempt_ended(ended, self.clock.mono(), dice);
+                    machine.on_attempt_ended(ended, self.clock.mono());
                 }
                 Decision::AskLedger { instance, key, timeout } => {
                     let answer = inquire::ask(self, instance, key, timeout).await;
@@ -197,6 +208,9 @@ impl Handle {
         let now = self.clock.mono();
         let class =
             ended.as_ref().map_or_else(|failure| failure.class, |_| mainstay_kernel::outcome::Class::Success);
+        if ended.is_ok() {
+            candidate.instance.fleet.succeeded(now);
+        }
         if let Some(change) = dispatch.permit.end(class, now - started, now, dice) {
             self.registry.breaker_changed(&candidate.instance, &call.capability, &change);
         }

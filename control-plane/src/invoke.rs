@@ -6,11 +6,12 @@ use std::time::Duration;
 use mainstay_kernel::id::AttemptId;
 use mainstay_kernel::json::Limits;
 use mainstay_kernel::outcome::{Class, Failure};
-use mainstay_kernel::retry::RetryPolicy;
+use mainstay_kernel::retry::{Retries, RetryPolicy};
 use mainstay_proto::fault::Fault;
 use mainstay_proto::reason::Reason;
 use mainstay_proto::{agent, outcome, pb};
 use mainstay_transport::deadline::Deadline;
+use mainstay_transport::retry;
 use tonic::Request;
 
 use crate::host::Clock;
@@ -40,6 +41,7 @@ impl Handle {
     /// Makes the call that `request` asks for.
     pub async fn call(&self, request: Request<pb::InvokeRequest>) -> Result<pb::InvokeResponse, Fault> {
         let time = Deadline::of(request.extensions()).map_or(DEFAULT_DEADLINE, Deadline::remaining);
+        let retries = retries(request.metadata());
         let request = request.into_inner();
         let tenant = agent::tenant(&request.tenant)?;
         let capability = agent::name("capability", &request.capability)?;
@@ -77,6 +79,7 @@ impl Handle {
             timeout: time,
             deadline: self.clock.mono() + time,
             policy: RetryPolicy::DEFAULT,
+            retries,
             resumed: None,
             left: Arc::default(),
         };
@@ -95,6 +98,11 @@ impl Handle {
             Err(failure) => Err(fault(failure).with("attempts", attempts)),
         }
     }
+}
+
+/// Whether the caller of a request lets us repeat what fails of it.
+pub(crate) fn retries(metadata: &tonic::metadata::MetadataMap) -> Retries {
+    if retry::is_forbidden(metadata) { Retries::Forbidden } else { Retries::Allowed }
 }
 
 /// The key of a client's own: the same for the same tenant, capability and text.

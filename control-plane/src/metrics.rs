@@ -27,6 +27,7 @@ struct Inner {
     attempts: Family<Outcome, Counter>,
     breaker_changes: Family<State, Counter>,
     open_breakers: Gauge,
+    retries: Family<Verdict, Counter>,
     open_runs: Gauge,
     instances: Gauge,
     paused: Family<Kind, Gauge>,
@@ -49,6 +50,11 @@ struct Kind {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Verdict {
+    verdict: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
     class: &'static str,
 }
@@ -63,6 +69,7 @@ impl Default for Metrics {
             attempts: Family::default(),
             breaker_changes: Family::default(),
             open_breakers: Gauge::default(),
+            retries: Family::default(),
             open_runs: Gauge::default(),
             instances: Gauge::default(),
             paused: Family::default(),
@@ -89,6 +96,11 @@ impl Default for Metrics {
             "open_breakers",
             "Breakers of leased instances that are open",
             inner.open_breakers.clone(),
+        );
+        registry.register(
+            "retries",
+            "Retries asked of the agents' budgets since the start, by verdict",
+            inner.retries.clone(),
         );
         registry.register("open_runs", "Runs that have not ended", inner.open_runs.clone());
         registry.register("instances", "Instances with a live lease", inner.instances.clone());
@@ -126,6 +138,11 @@ impl Metrics {
 
     pub(crate) fn attempt(&self, class: Class) {
         self.0.attempts.get_or_create(&Outcome { class: class.as_str() }).inc();
+    }
+
+    pub(crate) fn retry(&self, granted: bool) {
+        let verdict = if granted { "granted" } else { "refused" };
+        self.0.retries.get_or_create(&Verdict { verdict }).inc();
     }
 
     /// The exposition, in OpenMetrics text.

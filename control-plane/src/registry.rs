@@ -29,6 +29,7 @@ use crate::host::Clock;
 use crate::pauses;
 
 mod breakers;
+mod fleet;
 mod instance;
 mod leases;
 mod load;
@@ -38,6 +39,7 @@ mod resolve;
 mod routes;
 
 pub use breakers::{Hand, Turn, Turned, Which};
+pub use fleet::Fleet;
 pub use instance::Instance;
 pub use leases::LeaseError;
 pub use load::OpenError;
@@ -119,6 +121,8 @@ struct Known {
     by_lease: HashMap<LeaseId, InstanceId>,
     /// Tenant, agent, instance name.
     by_name: BTreeMap<(Name, Name), BTreeMap<Name, InstanceId>>,
+    /// By tenant and agent.
+    fleets: HashMap<(Name, Name), Arc<Fleet>>,
 }
 
 /// Opens the registry: reads what is on record.
@@ -215,6 +219,12 @@ impl Handle {
         Some(known.agent(tenant, name, instances))
     }
 
+    /// What the instances of an agent share, while one is on record.
+    #[must_use]
+    pub fn fleet(&self, tenant: &Name, agent: &Name) -> Option<Arc<Fleet>> {
+        self.0.known.read().fleets.get(&(tenant.clone(), agent.clone())).cloned()
+    }
+
     /// Up to `limit` agents of a tenant behind `after`, by name.
     #[must_use]
     pub fn agents(&self, tenant: &Name, after: Option<&Name>, limit: usize) -> Vec<Agent> {
@@ -301,6 +311,11 @@ impl Known {
         Agent { tenant: tenant.clone(), name: name.clone(), instances }
     }
 
+    /// What the instances of an agent share.
+    fn fleet(&mut self, tenant: &Name, agent: &Name) -> Arc<Fleet> {
+        Arc::clone(self.fleets.entry((tenant.clone(), agent.clone())).or_default())
+    }
+
     /// Whether this is the newest registration of its identity.
     fn is_newest(&self, instance: &Arc<Instance>) -> bool {
         self.by_id.get(&instance.id).is_some_and(|newest| Arc::ptr_eq(newest, instance))
@@ -326,6 +341,7 @@ impl Known {
             instances.remove(&instance.name);
             if instances.is_empty() {
                 self.by_name.remove(&agent);
+                self.fleets.remove(&agent);
             }
         }
     }

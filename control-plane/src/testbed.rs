@@ -13,7 +13,7 @@ use mainstay_kernel::id::{AttemptId, InstanceId};
 use mainstay_kernel::json::{Json, Limits};
 use mainstay_kernel::lease::Ttl;
 use mainstay_kernel::name::Name;
-use mainstay_kernel::retry::RetryPolicy;
+use mainstay_kernel::retry::{Retries, RetryPolicy};
 use mainstay_kernel::time::Wall;
 use mainstay_store::{Blobs, MemoryStore, Store};
 use serde_json::json;
@@ -179,6 +179,7 @@ pub(crate) fn call(bed: &Bed, capability: &str, key: u8) -> dispatch::Call {
         timeout: Duration::from_secs(5),
         deadline: bed.clock.mono() + Duration::from_secs(10),
         policy: RetryPolicy::NONE,
+        retries: Retries::Allowed,
         resumed: None,
         left: Arc::default(),
     }

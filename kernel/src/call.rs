@@ -9,9 +9,11 @@
 //!
 //! # Attempts, keys and instances
 //! - **Fail-over.** An attempt that certainly did not begin moves on to another instance at once, under the same key: it is
-//!   still the same logical attempt. At most [`MAX_SENDS`] times, and only to an instance that can take it right now.
+//!   still the same logical attempt. At most [`MAX_SENDS`] times, and only to an instance that can take it right now. If
+//!   the sending reached somebody who was too busy, going on is a retry in all but name: it needs what a retry needs.
 //! - **Retry.** What fails beyond that is put to [`retry::decide`], which also says whether the key is kept. A call for a run
-//!   has [`retry::RetryPolicy::NONE`]: there the journal retries. A direct call brings a policy and retries here.
+//!   has [`retry::RetryPolicy::NONE`]: there the journal retries. A direct call brings a policy and retries here, unless it
+//!   was itself made for a call ([`retry::Retries::Forbidden`]) or the agent's [`retry::budget`] is spent.
 //! - **Doubt.** If a side effect may have happened, the ledger of the instance that was called is asked, as long as the
 //!   work could still be going on. "Never seen" makes the attempt one that did not begin; it is then sent to *that*
 //!   instance only, where the ledger would join or refuse a straggler of the first sending. Nobody else is asked to do it.
@@ -32,11 +34,12 @@ use std::time::Duration;
 use crate::dice::Dice;
 use crate::id::{AttemptId, InstanceId};
 use crate::outcome::{Answer, Began, CALL_CANCELLED, Class, DEADLINE_PASSED, Failure, NO_INSTANCE, PAUSED};
-use crate::retry;
+use crate::retry::GiveUp;
 use crate::time::Mono;
 
 mod decision;
 mod doubt;
+mod failed;
 mod inquiry;
 mod lane;
 mod pool;
@@ -47,7 +50,7 @@ use doubt::Doubt;
 pub use inquiry::{Inquiry, inquiry};
 pub use lane::{Lane, Permit};
 pub use pool::{Pool, Rejection};
-pub use record::{Considered, Ledger, PassedOver, Record, Retried, Search, Sent, Waiting};
+pub use record::{Considered, Ledger, PassedOver, Record, Search, Sent, Waiting};
 
 /// The most instances one logical attempt is sent to. Three that refuse are a failing pool, not bad luck.
 pub const MAX_SENDS: u32 = 3;
@@ -87,6 +90,11 @@ enum Phase {
     /// Looking for an instance. Moving on after a failure, it does not wait.
     Choose {
         moving_on: bool,
+    },
+    /// What follows a failure is to be decided; another instance may do if it is `movable`.
+    Failed {
+        failure: Failure,
+        movable: bool,
     },
     BackOff {
         until: Mono,
@@ -147,8 +155,10 @@ impl Call {
                 Phase::Ask { at, .. } if now < *at => {
                     return Decision::Wait { until: *at, why: Waiting::Ledger };
                 }
-                Phase::Ask { doubt, .. } if now >= doubt.until => {
-                    self.stays_unknown(doubt.clone(), now, dice)
+                Phase::Ask { doubt, .. } if now >= doubt.until => self.stays_unknown(doubt.clone()),
+                Phase::Failed { failure, movable } => {
+                    let (failure, movable) = (failure.clone(), *movable);
+                    self.after_failure(failure, movable, pool, now, dice);
                 }
                 Phase::Ask { doubt, .. } => return self.ask(doubt.clone(), now),
                 Phase::Choose { moving_on } => {
@@ -161,25 +171,19 @@ impl Call {
     }
 
     /// The attempt that was sent has ended. Of an attempt the machine no longer waits for, nothing is learnt.
-    pub fn on_attempt_ended(&mut self, ended: Result<Answer, Failure>, now: Mono, dice: &mut Dice) {
+    pub fn on_attempt_ended(&mut self, ended: Result<Answer, Failure>, now: Mono) {
         if !matches!(self.phase, Phase::UnderWay { .. }) {
             return;
         }
         self.record.ended(&ended, now);
-        let failure = match ended {
-            Ok(answer) => {
-                self.phase = Phase::Done(Ok(answer));
-                return;
+        self.phase = match ended {
+            Ok(answer) => Phase::Done(Ok(answer)),
+            Err(failure) => {
+                let movable =
+                    failure.began == Began::No && self.only.is_none() && failed::can_move_on(failure.class);
+                Phase::Failed { failure, movable }
             }
-            Err(failure) => failure,
         };
-        let another_may_do = failure.began == Began::No && self.only.is_none() && can_move_on(failure.class);
-        if another_may_do && self.sends_left() {
-            self.last = Some(failure);
-            self.phase = Phase::Choose { moving_on: true };
-        } else {
-            self.settle(failure, now, dice);
-        }
     }
 
     /// The ledger answered, or could not be asked.
@@ -191,20 +195,15 @@ impl Call {
         match answer {
             Ledger::Ended(Ok(answer)) => self.phase = Phase::Done(Ok(answer)),
             Ledger::Ended(Err(failure)) if failure.began == Began::Unknown => {
-                self.stays_unknown(Doubt { failure, ..doubt }, now, dice);
+                self.stays_unknown(Doubt { failure, ..doubt });
             }
-            Ledger::Ended(Err(failure)) => self.settle(failure, now, dice),
+            Ledger::Ended(Err(failure)) => self.phase = Phase::Failed { failure, movable: false },
             Ledger::NeverSeen => {
                 let failure = Failure { began: Began::No, ..doubt.failure };
                 self.only = Some(doubt.instance);
-                if self.sends_left() {
-                    self.last = Some(failure);
-                    self.phase = Phase::Choose { moving_on: true };
-                } else {
-                    self.settle(failure, now, dice);
-                }
+                self.phase = Phase::Failed { failure, movable: true };
             }
-            Ledger::Lost => self.stays_unknown(doubt, now, dice),
+            Ledger::Lost => self.stays_unknown(doubt),
             Ledger::Running | Ledger::Unreachable => {
                 let at = doubt.pause(now, dice);
                 self.phase = Phase::Ask { at, doubt };
@@ -217,6 +216,7 @@ impl Call {
         let began = match self.phase {
             Phase::Done(_) => return,
             Phase::Choose { .. } | Phase::BackOff { .. } => Began::No,
+            Phase::Failed { ref failure, .. } => failure.began,
             Phase::UnderWay { .. } | Phase::Ask { .. } | Phase::Asking { .. } => Began::Unknown,
         };
         let failure = failure(Class::Cancelled, CALL_CANCELLED, "the call was cancelled".into(), began);
@@ -261,7 +261,7 @@ impl Call {
             return Some(self.send(index, pool.instance(index), permit, timeout, now));
         }
         if moving_on && let Some(failure) = self.last.take() {
-            self.settle(failure, now, dice);
+            self.phase = Phase::Failed { failure, movable: false };
             return None;
         }
         let why = self.search.passed_over.why_none();
@@ -306,45 +306,12 @@ impl Call {
         Decision::AskLedger { instance, key: self.key, timeout }
     }
 
-    /// Puts a failed logical attempt to [`retry::decide`].
-    fn settle(&mut self, failure: Failure, now: Mono, dice: &mut Dice) {
-        let remaining = self.request.deadline - now;
-        let Request { policy, effect, .. } = &self.request;
-        match retry::decide(policy, *effect, &failure, self.attempt, remaining, dice) {
-            retry::Verdict::Retry { after, same_key } => {
-                self.record.retried(Retried { after, same_key });
-                self.attempt += 1;
-                if !same_key {
-                    self.key_number += 1;
-                    self.key = nth_key(self.request.key, self.key_number);
-                    self.only = None;
-                }
-                self.tried.clear();
-                self.last = Some(failure);
-                self.phase = Phase::BackOff { until: now + after };
-            }
-            retry::Verdict::AskLedger => match self.record.sent.last() {
-                Some(sent) => {
-                    let doubt = Doubt::about(sent, failure, self.request.deadline);
-                    self.phase = Phase::Ask { at: now, doubt };
-                }
-                // Nothing was ever sent, so there is nobody to ask and nothing to doubt.
-                None => self.phase = Phase::Done(Err(failure)),
-            },
-            retry::Verdict::GiveUp { why } => {
-                self.record.gave_up = Some(why);
-                self.close_search(now);
-                self.phase = Phase::Done(Err(failure));
-            }
-        }
-    }
-
-    fn stays_unknown(&mut self, doubt: Doubt, now: Mono, dice: &mut Dice) {
-        self.settle(doubt.unresolved(), now, dice);
+    fn stays_unknown(&mut self, doubt: Doubt) {
+        self.phase = Phase::Failed { failure: doubt.unresolved(), movable: false };
     }
 
     fn out_of_time(&mut self, now: Mono) {
-        self.record.gave_up = Some(retry::GiveUp::DeadlineTooNear);
+        self.record.gave_up = Some(GiveUp::DeadlineTooNear);
         let failure = self.last.take().unwrap_or_else(|| match self.search.since {
             Some(since) => {
                 let passed_over = &self.search.passed_over;
@@ -386,22 +353,8 @@ impl Call {
     }
 }
 
-/// Whether another instance may do better with an attempt that did not begin.
-const fn can_move_on(class: Class) -> bool {
-    matches!(class, Class::Transport | Class::Timeout | Class::Overload | Class::Unavailable)
-}
-
 fn failure(class: Class, code: &str, message: String, began: Began) -> Failure {
     Failure { class, code: code.into(), message, began, retry_after: None }
-}
-
-/// The key of the `number`-th logical attempt that has one of its own.
-fn nth_key(first: AttemptId, number: u32) -> AttemptId {
-    let mut hash = blake3::Hasher::new_derive_key("mainstay repeated attempt id v1");
-    hash.update(first.as_bytes()).update(&number.to_be_bytes());
-    let mut bytes = [0; 16];
-    hash.finalize_xof().fill(&mut bytes);
-    AttemptId::from_bytes(bytes)
 }
 
 #[cfg(test)]

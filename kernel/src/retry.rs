@@ -31,6 +31,11 @@
 //!
 //! This asks one thing of the ledger: it replays every recorded success, and a recorded *failure* only for side-effecting
 //! keys. An idempotent key that failed may run again.
+//!
+//! # How much may be repeated
+//! A call by its policy, a run by its own cap, and all callers of an agent together by its [`budget`]. A call that was made
+//! on behalf of another call carries a mark ([`Retries::Forbidden`]): whoever is above retries, so nobody below does. That
+//! keeps the attempts of nested agents from multiplying, three levels of three attempts being 27 calls of the last.
 
 use std::fmt;
 use std::time::Duration;
@@ -41,6 +46,8 @@ use crate::dice::Dice;
 use crate::effect::EffectClass;
 use crate::outcome::{Began, Class, Failure, OUTCOME_UNKNOWN};
 use crate::time::text;
+
+pub mod budget;
 
 /// The most attempts a policy may ask for. With the longest back-off that is over three hours; gRPC stops at 5, Restate at
 /// 70. Work that fails more often needs a person, not a machine.
@@ -90,6 +97,30 @@ pub enum PolicyError {
     },
 }
 
+/// Whether whoever is asked for a call may repeat what fails of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Retries {
+    /// It may: nobody above does.
+    #[default]
+    Allowed,
+    /// It may not: whoever is above does, and would multiply.
+    Forbidden,
+}
+
+/// A retry, for the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// How long it waits.
+    pub after: Duration,
+    /// Whether it goes under the same key.
+    pub same_key: bool,
+    /// What was left of the deadline when it was decided.
+    pub remaining: Duration,
+    /// How many more retries the agent's budget had; `None` if no agent was reached, which costs nothing.
+    pub budget: Option<u32>,
+}
+
 /// What to do about a failed call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a verdict must be carried out"]
@@ -126,6 +157,12 @@ pub enum GiveUp {
     OutcomeUnknown,
     /// The agent answered, and under the same key would answer the same.
     AnswerStands,
+    /// The call was made for another one, and whoever made that one retries.
+    Forbidden,
+    /// The agent's callers together have retried as much as its successes pay for.
+    BudgetSpent,
+    /// The run has made as many retries as its workflow allows.
+    RunCapReached,
 }
 
 /// Decides about `failure` of attempt number `attempt` (from 1), with `remaining` until the deadline.
@@ -264,6 +301,31 @@ impl TryFrom<Document> for RetryPolicy {
     }
 }
 
+impl Retries {
+    /// Whether it may.
+    #[must_use]
+    pub const fn are_allowed(&self) -> bool {
+        matches!(self, Self::Allowed)
+    }
+}
+
+impl fmt::Display for Retry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = if self.same_key { "the same key" } else { "a new key" };
+        let (after, remaining) = (millis(self.after), millis(self.remaining));
+        write!(f, "tried again after {after:?} under {key}; {remaining:?} of the deadline")?;
+        match self.budget {
+            Some(left) => write!(f, " and {left} of the agent's retry budget were left"),
+            None => f.write_str(" were left"),
+        }
+    }
+}
+
+/// Nobody reads nanoseconds.
+fn millis(span: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+}
+
 impl fmt::Display for GiveUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -275,6 +337,9 @@ impl fmt::Display for GiveUp {
                 f.write_str("whether the side effect happened is unknown, and it is not repeated")
             }
             Self::AnswerStands => f.write_str("the agent answered, and would answer the same again"),
+            Self::Forbidden => f.write_str("the call was made for another one, whose caller retries"),
+            Self::BudgetSpent => f.write_str("the agent's retry budget is spent"),
+            Self::RunCapReached => f.write_str("the run has made every retry that `max_retries` allows"),
         }
     }
 }

@@ -53,6 +53,10 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 pub const DEFAULT_PARALLEL: usize = 8;
 /// Most steps of one run at once: one run must not take all of an agent's places.
 pub const MAX_PARALLEL: usize = 64;
+/// How many retries a run makes in all where the document does not say: a run that needs more is fighting an outage.
+pub const DEFAULT_RETRIES: u32 = 100;
+/// Most retries of a run: every attempt that [`MAX_STEPS`] steps may make by their policies.
+pub const MAX_RETRIES: u32 = 10_000;
 /// Longest description in characters: a page.
 pub const MAX_DESCRIPTION_CHARS: usize = 4_096;
 
@@ -65,6 +69,7 @@ pub struct Workflow {
     input: Schema,
     deadline: Duration,
     max_parallel: usize,
+    max_retries: u32,
     steps: Vec<Step>,
     index: HashMap<StepId, usize>,
     order: Vec<usize>,
@@ -175,6 +180,12 @@ impl Workflow {
     #[must_use]
     pub const fn max_parallel(&self) -> usize {
         self.max_parallel
+    }
+
+    /// How many retries its runs make at most, over all steps.
+    #[must_use]
+    pub const fn max_retries(&self) -> u32 {
+        self.max_retries
     }
 
     /// The steps, in the order of the document.

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use mainstay_kernel::json::Json;
 use mainstay_kernel::outcome::{Failure, Usage};
+use mainstay_transport::retry;
 use tokio::time::Instant;
 
 use crate::manifest::AdapterConfig;
@@ -44,6 +45,8 @@ pub(crate) struct Call {
     pub(crate) intent: String,
     /// W3C trace context, if the caller sent one.
     pub(crate) traceparent: Option<String>,
+    /// The agent is told not to repeat calls of its own, and to send that along.
+    pub(crate) retry_forbidden: bool,
     /// When the call is cut.
     pub(crate) cut_at: Instant,
     /// Whether the call changes something each time, so that "maybe sent" must be avoided at any price.
@@ -100,6 +103,11 @@ impl Call {
     /// Milliseconds left for the agent, for the header and variable that tell it.
     fn deadline_ms(&self) -> u128 {
         self.cut_at.saturating_duration_since(Instant::now()).as_millis()
+    }
+
+    /// What the agent is told about repeating; nothing if it may.
+    fn retry(&self) -> &'static str {
+        if self.retry_forbidden { retry::FORBIDDEN } else { "" }
     }
 }
 

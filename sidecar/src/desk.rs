@@ -48,6 +48,8 @@ pub(crate) struct Order {
     pub(crate) step: String,
     pub(crate) intent: String,
     pub(crate) traceparent: Option<String>,
+    /// The caller repeats what fails, so nobody below may.
+    pub(crate) retry_forbidden: bool,
     /// Grows each time the same attempt is sent again; 0 if its caller does not count.
     pub(crate) epoch: u64,
     /// When the caller gives up, if it said so.
@@ -290,6 +292,7 @@ impl Service {
             step: order.step,
             intent: order.intent,
             traceparent: order.traceparent,
+            retry_forbidden: order.retry_forbidden,
             cut_at: cut_at(now, spec.sla, order.deadline),
             side_effecting: spec.effect == EffectClass::SideEffecting,
         }

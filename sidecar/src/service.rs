@@ -10,6 +10,7 @@ use mainstay_proto::pb;
 use mainstay_proto::pb::agent_sidecar_server::AgentSidecar;
 use mainstay_proto::reason::Reason;
 use mainstay_transport::deadline::Deadline;
+use mainstay_transport::retry;
 use tonic::{Request, Response, Status};
 
 use crate::desk::{Desk, Order, Refused};
@@ -98,6 +99,7 @@ fn order(request: Request<pb::AgentSidecarInvokeRequest>) -> Result<Order, Fault
     let deadline = Deadline::of(request.extensions()).map(Deadline::instant);
     let traceparent =
         request.metadata().get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let retry_forbidden = retry::is_forbidden(request.metadata());
     let message = request.into_inner();
     bounded("run_id", &message.run_id, MAX_ID)?;
     bounded("step_id", &message.step_id, MAX_ID)?;
@@ -111,6 +113,7 @@ fn order(request: Request<pb::AgentSidecarInvokeRequest>) -> Result<Order, Fault
         intent: message.intent,
         epoch: message.epoch,
         traceparent,
+        retry_forbidden,
         deadline,
     })
 }

@@ -7,6 +7,7 @@ use futures::stream::BoxStream;
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::json::Limits;
 use mainstay_kernel::name::Name;
+use mainstay_kernel::retry::Retries;
 use mainstay_kernel::run::{self, EndState};
 use mainstay_proto::fault::Fault;
 use mainstay_proto::reason::Reason;
@@ -51,9 +52,14 @@ pub struct Api {
 }
 
 impl Api {
-    async fn start(&self, spec: Option<pb::RunSpec>) -> Result<(Name, crate::engine::Started), Fault> {
+    async fn start(
+        &self,
+        spec: Option<pb::RunSpec>,
+        retries: Retries,
+    ) -> Result<(Name, crate::engine::Started), Fault> {
         let spec = spec.ok_or_else(|| Fault::invalid("run", "is missing"))?;
         let request = start_request(spec, &self.limits).map_err(|fault| fault.inside("run"))?;
+        let request = StartRequest { retries, ..request };
         let tenant = request.tenant.clone();
         let started = self.engine.start(request).await.map_err(|error| self.start_fault(error))?;
         Ok((tenant, started))
@@ -111,7 +117,8 @@ impl pb::orchestrator_server::Orchestrator for Api {
         &self,
         request: Request<pb::OrchestrateRequest>,
     ) -> Result<Response<pb::OrchestrateResponse>, Status> {
-        let (tenant, started) = self.start(request.into_inner().run).await?;
+        let retries = invoke::retries(request.metadata());
+        let (tenant, started) = self.start(request.into_inner().run, retries).await?;
         self.engine.wait(started.id).await;
         let run = self.read(&tenant, started.id).await?;
         if run.state() == pb::RunState::Running {
@@ -126,7 +133,8 @@ impl pb::orchestrator_server::Orchestrator for Api {
         &self,
         request: Request<pb::SubmitRequest>,
     ) -> Result<Response<pb::SubmitResponse>, Status> {
-        let (_, started) = self.start(request.into_inner().run).await?;
+        let retries = invoke::retries(request.metadata());
+        let (_, started) = self.start(request.into_inner().run, retries).await?;
         Ok(Response::new(pb::SubmitResponse { run_id: started.id.to_string(), created: started.created }))
     }
 
@@ -246,6 +254,7 @@ fn start_request(spec: pb::RunSpec, limits: &Limits) -> Result<StartRequest, Fau
         intent: agent::text("intent", spec.intent, agent::MAX_TEXT)?,
         deadline,
         labels: agent::labels("labels", spec.labels)?,
+        retries: Retries::Allowed,
     })
 }
 

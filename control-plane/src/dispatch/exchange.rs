@@ -10,7 +10,7 @@ use mainstay_proto::fault::Seen;
 use mainstay_proto::reason::Reason;
 use mainstay_proto::{outcome, pb};
 use mainstay_transport::channel::{Channel, not_sent};
-use mainstay_transport::deadline;
+use mainstay_transport::{deadline, retry};
 use pb::agent_sidecar_client::AgentSidecarClient;
 use tonic::Request;
 
@@ -66,6 +66,7 @@ impl Exchange {
             epoch: self.epoch,
         });
         deadline::set(&mut request, self.timeout);
+        retry::forbid(&mut request);
         let mut stream = client.invoke(request).await.map_err(|status| refused(&status))?.into_inner();
         for _ in 0..MAX_PARTS {
             let message = stream.message().await.map_err(|status| refused(&status))?;

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use mainstay_kernel::call::{Pool, Rejection};
 use mainstay_kernel::id::InstanceId;
 use mainstay_kernel::pause::Pause;
+use mainstay_kernel::retry::budget::Leave;
 use mainstay_kernel::time::Mono;
 
-use super::Call;
 use super::permit::Held;
+use super::{Call, Handle};
 use crate::pauses::Look;
-use crate::registry::{self, Candidate, Route};
+use crate::registry::{Candidate, Route};
 
 /// A snapshot of candidates with their live lanes.
 pub(super) struct Live<'a> {
-    registry: &'a registry::Handle,
+    dispatch: &'a Handle,
     call: &'a Call,
     route: &'a Arc<Route>,
     candidates: &'a [Candidate],
@@ -23,18 +24,18 @@ pub(super) struct Live<'a> {
 
 impl<'a> Live<'a> {
     pub(super) fn new(
-        registry: &'a registry::Handle,
+        dispatch: &'a Handle,
         call: &'a Call,
         route: &'a Arc<Route>,
         candidates: &'a [Candidate],
     ) -> Self {
-        Self { registry, call, route, candidates, paused: registry.pauses().look(&call.tenant) }
+        Self { dispatch, call, route, candidates, paused: dispatch.registry.pauses().look(&call.tenant) }
     }
 
     /// What keeps this call from this candidate, by a newer look than the first, if there is one.
     fn paused_since(&self, candidate: &Candidate) -> Option<Arc<Pause>> {
         let Call { tenant, capability, .. } = self.call;
-        let newer = self.registry.pauses().since(&self.paused, tenant)?;
+        let newer = self.dispatch.registry.pauses().since(&self.paused, tenant)?;
         let instance = &candidate.instance;
         newer.call(tenant, capability).or_else(|| newer.candidate(&instance.spec.name, &instance.name))
     }
@@ -63,7 +64,7 @@ impl Pool for Live<'_> {
         let health = candidate.instance.verdict();
         let (leave, change) = candidate.lane.lock().admit(health, now);
         if let Some(change) = change {
-            self.registry.breaker_changed(&candidate.instance, &self.call.capability, &change);
+            self.dispatch.registry.breaker_changed(&candidate.instance, &self.call.capability, &change);
         }
         let held = Held::new(Arc::clone(&candidate.lane), Arc::clone(self.route), leave?);
         // Asked again with the permit in hand: a drain that did not count it is seen here.
@@ -75,6 +76,11 @@ impl Pool for Live<'_> {
 
     fn pause(&self) -> Option<Arc<Pause>> {
         self.paused.call(&self.call.tenant, &self.call.capability)
+    }
+
+    fn retry(&mut self, instance: InstanceId, _: Mono) -> Leave {
+        let instance = self.dispatch.registry.instance(instance);
+        self.dispatch.leave(instance.as_ref().map(|instance| &*instance.fleet))
     }
 }
 
@@ -95,7 +101,7 @@ mod tests {
             bed.healthy(granted.id);
             let (call, route) = (call(&bed, "work", 1), bed.registry.route(&name("default"), &name("work")));
             let candidates = route.candidates();
-            let mut pool = Live::new(&bed.registry, &call, &route, &candidates);
+            let mut pool = Live::new(&bed.dispatch, &call, &route, &candidates);
             drop(pool.gate(0, bed.clock.mono()).unwrap());
             let (reason, since) = ("upgrade".to_owned(), Wall::from_millis(1));
             let pause = Pause { target: target.parse().unwrap(), reason, by: String::new(), since };

@@ -20,8 +20,7 @@ pub(super) fn attempts(registry: &Handle, now: Now, call: &Call, record: Record)
                 notes.push(format!("its ledger was asked {} times", sent.asked));
             }
             if let Some(retried) = sent.retried {
-                let key = if retried.same_key { "the same key" } else { "a new key" };
-                notes.push(format!("tried again after {:?} under {key}", retried.after));
+                notes.push(retried.to_string());
             }
             AttemptRecord {
                 attempt: sent.key,
@@ -41,7 +40,8 @@ pub(super) fn attempts(registry: &Handle, now: Now, call: &Call, record: Record)
     if let (Some(search), true) = (record.unanswered, attempts.is_empty()) {
         attempts.push(nobody(registry, now, call, &search));
     }
-    if let (Some(why), Some(last)) = (record.gave_up, attempts.last_mut()) {
+    // Of a step's call, its run decides that.
+    if let (Some(why), Some(last), None) = (record.gave_up, attempts.last_mut(), &call.step) {
         last.notes.push(format!("not tried again: {why}"));
     }
     attempts

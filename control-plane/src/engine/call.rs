@@ -37,6 +37,7 @@ pub(super) async fn perform(
         // Waiting for an instance counts: a step that nobody takes within its timeout has failed.
         deadline: (now.mono_at(call.deadline) + PAST_THE_RUN).min(now.mono + call.timeout),
         policy: RetryPolicy::NONE,
+        retries: call.retries,
         resumed,
         left,
     };

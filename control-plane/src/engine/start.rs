@@ -9,6 +9,7 @@ use mainstay_kernel::id::RunId;
 use mainstay_kernel::json::Json;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::pause::Pause;
+use mainstay_kernel::retry::Retries;
 use mainstay_kernel::run::{self, Run};
 use mainstay_kernel::workflow::{Call, StepKind, Workflow};
 use mainstay_store::CommitError;
@@ -37,6 +38,8 @@ pub struct StartRequest {
     pub deadline: Option<Duration>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// Whether its steps may be tried again. Not part of what makes two requests the same.
+    pub retries: Retries,
 }
 
 /// A run that was accepted.
@@ -119,6 +122,7 @@ pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result
         labels: Arc::new(request.labels.clone()),
         idempotency_key: key.as_deref().map(Into::into),
         deadline: request.deadline.map(|deadline| now + deadline),
+        retries: request.retries,
     };
     let first = run::start(start, now)?;
     let run = Run::begin(&first, workflow, id).map_err(LoadError::from)?;

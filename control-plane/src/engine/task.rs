@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::future::{AbortHandle, Abortable, Aborted, BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use mainstay_kernel::effect::EffectClass;
+use mainstay_kernel::name::Name;
+use mainstay_kernel::retry::budget::Leave;
 use mainstay_kernel::run::{self, Attempt, Call, Durability, Ignored, Input, Run, Transition};
 use mainstay_kernel::time::Wall;
 use mainstay_store::Commit;
@@ -102,7 +104,8 @@ impl Driver {
             Some(input) = self.calls.next() => (input, None),
             () = sleep_until(&self.shared, owed.wake_at) => (Input::Woken, None),
         };
-        match run::step(&self.run, input, self.shared.clock.wall()) {
+        let leave = |agent: &str| self.leave(agent);
+        match run::step(&self.run, input, self.shared.clock.wall(), leave) {
             Ok(transition) => self.happen(&transition).await?,
             Err(Ignored::Illegal(error)) => return Err(error.into()),
             Err(ignored) => tracing::trace!(run = %self.run.id, %ignored, "nothing follows"),
@@ -154,6 +157,13 @@ impl Driver {
 
     fn effect(&self, call: &Call) -> EffectClass {
         self.shared.registry.strictest_effect(&self.run.tenant, &call.capability)
+    }
+
+    /// Asks the budget of an agent for a retry.
+    fn leave(&self, agent: &str) -> Leave {
+        let fleet =
+            Name::new(agent).ok().and_then(|agent| self.shared.registry.fleet(&self.run.tenant, &agent));
+        self.shared.dispatch.leave(fleet.as_deref())
     }
 
     /// Waits until everything handed over so far is on disk: commits are in order, so the last one says it for all.

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::json::Json;
 use mainstay_kernel::outcome::{Began, Class};
+use mainstay_kernel::retry::Retries;
 use mainstay_kernel::run::{EndState, Event};
 use mainstay_store::{CommitError, MemoryStore};
 use serde_json::json;
@@ -46,6 +47,7 @@ fn request(key: Option<&str>) -> StartRequest {
         intent: "test".to_owned(),
         deadline: None,
         labels: BTreeMap::new(),
+        retries: Retries::Allowed,
     }
 }
 

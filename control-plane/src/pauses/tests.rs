@@ -211,6 +211,7 @@ async fn a_paused_workflow_or_tenant_refuses_new_runs_only() {
         intent: String::new(),
         deadline: None,
         labels: Default::default(),
+        retries: mainstay_kernel::retry::Retries::Allowed,
     };
     let first = bed.engine.start(start(Some("k"))).await.unwrap();
     for target in ["workflow/w", "tenant/default"] {

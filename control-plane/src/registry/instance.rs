@@ -16,6 +16,8 @@ use mainstay_kernel::time::{Mono, Wall};
 use mainstay_transport::channel::Channel;
 use parking_lot::Mutex;
 
+use super::fleet::Fleet;
+
 /// An instance as it registered last. Registering again makes a new one, which takes over the lanes of the old.
 #[derive(Debug)]
 pub struct Instance {
@@ -33,6 +35,8 @@ pub struct Instance {
     pub socket: SocketAddr,
     /// A warm connection to its sidecar.
     pub channel: Channel,
+    /// What it shares with the other instances of its agent.
+    pub fleet: Arc<Fleet>,
     /// Grows by one at each registration.
     pub epoch: u64,
     /// When it registered.
@@ -59,6 +63,7 @@ pub(super) struct Birth {
     pub(super) spec: AgentSpec,
     pub(super) address: String,
     pub(super) channel: Channel,
+    pub(super) fleet: Arc<Fleet>,
     pub(super) epoch: u64,
     pub(super) registered_at: Wall,
     pub(super) lease: Lease,
@@ -94,6 +99,7 @@ impl Instance {
             address: birth.address,
             socket: birth.channel.addr(),
             channel: birth.channel,
+            fleet: birth.fleet,
             epoch: birth.epoch,
             registered_at: birth.registered_at,
             vitals: Mutex::new(Vitals { lease: birth.lease, health, lapsed_at: birth.lapsed_at }),

@@ -85,8 +85,10 @@ fn restore(
     let shared = &registry.0;
     let now = shared.clock.mono();
     let ttl = Ttl::try_from(Duration::from_millis(stored.ttl_ms)).unwrap_or(Ttl::DEFAULT);
+    let mut known = shared.known.write();
     let birth = Birth {
         id,
+        fleet: known.fleet(&tenant, &stored.spec.name),
         tenant,
         name: stored.name,
         spec: stored.spec,
@@ -100,7 +102,8 @@ fn restore(
     let leased = birth.lapsed_at.is_none();
     let instance = Arc::new(Instance::new(birth, None, None, now));
     instance.resume_breakers(breakers, shared.clock.now());
-    shared.known.write().put(&instance, leased.then_some(stored.lease));
+    known.put(&instance, leased.then_some(stored.lease));
+    drop(known);
     shared.routes.place(&instance, leased);
     shared.poll.notify_one();
 }

@@ -204,6 +204,7 @@ fn admit(
         Some(before) if before.socket == stored.socket => before.channel.clone(),
         _ => Channel::to(stored.socket, Options::default()),
     };
+    let fleet = known.fleet(&registration.tenant, &stored.spec.name);
     let birth = Birth {
         id,
         tenant: registration.tenant,
@@ -211,6 +212,7 @@ fn admit(
         spec: stored.spec,
         address: stored.address,
         channel,
+        fleet,
         epoch: stored.epoch,
         registered_at: stored.registered_at,
         lease: Lease::grant(stored.lease, registration.ttl, now),

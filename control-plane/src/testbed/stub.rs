@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use mainstay_kernel::outcome::{Began, Class, Failure};
 use mainstay_proto::pb;
@@ -35,6 +36,8 @@ pub(crate) enum Act {
     Hang,
     /// Answers once the test adds a permit.
     Wait(Arc<Semaphore>),
+    /// Does something of its own, told whether the call bore the mark that forbids to repeat it, and is too busy if that fails.
+    Ask(Arc<dyn Fn(bool) -> BoxFuture<'static, bool> + Send + Sync>),
 }
 
 /// One request as it arrived.
@@ -44,6 +47,8 @@ pub(crate) struct Seen {
     pub(crate) epoch: u64,
     /// What was left of the deadline.
     pub(crate) time: Duration,
+    /// Whether it bore the mark that forbids to repeat it.
+    pub(crate) marked: bool,
 }
 
 type Script = Box<dyn Fn(usize) -> Act + Send>;
@@ -180,9 +185,10 @@ impl AgentSidecar for Inner {
         request: Request<pb::AgentSidecarInvokeRequest>,
     ) -> Result<Response<Self::InvokeStream>, Status> {
         let time = Deadline::of(request.extensions()).map_or(Duration::MAX, Deadline::remaining);
+        let marked = mainstay_transport::retry::is_forbidden(request.metadata());
         let request = request.into_inner();
         self.log.send_modify(|log| {
-            log.calls.push(Seen { key: request.attempt_id, epoch: request.epoch, time });
+            log.calls.push(Seen { key: request.attempt_id, epoch: request.epoch, time, marked });
         });
         let number = self.log.borrow().calls.len();
         let _over = Over(self.log.clone());
@@ -195,6 +201,8 @@ impl AgentSidecar for Inner {
                 gate.acquire().await.map_err(|error| Status::internal(error.to_string()))?.forget();
                 vec![answer("{}")]
             }
+            Act::Ask(ask) if ask(marked).await => vec![answer("{}")],
+            Act::Ask(_) => vec![failure(Class::Overload, Began::No)],
         };
         let messages = events.into_iter().map(|event| Ok(pb::AgentSidecarInvokeResponse { event }));
         Ok(Response::new(stream::iter(messages.collect::<Vec<_>>()).boxed()))

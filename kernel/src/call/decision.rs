@@ -6,7 +6,7 @@ use super::record::Waiting;
 use crate::effect::EffectClass;
 use crate::id::{AttemptId, InstanceId};
 use crate::outcome::{Answer, Failure};
-use crate::retry::RetryPolicy;
+use crate::retry::{Retries, RetryPolicy};
 use crate::time::Mono;
 
 /// What is to be called, and within which bounds.
@@ -24,6 +24,8 @@ pub struct Request {
     pub policy: RetryPolicy,
     /// What becomes of the call while everything it could go to is paused.
     pub if_paused: IfPaused,
+    /// Whether anything that reaches an agent may be repeated here at all.
+    pub retries: Retries,
 }
 
 /// What becomes of a call while everything it could go to is paused.

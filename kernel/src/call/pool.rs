@@ -9,6 +9,7 @@ use crate::dice::Dice;
 use crate::health;
 use crate::id::InstanceId;
 use crate::pause::Pause;
+use crate::retry::budget::Leave;
 use crate::time::Mono;
 
 /// The candidates of one call, numbered from 0. What lies behind a number may change only between two decisions.
@@ -40,6 +41,9 @@ pub trait Pool {
     fn pause(&self) -> Option<Arc<Pause>> {
         None
     }
+
+    /// Asks the budget of this instance's agent for a retry. The instance need not be a candidate any more.
+    fn retry(&mut self, instance: InstanceId, now: Mono) -> Leave;
 }
 
 /// Why a candidate was passed over.

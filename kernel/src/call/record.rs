@@ -8,7 +8,7 @@ use super::pool::Rejection;
 use crate::id::{AttemptId, InstanceId};
 use crate::outcome::{Answer, Class, Failure, Usage};
 use crate::pause::Pause;
-use crate::retry::GiveUp;
+use crate::retry::{GiveUp, Retry};
 use crate::time::Mono;
 
 /// How many passed-over candidates are kept by name; the rest is counted. A page, not a dump of the pool.
@@ -51,16 +51,7 @@ pub struct Sent {
     /// How often the ledger was asked about it.
     pub asked: u32,
     /// The retry that followed.
-    pub retried: Option<Retried>,
-}
-
-/// A logical attempt followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retried {
-    /// After this back-off.
-    pub after: Duration,
-    /// Under the same key or a new one.
-    pub same_key: bool,
+    pub retried: Option<Retry>,
 }
 
 /// A search for an instance.
@@ -157,7 +148,7 @@ impl Record {
         }
     }
 
-    pub(super) fn retried(&mut self, retried: Retried) {
+    pub(super) fn retried(&mut self, retried: Retry) {
         if let Some(sent) = self.sent.last_mut() {
             sent.retried = Some(retried);
         }

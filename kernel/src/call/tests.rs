@@ -8,8 +8,10 @@ use crate::health::{self, PollFailure};
 use crate::json::Json;
 use crate::outcome::{OUTCOME_UNKNOWN, Usage};
 use crate::pause::Pause;
-use crate::retry::{GiveUp, RetryPolicy};
+use crate::retry::budget::{self, Budget, Leave};
+use crate::retry::{GiveUp, Retries, RetryPolicy};
 
+mod budgets;
 mod doubt;
 mod laws;
 mod pauses;
@@ -55,6 +57,7 @@ struct Fleet {
     /// What is paused: the call as a whole, and candidates by their place.
     pause: Option<Arc<Pause>>,
     paused: BTreeMap<usize, Arc<Pause>>,
+    budget: Budget,
 }
 
 impl Fleet {
@@ -91,6 +94,9 @@ impl Pool for Fleet {
     fn pause(&self) -> Option<Arc<Pause>> {
         self.pause.clone()
     }
+    fn retry(&mut self, _: InstanceId, now: Mono) -> Leave {
+        self.budget.withdraw(now)
+    }
 }
 
 /// A call, a fleet, and a clock the test moves.
@@ -107,9 +113,15 @@ impl Bed {
     }
 
     fn with(effect: EffectClass, fleet: Fleet, policy: RetryPolicy) -> Self {
-        let if_paused = IfPaused::Wait;
-        let request = Request { key: KEY, effect, timeout: SLA, deadline: ms(60_000), policy, if_paused };
+        let (if_paused, retries) = (IfPaused::Wait, Retries::Allowed);
+        let request =
+            Request { key: KEY, effect, timeout: SLA, deadline: ms(60_000), policy, if_paused, retries };
         Self { call: Call::new(request), fleet, dice: Dice::seeded(3), now: 0 }
+    }
+
+    fn forbid_retries(&mut self) {
+        let request = Request { retries: Retries::Forbidden, ..self.call.request.clone() };
+        self.call = Call::new(request);
     }
 
     fn next(&mut self) -> Decision<Permit> {
@@ -140,7 +152,7 @@ impl Bed {
         let class = end.as_ref().map_or_else(|failure| failure.class, |_| Class::Success);
         let (lane, latency) = (&mut self.fleet.lanes[dispatch.index].1, Duration::from_millis(100));
         let _change = lane.end(dispatch.permit, class, latency, ms(self.now), &mut self.dice);
-        self.call.on_attempt_ended(end, ms(self.now), &mut self.dice);
+        self.call.on_attempt_ended(end, ms(self.now));
     }
 
     /// Expects a question to the ledger of `instance` and answers it.

@@ -21,7 +21,8 @@ use crate::id::{AttemptId, RunId};
 use crate::json::Json;
 use crate::name::Name;
 use crate::outcome::{Answer, Failure, OUTCOME_UNKNOWN};
-use crate::retry::{self, GiveUp, Verdict};
+use crate::retry::budget::Leave;
+use crate::retry::{self, GiveUp, Retries, Retry, Verdict};
 use crate::run::event::{Attempt, AttemptRecord, EndState, Event, SkipReason, Transition, WorkflowRef};
 use crate::run::fold::FoldError;
 use crate::run::hand_off;
@@ -49,6 +50,8 @@ pub struct Start {
     pub idempotency_key: Option<Arc<str>>,
     /// When the client stops waiting; the workflow's own deadline holds if it is sooner.
     pub deadline: Option<Wall>,
+    /// Whether its steps may be tried again: not if the run was started for a call whose caller retries.
+    pub retries: Retries,
 }
 
 /// Why a run does not start.
@@ -110,7 +113,7 @@ pub enum Ignored {
 /// # Errors
 /// [`StartError`]; nothing has happened then.
 pub fn start(start: Start, now: Wall) -> Result<Transition, StartError> {
-    let Start { id, tenant, workflow, input, intent, labels, idempotency_key, deadline } = start;
+    let Start { id, tenant, workflow, input, intent, labels, idempotency_key, deadline, retries } = start;
     let latest = now + workflow.deadline();
     let deadline = deadline.map_or(latest, |wanted| wanted.min(latest));
     if deadline <= now {
@@ -118,8 +121,16 @@ pub fn start(start: Start, now: Wall) -> Result<Transition, StartError> {
     }
     workflow.input().check(&input).map_err(StartError::Input)?;
     let reference = WorkflowRef::of(&workflow);
-    let started =
-        Event::RunStarted { tenant, workflow: reference, input, intent, labels, idempotency_key, deadline };
+    let started = Event::RunStarted {
+        tenant,
+        workflow: reference,
+        input,
+        intent,
+        labels,
+        idempotency_key,
+        deadline,
+        retries,
+    };
     let first = Transition { first_event: 1, at: now, events: vec![started] };
     let run = Run::begin(&first, workflow, id)?;
     let mut draft = Draft { state: run.state, at: now, events: first.events };
@@ -127,19 +138,25 @@ pub fn start(start: Start, now: Wall) -> Result<Transition, StartError> {
     Ok(Transition { first_event: 1, at: now, events: draft.events })
 }
 
-/// What `input` does to `run`: the next transition, to be folded and written.
+/// What `input` does to `run`: the next transition, to be folded and written. A try that would be made again asks `leave` of
+/// the budget of its agent, named as its record names it; a try that reached no agent costs nothing.
 ///
 /// # Errors
 /// [`Ignored`] says why nothing happens.
-pub fn step(run: &Run, input: Input, now: Wall) -> Result<Transition, Ignored> {
+pub fn step(
+    run: &Run,
+    input: Input,
+    now: Wall,
+    leave: impl FnOnce(&str) -> Leave,
+) -> Result<Transition, Ignored> {
     if run.end.is_some() {
         return Err(Ignored::RunEnded);
     }
     let first_event = run.last_event.saturating_add(1);
     let event = match input {
         Input::AttemptEnded { attempt, effect, result, attempts } => {
-            let attempts = attempts.into_iter().map(Arc::new).collect();
-            Some(ended(run, attempt, effect, result, attempts, now).ok_or(Ignored::Stale(attempt))?)
+            let end = Ended { attempt, effect, result, attempts };
+            Some(ended(run, end, now, leave).ok_or(Ignored::Stale(attempt))?)
         }
         Input::Woken => None,
         // Already asked for, only never carried out: settling does that.
@@ -157,24 +174,27 @@ pub fn step(run: &Run, input: Input, now: Wall) -> Result<Transition, Ignored> {
     Ok(Transition { first_event, at: now, events: draft.events })
 }
 
-/// What the end of `attempt` means for its step; nothing if no such try is under way.
-fn ended(
-    run: &State,
+/// How a try ended; see [`Input::AttemptEnded`].
+struct Ended {
     attempt: Attempt,
     effect: EffectClass,
     result: Result<Answer, Failure>,
-    attempts: Vec<Arc<AttemptRecord>>,
-    now: Wall,
-) -> Option<Event> {
+    attempts: Vec<AttemptRecord>,
+}
+
+/// What the end of a try means for its step; nothing if no such try is under way.
+fn ended(run: &State, end: Ended, now: Wall, leave: impl FnOnce(&str) -> Leave) -> Option<Event> {
+    let Ended { attempt, effect, result, mut attempts } = end;
     let at = run.steps.iter().position(|step| step.state == StepState::Running { attempt })?;
     let spec = &run.workflow.steps()[at];
     let step = spec.id.clone();
     let answered = result.is_ok();
     let mut failure = match result.and_then(|answer| hand_off::check_output(spec, answer)) {
-        Ok(answer) => return Some(Event::StepCompleted { step, answer: Arc::new(answer), attempts }),
+        Ok(answer) => {
+            return Some(Event::StepCompleted { step, answer: Arc::new(answer), attempts: shared(attempts) });
+        }
         Err(failure) => failure,
     };
-    let next = |same_key| attempt.next(run.id, step.as_str(), same_key);
     // Rolled from the number of the try to come, not from its key: tries under one key must not wait alike.
     let mut dice =
         Dice::for_attempt(AttemptId::derive(run.id, step.as_str(), attempt.number.saturating_add(1)));
@@ -187,22 +207,25 @@ fn ended(
     };
     let why = match verdict {
         Verdict::Retry { after, same_key } if now + after < run.deadline => {
-            let next = next(same_key);
-            let reason = format!(
-                "{} of a {} call: attempt {} of {} follows",
-                failure.class.as_str(),
-                effect.as_str(),
-                next.number,
-                spec.retry.max_attempts
-            );
-            return Some(Event::AttemptFailed {
-                step,
-                failure,
-                next,
-                retry_at: now + after,
-                reason,
-                attempts,
-            });
+            match may_retry(run, &attempts, leave) {
+                Ok(budget) => {
+                    let retry = Retry { after, same_key, remaining, budget };
+                    let (class, effect) = (failure.class.as_str(), effect.as_str());
+                    let next = attempt.next(run.id, step.as_str(), same_key);
+                    let (number, most) = (next.number, spec.retry.max_attempts);
+                    let (of_run, cap) = (run.retried.saturating_add(1), run.workflow.max_retries());
+                    note(&mut attempts, format!("{retry}; retry {of_run} of {cap} in the run"));
+                    return Some(Event::AttemptFailed {
+                        step,
+                        failure,
+                        next,
+                        retry_at: now + after,
+                        reason: format!("{class} of a {effect} call: attempt {number} of {most} follows"),
+                        attempts: shared(attempts),
+                    });
+                }
+                Err(why) => why,
+            }
         }
         // The wait is rounded up to whole milliseconds, and that may just reach the deadline.
         Verdict::Retry { .. } => GiveUp::DeadlineTooNear,
@@ -213,7 +236,39 @@ fn ended(
         }
         Verdict::GiveUp { why } => why,
     };
-    Some(Event::StepFailed { step, failure, reason: why.to_string(), attempts })
+    note(&mut attempts, format!("not tried again: {why}"));
+    Some(Event::StepFailed { step, failure, reason: why.to_string(), attempts: shared(attempts) })
+}
+
+/// Leave to make a try again: what the agent's budget has left, if an agent was reached. The run's own rules come first,
+/// so that nothing is taken out of the budget in vain.
+fn may_retry(
+    run: &State,
+    attempts: &[AttemptRecord],
+    leave: impl FnOnce(&str) -> Leave,
+) -> Result<Option<u32>, GiveUp> {
+    if run.retries == Retries::Forbidden {
+        return Err(GiveUp::Forbidden);
+    }
+    if run.retried >= run.workflow.max_retries() {
+        return Err(GiveUp::RunCapReached);
+    }
+    match attempts.last().filter(|last| !last.agent.is_empty()).map(|last| leave(&last.agent)) {
+        None => Ok(None),
+        Some(Leave::Granted { left }) => Ok(Some(left)),
+        Some(Leave::Refused) => Err(GiveUp::BudgetSpent),
+    }
+}
+
+/// Writes beside the last call of a try what followed from it.
+fn note(attempts: &mut [AttemptRecord], text: String) {
+    if let Some(last) = attempts.last_mut() {
+        last.notes.push(text);
+    }
+}
+
+fn shared(attempts: Vec<AttemptRecord>) -> Vec<Arc<AttemptRecord>> {
+    attempts.into_iter().map(Arc::new).collect()
 }
 
 /// What must be done now.

@@ -15,6 +15,7 @@ use crate::id::{AttemptId, RunId};
 use crate::json::Json;
 use crate::name::Name;
 use crate::outcome::{Answer, Class, Failure, Usage};
+use crate::retry::Retries;
 use crate::time::Wall;
 use crate::workflow::{StepId, Workflow, WorkflowHash};
 
@@ -98,6 +99,9 @@ pub enum Event {
         idempotency_key: Option<Arc<str>>,
         /// When it is cut.
         deadline: Wall,
+        /// Whether its steps may be tried again.
+        #[serde(default, skip_serializing_if = "Retries::are_allowed")]
+        retries: Retries,
     },
     /// A try of a step was decided; from here on its call is owed.
     StepStarted {

@@ -164,8 +164,16 @@ impl Run {
 
 impl State {
     fn begin(start: &Event, at: Wall, workflow: Arc<Workflow>, id: RunId) -> Result<Self, FoldError> {
-        let Event::RunStarted { tenant, workflow: pin, input, intent, labels, idempotency_key, deadline } =
-            start
+        let Event::RunStarted {
+            tenant,
+            workflow: pin,
+            input,
+            intent,
+            labels,
+            idempotency_key,
+            deadline,
+            retries,
+        } = start
         else {
             return Err(FoldError::NoStart);
         };
@@ -192,6 +200,8 @@ impl State {
             last_event: 1,
             last_at: at,
             usage: Usage::default(),
+            retries: *retries,
+            retried: 0,
         })
     }
 
@@ -215,6 +225,7 @@ impl State {
                 let run = self.advance(step, Happening::Delayed(*next, *retry_at))?;
                 run.failure = Some(failure.clone());
                 self.record(step, attempts)?;
+                self.retried = self.retried.saturating_add(1);
             }
             Event::StepCompleted { step, answer, attempts } => {
                 let run = self.advance(step, Happening::Completed)?;

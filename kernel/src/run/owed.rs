@@ -11,6 +11,7 @@ use crate::effect::EffectClass;
 use crate::id::RunId;
 use crate::json::Json;
 use crate::name::Name;
+use crate::retry::Retries;
 use crate::run::decide::next_move;
 use crate::run::event::Attempt;
 use crate::run::state::{State, StepState};
@@ -51,6 +52,8 @@ pub struct Call {
     pub deadline: Wall,
     /// What the run's client wants, in words.
     pub intent: Arc<str>,
+    /// Whether it may be repeated on its way.
+    pub retries: Retries,
 }
 
 /// What must be on disk before an effect happens.
@@ -102,6 +105,7 @@ pub fn outstanding(run: &State) -> Owed {
                 timeout: spec.timeout,
                 deadline: run.deadline,
                 intent: run.intent.clone(),
+                retries: run.retries,
             }),
             StepState::BackingOff { until, .. } => owed.wake_at = owed.wake_at.min(Some(until)),
             StepState::Pending

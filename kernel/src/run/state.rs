@@ -11,6 +11,7 @@ use crate::id::RunId;
 use crate::json::Json;
 use crate::name::Name;
 use crate::outcome::{Failure, Usage};
+use crate::retry::Retries;
 use crate::run::event::{Attempt, AttemptRecord, EndState};
 use crate::time::Wall;
 use crate::workflow::{StepId, Workflow};
@@ -54,6 +55,10 @@ pub struct State {
     pub last_at: Wall,
     /// The sum over all recorded attempts.
     pub usage: Usage,
+    /// Whether its steps may be tried again.
+    pub retries: Retries,
+    /// How often one was.
+    pub retried: u32,
 }
 
 /// How far a step is.
@@ -152,6 +157,8 @@ impl fmt::Debug for State {
             .field("last_event", &self.last_event)
             .field("last_at", &self.last_at)
             .field("usage", &self.usage)
+            .field("retries", &self.retries)
+            .field("retried", &self.retried)
             .finish()
     }
 }

@@ -90,6 +90,7 @@ pub(super) fn build(
         input: draft.input,
         deadline: draft.deadline,
         max_parallel: draft.max_parallel,
+        max_retries: draft.max_retries,
         steps,
         index,
         order,

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::nearest::nearest;
 use super::problem::{Code, Report};
 use super::{
-    Call, DEFAULT_DEADLINE, DEFAULT_PARALLEL, DEFAULT_TIMEOUT, MAX_DEADLINE, MAX_DESCRIPTION_CHARS,
-    MAX_PARALLEL, MAX_STEPS, StepId, StepIdError, StepKind,
+    Call, DEFAULT_DEADLINE, DEFAULT_PARALLEL, DEFAULT_RETRIES, DEFAULT_TIMEOUT, MAX_DEADLINE,
+    MAX_DESCRIPTION_CHARS, MAX_PARALLEL, MAX_RETRIES, MAX_STEPS, StepId, StepIdError, StepKind,
 };
 use crate::expr::Mapping;
 use crate::json::Json;
@@ -18,8 +18,8 @@ use crate::schema::Schema;
 use crate::time::text;
 use crate::yaml::{self, Entry, Kind, Node, Path};
 
-const FIELDS: [&str; 8] =
-    ["name", "version", "description", "input", "deadline", "max_parallel", "steps", "output"];
+const FIELDS: [&str; 9] =
+    ["name", "version", "description", "input", "deadline", "max_parallel", "max_retries", "steps", "output"];
 const STEP_FIELDS: [&str; 8] =
     ["id", "after", "call", "input", "timeout", "retry", "optional", "output_schema"];
 const CALL_FIELDS: [&str; 2] = ["capability", "agent"];
@@ -32,6 +32,7 @@ pub(super) struct Draft {
     pub(super) input: Schema,
     pub(super) deadline: Duration,
     pub(super) max_parallel: usize,
+    pub(super) max_retries: u32,
     pub(super) steps: Vec<DraftStep>,
     pub(super) output: Option<Mapping>,
 }
@@ -65,6 +66,9 @@ pub(super) fn read(tree: &Node, report: &mut Report<'_>) -> Draft {
             let most = u32::try_from(MAX_PARALLEL).unwrap_or(u32::MAX);
             usize::try_from(field.number(1..=most, report)).unwrap_or(MAX_PARALLEL)
         }),
+        max_retries: fields
+            .optional("max_retries")
+            .map_or(DEFAULT_RETRIES, |field| field.number(0..=MAX_RETRIES, report)),
         steps: fields.required("steps").map_or_else(Vec::new, |field| steps(&field, report)),
         output: fields.get("output").and_then(|field| field.mapping(report)),
     };

@@ -48,6 +48,7 @@ impl Command {
             ("MAINSTAY_RUN", &call.run),
             ("MAINSTAY_STEP", &call.step),
             ("MAINSTAY_INTENT", &call.intent),
+            ("MAINSTAY_RETRY", call.retry()),
         ];
         let (mut child, group) = spawn(&self.config, &variables, true).map_err(|error| {
             let program = self.config.program.display();

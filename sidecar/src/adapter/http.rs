@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri}
 use http_body_util::Full;
 use mainstay_kernel::outcome::{Began, Class, Failure};
 use mainstay_proto::reason::Reason;
+use mainstay_transport::retry;
 
 use self::pool::{Broken, Pool};
 use super::{Body, Call, Reply, report};
@@ -84,6 +85,7 @@ impl Http {
         set("mainstay-run", &call.run);
         set("mainstay-step", &call.step);
         set("mainstay-intent", &call.intent);
+        set(retry::HEADER, call.retry());
         set("traceparent", call.traceparent.as_deref().unwrap_or_default());
         Ok(request)
     }

@@ -15,6 +15,8 @@ use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::json::{Json, Limits};
 use mainstay_kernel::name::Name;
 use mainstay_kernel::outcome::{Answer, Usage};
+use mainstay_kernel::retry::Retries;
+use mainstay_kernel::retry::budget::Leave;
 use mainstay_kernel::run::{self, Input, Run, Transition};
 use mainstay_kernel::workflow::Workflow;
 use mainstay_store::{Batch, Blobs, SledOptions, SledStore, Store};
@@ -118,6 +120,7 @@ impl Filler {
                 labels: Arc::default(),
                 idempotency_key: None,
                 deadline: None,
+                retries: Retries::Allowed,
             },
             now,
         )?;
@@ -139,7 +142,7 @@ impl Filler {
                 result: Ok(answer),
                 attempts: Vec::new(),
             };
-            let next = run::step(&run, input, self.clock.wall())?;
+            let next = run::step(&run, input, self.clock.wall(), |_| Leave::Refused)?;
             run.fold(&next)?;
             let batch = self.transition(&run, &next).await?;
             let batch = if run.end.is_some() { batch.delete(mark.clone()) } else { batch };

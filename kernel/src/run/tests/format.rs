@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::world::{RUN, answer, at, id, name, record, text};
 use crate::outcome::{Answer, Began, Class, Failure, Usage};
+use crate::retry::Retries;
 use crate::run::{Attempt, AttemptRecord, EndState, Event, SkipReason, Transition, WorkflowRef};
 use crate::workflow::WorkflowHash;
 
@@ -46,6 +47,7 @@ fn events() -> Vec<Event> {
             labels: Arc::new(BTreeMap::from([("team".to_owned(), "docs".to_owned())])),
             idempotency_key: Some("key-1".into()),
             deadline: at(61_000),
+            retries: Retries::Allowed,
         },
         Event::StepStarted { step: step(), attempt, input: Some(text("null")) },
         Event::AttemptFailed {

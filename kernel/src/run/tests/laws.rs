@@ -67,6 +67,7 @@ pub(super) fn any_plan() -> impl Strategy<Value = Plan> {
     (parts, 1..4_usize, 1..3_000_u64, prop::option::weighted(0.3, 0..1_500_i64)).prop_map(
         |(parts, max_parallel, deadline_ms, cancel_at)| Plan {
             max_parallel,
+            max_retries: 100,
             deadline_ms,
             cancel_at,
             ..plan(parts)

@@ -7,6 +7,8 @@ use super::golden;
 use super::world::{Fate, Plan, RUN, World, answer, at, failure, id, part, plan, text};
 use crate::effect::EffectClass;
 use crate::outcome::{Began, Class};
+use crate::retry::Retries;
+use crate::retry::budget::Leave;
 use crate::run::fold::{Happening, next_state};
 use crate::run::{
     Attempt, Durability, EndState, Event, FoldError, Ignored, Input, Run, SkipReason, Start, StartError,
@@ -111,6 +113,60 @@ fn no_try_is_planned_beyond_the_deadline() {
     world.tell(ended(first("a"), Err(pushback))).unwrap();
     let Event::StepFailed { reason, .. } = &world.log[1].events[0] else { panic!("{:?}", world.log[1]) };
     assert_eq!(reason, "the deadline is too near for another attempt");
+}
+
+fn last_note(world: &World, step: &str) -> String {
+    world.run.step(step).unwrap().1.attempts.last().unwrap().notes.last().unwrap().clone()
+}
+
+fn fails_once() -> Vec<super::world::Part> {
+    vec![part("a", &[]).tries(3).fates(&[Fate::Fail(Class::Transport, Began::No), Fate::Answer("1")])]
+}
+
+#[test]
+fn a_retry_stands_in_the_journal_with_what_was_left_beside_the_call_that_failed() {
+    let mut world = World::new(plan(fails_once()));
+    world.go_until(at(10));
+    let note = last_note(&world, "a");
+    assert!(note.starts_with("tried again after "), "{note}");
+    let left = "under the same key; 59.99s of the deadline and 7 of the agent's retry budget were left; retry 1 of 100 in the run";
+    assert!(note.ends_with(left), "{note}");
+}
+
+#[test]
+fn a_spent_budget_ends_the_step_and_its_record_says_so() {
+    let mut world = World::new(plan(fails_once()));
+    world.leave = Leave::Refused;
+    let world = world.finish();
+    assert_eq!(world.begun.len(), 1, "called once");
+    assert_eq!(last_note(&world, "a"), "not tried again: the agent's retry budget is spent");
+}
+
+#[test]
+fn a_run_started_for_a_call_repeats_nothing_and_the_journal_remembers() {
+    let plan = plan(fails_once());
+    let first = start(Start { retries: Retries::Forbidden, ..plan.start() }, at(0)).unwrap();
+    let first: Transition = serde_json::from_str(&serde_json::to_string(&first).unwrap()).unwrap();
+    let run = Run::begin(&first, plan.workflow(), RUN).unwrap();
+    let mut world = World { run, log: vec![first], ..World::new(plan) };
+    world.go_until(at(10));
+    assert_eq!(state(&world, "a"), StepState::Failed);
+    assert_eq!(
+        last_note(&world, "a"),
+        "not tried again: the call was made for another one, whose caller retries"
+    );
+}
+
+#[test]
+fn a_run_makes_no_more_retries_than_its_workflow_allows_over_all_steps() {
+    let fails = |id| part(id, &[]).tries(9).fates(&[Fate::Fail(Class::Transport, Began::No)]).optional();
+    let parts = vec![fails("a"), fails("b"), fails("c")];
+    let world = World::new(Plan { max_retries: 4, ..plan(parts) }).finish();
+    assert_eq!((world.run.retried, world.begun.len()), (4, 3 + 4));
+    assert_eq!(
+        last_note(&world, "b"),
+        "not tried again: the run has made every retry that `max_retries` allows"
+    );
 }
 
 #[test]

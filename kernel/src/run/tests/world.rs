@@ -13,6 +13,8 @@ use crate::id::{AttemptId, RunId};
 use crate::json::{Json, Limits};
 use crate::name::Name;
 use crate::outcome::{Answer, Began, Class, Failure, Usage};
+use crate::retry::Retries;
+use crate::retry::budget::Leave;
 use crate::run::{
     Attempt, AttemptRecord, Call, Event, Ignored, Input, Run, Start, StepState, Transition, outstanding,
     start, step,
@@ -138,6 +140,7 @@ fn fields(fields: &[(&'static str, String)]) -> Value {
 pub(super) struct Plan {
     pub(super) parts: Vec<Part>,
     pub(super) max_parallel: usize,
+    pub(super) max_retries: u32,
     pub(super) deadline_ms: u64,
     pub(super) output: Vec<(&'static str, String)>,
     pub(super) cancel_at: Option<i64>,
@@ -146,7 +149,7 @@ pub(super) struct Plan {
 pub(super) fn plan(parts: Vec<Part>) -> Plan {
     let last = parts.last().unwrap().id.clone();
     let output = vec![("result", format!("${{steps.{last}.output}}"))];
-    Plan { parts, max_parallel: 4, deadline_ms: 60_000, output, cancel_at: None }
+    Plan { parts, max_parallel: 4, max_retries: 100, deadline_ms: 60_000, output, cancel_at: None }
 }
 
 impl Plan {
@@ -158,6 +161,7 @@ impl Plan {
             "input": { "type": "object" },
             "deadline": format!("{}ms", self.deadline_ms),
             "max_parallel": self.max_parallel,
+            "max_retries": self.max_retries,
             "steps": steps,
             "output": fields(&self.output),
         });
@@ -174,6 +178,7 @@ impl Plan {
             labels: Arc::default(),
             idempotency_key: None,
             deadline: None,
+            retries: Retries::Allowed,
         }
     }
 
@@ -190,14 +195,19 @@ pub(super) struct World {
     pub(super) now: Wall,
     /// What agents were asked to do, and when: this is not lost in a crash of the control plane.
     pub(super) begun: BTreeMap<Attempt, Wall>,
+    /// What every agent's budget says.
+    pub(super) leave: Leave,
 }
+
+/// A budget with retries to spare.
+const LEAVE: Leave = Leave::Granted { left: 7 };
 
 impl World {
     pub(super) fn new(plan: Plan) -> Self {
         let workflow = plan.workflow();
         let first = start(plan.start(), at(0)).unwrap();
         let run = Run::begin(&first, workflow, RUN).unwrap();
-        let world = Self { plan, run, log: vec![first], now: at(0), begun: BTreeMap::new() };
+        let world = Self { plan, run, log: vec![first], now: at(0), begun: BTreeMap::new(), leave: LEAVE };
         world.check(None);
         world
     }
@@ -206,11 +216,11 @@ impl World {
     pub(super) fn recovered(plan: Plan, log: Vec<Transition>, begun: BTreeMap<Attempt, Wall>) -> Self {
         let run = replay(&plan.workflow(), &log);
         let now = run.last_at;
-        Self { plan, run, log, now, begun }
+        Self { plan, run, log, now, begun, leave: LEAVE }
     }
 
     pub(super) fn tell(&mut self, input: Input) -> Result<(), Ignored> {
-        let transition = step(&self.run, input, self.now)?;
+        let transition = step(&self.run, input, self.now, |_| self.leave)?;
         let before = self.run.clone();
         self.run.fold(&transition).expect("what is decided may happen");
         self.log.push(transition);
