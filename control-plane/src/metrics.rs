@@ -27,6 +27,7 @@ struct Inner {
     attempts: Family<Outcome, Counter>,
     breaker_changes: Family<State, Counter>,
     open_breakers: Gauge,
+    lowered_limits: Gauge,
     retries: Family<Verdict, Counter>,
     open_runs: Gauge,
     instances: Gauge,
@@ -69,6 +70,7 @@ impl Default for Metrics {
             attempts: Family::default(),
             breaker_changes: Family::default(),
             open_breakers: Gauge::default(),
+            lowered_limits: Gauge::default(),
             retries: Family::default(),
             open_runs: Gauge::default(),
             instances: Gauge::default(),
@@ -101,6 +103,11 @@ impl Default for Metrics {
             "retries",
             "Retries asked of the agents' budgets since the start, by verdict",
             inner.retries.clone(),
+        );
+        registry.register(
+            "lowered_limits",
+            "Capabilities of instances that get fewer calls at once than they declare",
+            inner.lowered_limits.clone(),
         );
         registry.register("open_runs", "Runs that have not ended", inner.open_runs.clone());
         registry.register("instances", "Instances with a live lease", inner.instances.clone());
@@ -153,6 +160,7 @@ impl Metrics {
         inner.open_runs.set(count(engine.open_runs()));
         inner.instances.set(count(registry.live_instances()));
         inner.open_breakers.set(count(registry.open_breakers()));
+        inner.lowered_limits.set(count(registry.lowered_limits()));
         for (state, changes) in registry.breaker_changes() {
             let counter = inner.breaker_changes.get_or_create(&State { state: state.as_str() }).clone();
             counter.inner().store(changes, Relaxed);

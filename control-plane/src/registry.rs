@@ -211,6 +211,15 @@ impl Handle {
         self.0.known.read().by_lease.len()
     }
 
+    /// Capabilities of instances that get fewer calls at once than they declare, because more only made them slower.
+    #[must_use]
+    pub fn lowered_limits(&self) -> usize {
+        let is_lowered = |instance: &Arc<Instance>| {
+            instance.lanes().map(|(_, lane)| lane.lock().limit()).filter(|(now, most)| now < most).count()
+        };
+        self.leased().iter().map(is_lowered).sum()
+    }
+
     /// One agent.
     #[must_use]
     pub fn agent(&self, tenant: &Name, name: &Name) -> Option<Agent> {

@@ -11,6 +11,7 @@ pub mod agent;
 pub mod balance;
 pub mod breaker;
 pub mod call;
+pub mod concurrency;
 pub mod dice;
 pub mod effect;
 pub mod expr;

@@ -11,6 +11,7 @@ use super::*;
 use crate::testbed::{Act, Bed, Stub, answer, call, failure, name, narrow, registration, settle, until};
 
 mod doubt;
+mod limits;
 mod retries;
 
 const READ: EffectClass = EffectClass::ReadOnly;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::pool::Rejection;
 use crate::balance::Load;
 use crate::breaker::{self, Admission, Breaker, Change, Refusal};
+use crate::concurrency::Limit;
 use crate::dice::Dice;
 use crate::health;
 use crate::outcome::Class;
@@ -15,7 +16,7 @@ use crate::time::Mono;
 pub struct Lane {
     breaker: Breaker,
     load: Load,
-    max_concurrency: u32,
+    limit: Limit,
 }
 
 /// Leave to make one call through a [`Lane`]: a place in its bulkhead and the breaker's admission. Give it back through
@@ -27,10 +28,10 @@ pub struct Permit {
 }
 
 impl Lane {
-    /// A lane that takes `max_concurrency` calls at once.
+    /// A lane that takes at most `max_concurrency` calls at once.
     #[must_use]
-    pub const fn new(breaker: Breaker, max_concurrency: u32, now: Mono) -> Self {
-        Self { breaker, load: Load::new(now), max_concurrency }
+    pub fn new(breaker: Breaker, max_concurrency: u32, now: Mono) -> Self {
+        Self { breaker, load: Load::new(now), limit: Limit::new(max_concurrency, now) }
     }
 
     /// Asks leave for one call. The change, if any, is the breaker's.
@@ -43,13 +44,13 @@ impl Lane {
             return (Err(Rejection::Unhealthy(health.state, health.reason)), None);
         }
         let (leave, change) = self.breaker.admit(now);
-        let in_flight = self.load.under_way();
+        let (in_flight, max) = (self.load.under_way(), self.limit.now());
         let leave = match leave {
             Err(Refusal::Open { until }) => Err(Rejection::BreakerOpen { until }),
             Err(Refusal::Probing) => Err(Rejection::Probing),
-            Ok(admission) if in_flight >= self.max_concurrency => {
+            Ok(admission) if in_flight >= max => {
                 self.breaker.abandon(admission);
-                Err(Rejection::Busy { in_flight, max: self.max_concurrency })
+                Err(Rejection::Busy { in_flight, max })
             }
             Ok(admission) => {
                 self.load.begin();
@@ -65,16 +66,14 @@ impl Lane {
     /// # Errors
     /// The first gate that is shut.
     pub fn look(&self, health: health::Verdict) -> Result<(), Rejection> {
-        let in_flight = self.load.under_way();
+        let (in_flight, max) = (self.load.under_way(), self.limit.now());
         match self.breaker.state() {
             _ if health.state != health::State::Healthy => {
                 Err(Rejection::Unhealthy(health.state, health.reason))
             }
             breaker::State::Open => Err(Rejection::BreakerOpen { until: self.breaker.poll_timeout() }),
             breaker::State::HalfOpen => Err(Rejection::Probing),
-            breaker::State::Closed if in_flight >= self.max_concurrency => {
-                Err(Rejection::Busy { in_flight, max: self.max_concurrency })
-            }
+            breaker::State::Closed if in_flight >= max => Err(Rejection::Busy { in_flight, max }),
             breaker::State::Closed => Ok(()),
         }
     }
@@ -88,6 +87,7 @@ impl Lane {
         now: Mono,
         dice: &mut Dice,
     ) -> Option<Change> {
+        self.limit.ended(class, latency, self.load.under_way(), now);
         self.load.end(class, latency, now);
         self.breaker.record(permit.admission, class, latency, now, dice)
     }
@@ -110,6 +110,12 @@ impl Lane {
         self.load.under_way()
     }
 
+    /// How many calls it takes at once: now, and at most.
+    #[must_use]
+    pub fn limit(&self) -> (u32, u32) {
+        (self.limit.now(), self.limit.most())
+    }
+
     /// The breaker, to show and to keep.
     #[must_use]
     pub const fn breaker(&self) -> &Breaker {
@@ -124,6 +130,6 @@ impl Lane {
     /// The capability was registered again with another promise. Calls under way keep their places.
     pub fn set_promise(&mut self, sla: Duration, max_concurrency: u32) {
         self.breaker.set_sla(sla);
-        self.max_concurrency = max_concurrency;
+        self.limit.set_most(max_concurrency);
     }
 }
