@@ -4,8 +4,7 @@ use super::*;
 
 fn limit(bed: &Bed, granted: registry::Registered) -> (u32, u32) {
     let instance = bed.registry.instance(granted.id).unwrap();
-    let limit = instance.lane("work").unwrap().lock().limit();
-    limit
+    instance.lane("work").unwrap().lock().limit()
 }
 
 #[tokio::test(start_paused = true)]
