@@ -146,7 +146,7 @@ impl Api {
     async fn turn(&self, which: Which, hand: Hand) -> Result<(Vec<pb::TurnedBreaker>, bool), Fault> {
         let turn = self.registry.turn_breakers(&which, &hand).await;
         if turn.breakers.is_empty() {
-            let text = "no instance on record has such a breaker";
+            let text = "match none of any instance on record";
             return Err(Fault::field(Reason::BreakerNotFound, "breakers", text));
         }
         let view = |turned: Turned| pb::TurnedBreaker {
