@@ -143,6 +143,7 @@ impl Handle {
         call: &Call,
         dice: &mut Dice,
     ) -> Result<Answer, Failure> {
+        let mut queued = None;
         loop {
             // Before looking, so that a change between the look and the wait is not missed.
             let changed = route.changed(call.agent.is_some() || machine.is_bound());
@@ -151,6 +152,7 @@ impl Handle {
             match machine.next(&mut pool, self.clock.mono(), dice) {
                 Decision::Finish(result) => return result,
                 Decision::Send(dispatch) => {
+                    queued = None;
                     let candidate = &candidates[dispatch.index];
                     let ended = self.exchange(call, candidate, dispatch, dice).await;
                     machine.on_attempt_ended(ended, self.clock.mono());
@@ -162,6 +164,7 @@ impl Handle {
                 Decision::Wait { until, why } => {
                     let until = self.clock.sleep_until(until);
                     if why.ends_with_pool_change() {
+                        queued.get_or_insert_with(|| route.wait());
                         let _shown = self.waits.begin(call.step.as_ref(), &why);
                         tokio::select! { () = until => {}, () = changed => {} }
                     } else {

@@ -28,6 +28,7 @@ struct Inner {
     breaker_changes: Family<State, Counter>,
     open_breakers: Gauge,
     lowered_limits: Gauge,
+    refused_calls: Counter,
     retries: Family<Verdict, Counter>,
     open_runs: Gauge,
     instances: Gauge,
@@ -71,6 +72,7 @@ impl Default for Metrics {
             breaker_changes: Family::default(),
             open_breakers: Gauge::default(),
             lowered_limits: Gauge::default(),
+            refused_calls: Counter::default(),
             retries: Family::default(),
             open_runs: Gauge::default(),
             instances: Gauge::default(),
@@ -109,6 +111,11 @@ impl Default for Metrics {
             "Capabilities of instances that get fewer calls at once than they declare",
             inner.lowered_limits.clone(),
         );
+        registry.register(
+            "refused_calls",
+            "Direct calls refused since the start because their turn could not come in time",
+            inner.refused_calls.clone(),
+        );
         registry.register("open_runs", "Runs that have not ended", inner.open_runs.clone());
         registry.register("instances", "Instances with a live lease", inner.instances.clone());
         registry.register("paused", "Targets that are paused, by kind", inner.paused.clone());
@@ -145,6 +152,10 @@ impl Metrics {
 
     pub(crate) fn attempt(&self, class: Class) {
         self.0.attempts.get_or_create(&Outcome { class: class.as_str() }).inc();
+    }
+
+    pub(crate) fn refused(&self) {
+        self.0.refused_calls.inc();
     }
 
     pub(crate) fn retry(&self, granted: bool) {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_kernel::agent::AgentSpec;
+use mainstay_kernel::bulkhead::{self, Bulkhead, Wall};
 use mainstay_kernel::dice::Dice;
 use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::health::{Change, Evidence};
@@ -39,7 +40,7 @@ mod resolve;
 mod routes;
 
 pub use breakers::{Hand, Turn, Turned, Which};
-pub use fleet::Fleet;
+pub use fleet::{Fleet, Place};
 pub use instance::Instance;
 pub use leases::LeaseError;
 pub use load::OpenError;
@@ -69,11 +70,13 @@ pub struct Config {
     pub addresses: Policy,
     /// Instances on record at once, with a lease or without. Each costs about 20 KiB with its connection.
     pub max_instances: usize,
+    /// How the calls under way are divided among agents and tenants.
+    pub bulkheads: bulkhead::Config,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { addresses: Policy::default(), max_instances: 20_000 }
+        Self { addresses: Policy::default(), max_instances: 20_000, bulkheads: bulkhead::Config::default() }
     }
 }
 
@@ -103,6 +106,8 @@ struct Shared {
     store: Arc<dyn Store>,
     blobs: Blobs,
     known: RwLock<Known>,
+    /// The places that all fleets share.
+    whole: Arc<Mutex<Bulkhead>>,
     turns: Vec<tokio::sync::Mutex<()>>,
     routes: Routes,
     pauses: pauses::Handle,
@@ -123,6 +128,8 @@ struct Known {
     by_name: BTreeMap<(Name, Name), BTreeMap<Name, InstanceId>>,
     /// By tenant and agent.
     fleets: HashMap<(Name, Name), Arc<Fleet>>,
+    /// What the fleets of each tenant share.
+    tenants: HashMap<Name, Arc<Mutex<Bulkhead>>>,
 }
 
 /// Opens the registry: reads what is on record.
@@ -133,6 +140,7 @@ pub async fn open(
     blobs: Blobs,
 ) -> Result<(Handle, Service), OpenError> {
     let dice = Mutex::new(clock.dice());
+    let whole = Arc::new(Mutex::new(config.bulkheads.bulkhead(Wall::Whole)));
     let reading = Arc::clone(&store);
     let pauses = tokio::task::spawn_blocking(move || pauses::open(reading)).await;
     let pauses = pauses.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
@@ -142,6 +150,7 @@ pub async fn open(
         store,
         blobs,
         known: RwLock::default(),
+        whole,
         turns: (0..TURNS).map(|_| tokio::sync::Mutex::default()).collect(),
         routes: Routes::default(),
         pauses,
@@ -321,8 +330,14 @@ impl Known {
     }
 
     /// What the instances of an agent share.
-    fn fleet(&mut self, tenant: &Name, agent: &Name) -> Arc<Fleet> {
-        Arc::clone(self.fleets.entry((tenant.clone(), agent.clone())).or_default())
+    fn fleet(&mut self, shared: &Shared, tenant: &Name, agent: &Name) -> Arc<Fleet> {
+        let fleet = self.fleets.entry((tenant.clone(), agent.clone())).or_insert_with(|| {
+            let config = &shared.config.bulkheads;
+            let of_tenant = self.tenants.entry(tenant.clone());
+            let of_tenant = of_tenant.or_insert_with(|| Arc::new(Mutex::new(config.bulkhead(Wall::Tenant))));
+            Arc::new(Fleet::new(config, Arc::clone(of_tenant), Arc::clone(&shared.whole)))
+        });
+        Arc::clone(fleet)
     }
 
     /// Whether this is the newest registration of its identity.
@@ -351,6 +366,8 @@ impl Known {
             if instances.is_empty() {
                 self.by_name.remove(&agent);
                 self.fleets.remove(&agent);
+                // One that only the map still holds has no fleet and no call under way.
+                self.tenants.retain(|_, places| Arc::strong_count(places) > 1);
             }
         }
     }

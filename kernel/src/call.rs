@@ -24,7 +24,8 @@
 //! # Waiting
 //! A call that finds nobody to take it waits for the pool to change, for the first breaker to let a probe through, or for
 //! its deadline, whichever is first. Fail-over does not wait: it has a failure to report, and a back-off to wait in. Where
-//! a pause is all that stands in the way, the [`Request`] says whether to wait: a person ends it, and may take hours.
+//! a pause is all that stands in the way, the [`Request`] says whether to wait: a person ends it, and may take hours. And
+//! whoever could not have its turn before its deadline is told so at once ([`crate::queue`]).
 //!
 //! **Invariant:** between two decisions the machine holds no permit. The only one it ever takes goes out with
 //! [`Decision::Send`].
@@ -33,7 +34,9 @@ use std::time::Duration;
 
 use crate::dice::Dice;
 use crate::id::{AttemptId, InstanceId};
-use crate::outcome::{Answer, Began, CALL_CANCELLED, Class, DEADLINE_PASSED, Failure, NO_INSTANCE, PAUSED};
+use crate::outcome::{
+    Answer, Began, CALL_CANCELLED, Class, DEADLINE_PASSED, Failure, NO_INSTANCE, OVERLOADED, PAUSED,
+};
 use crate::retry::GiveUp;
 use crate::time::Mono;
 
@@ -265,12 +268,22 @@ impl Call {
             return None;
         }
         let why = self.search.passed_over.why_none();
+        let begins = self.search.since.is_none();
         self.search.since.get_or_insert(now);
         self.search.why = Some(why.clone());
         if let (Waiting::Paused(pause), IfPaused::Fail) = (&why, self.request.if_paused) {
             let failure = self.last.take().unwrap_or_else(|| Failure {
                 retry_after: Some(PAUSED_RETRY),
                 ..failure(Class::Unavailable, PAUSED, pause.to_string(), Began::No)
+            });
+            self.close_search(now);
+            self.phase = Phase::Done(Err(failure));
+            return None;
+        }
+        if begins && let Err(refused) = pool.queue(self.request.deadline - now) {
+            let failure = self.last.take().unwrap_or_else(|| Failure {
+                retry_after: Some(refused.retry_after),
+                ..failure(Class::Overload, OVERLOADED, refused.to_string(), Began::No)
             });
             self.close_search(now);
             self.phase = Phase::Done(Err(failure));

@@ -48,6 +48,8 @@ pub struct Limit {
     limit: f64,
     /// Mean latency in the long run, in nanoseconds; nothing before the first window.
     long_run: Option<f64>,
+    /// Mean latency in the last window.
+    recent: Option<Duration>,
     window: Window,
 }
 
@@ -70,6 +72,7 @@ impl Limit {
             most,
             limit: f64::from(most),
             long_run: None,
+            recent: None,
             window: Window { since: now, ..Window::default() },
         }
     }
@@ -79,6 +82,12 @@ impl Limit {
     pub fn now(&self) -> u32 {
         // Between 1 and a `u32`, so that nothing is lost.
         (self.limit as u32).max(1).min(self.most)
+    }
+
+    /// What an answer took on average, when enough of them were last seen.
+    #[must_use]
+    pub const fn latency(&self) -> Option<Duration> {
+        self.recent
     }
 
     /// What is declared.
@@ -134,6 +143,7 @@ impl Limit {
             return;
         }
         let short = (total / f64::from(answers)).max(1.0);
+        self.recent = Some(Duration::from_nanos(short as u64));
         let mut long = self.long_run.map_or(short, |long| long + (short - long) / LONG_RUN);
         if long > 2.0 * short {
             long *= FORGET;
@@ -184,8 +194,9 @@ mod tests {
     #[test]
     fn an_instance_that_keeps_its_promise_gets_all_it_declares() {
         let mut limit = Limit::new(32, ms(0));
+        assert_eq!(limit.latency(), None);
         busy(&mut limit, 0, 100, |_| 100);
-        assert_eq!(limit.now(), 32);
+        assert_eq!((limit.now(), limit.latency()), (32, Some(Duration::from_millis(100))));
     }
 
     #[test]

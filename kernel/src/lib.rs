@@ -10,6 +10,7 @@
 pub mod agent;
 pub mod balance;
 pub mod breaker;
+pub mod bulkhead;
 pub mod call;
 pub mod concurrency;
 pub mod dice;
@@ -22,6 +23,7 @@ pub mod lease;
 pub mod name;
 pub mod outcome;
 pub mod pause;
+pub mod queue;
 pub mod retry;
 pub mod run;
 pub mod schema;

@@ -62,6 +62,8 @@ pub const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
 pub const NO_INSTANCE: &str = "NO_INSTANCE";
 /// The code of a call that was not made, or not in time, because what it needs is paused.
 pub const PAUSED: &str = "PAUSED";
+/// The code of a call that could not have had its turn in time.
+pub const OVERLOADED: &str = "OVERLOADED";
 /// The code of a call whose deadline had passed before it could be sent.
 pub const DEADLINE_PASSED: &str = "DEADLINE_PASSED";
 /// The code of a call its caller no longer wanted.

@@ -10,19 +10,20 @@ use mainstay_kernel::outcome::Class;
 use mainstay_kernel::time::Mono;
 use parking_lot::Mutex;
 
-use crate::registry::Route;
+use crate::registry::{Place, Route};
 
 /// Leave to call one instance, while it is held.
 #[derive(Debug)]
 pub(super) struct Held {
     lane: Arc<Mutex<Lane>>,
     route: Arc<Route>,
+    place: Option<Place>,
     permit: Option<Permit>,
 }
 
 impl Held {
-    pub(super) fn new(lane: Arc<Mutex<Lane>>, route: Arc<Route>, permit: Permit) -> Self {
-        Self { lane, route, permit: Some(permit) }
+    pub(super) fn new(lane: Arc<Mutex<Lane>>, route: Arc<Route>, place: Place, permit: Permit) -> Self {
+        Self { lane, route, place: Some(place), permit: Some(permit) }
     }
 
     /// The call ended.
@@ -43,6 +44,8 @@ impl Drop for Held {
         if let Some(permit) = self.permit.take() {
             self.lane.lock().abandon(permit);
         }
+        // Before anybody is told that there is room.
+        self.place = None;
         self.route.has_room();
     }
 }

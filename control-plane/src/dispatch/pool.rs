@@ -1,10 +1,13 @@
 //! The live instances, as the kernel's call machine sees them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mainstay_kernel::call::{Pool, Rejection};
+use mainstay_kernel::health;
 use mainstay_kernel::id::InstanceId;
 use mainstay_kernel::pause::Pause;
+use mainstay_kernel::queue::{self, Ahead};
 use mainstay_kernel::retry::budget::Leave;
 use mainstay_kernel::time::Mono;
 
@@ -12,6 +15,10 @@ use super::permit::Held;
 use super::{Call, Handle};
 use crate::pauses::Look;
 use crate::registry::{Candidate, Route};
+
+/// When a call that found a bulkhead full looks again. A place that becomes free wakes a call of the same capability; one
+/// of another may use it as well, and finds out by itself.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A snapshot of candidates with their live lanes.
 pub(super) struct Live<'a> {
@@ -61,12 +68,17 @@ impl Pool for Live<'_> {
         if let Some(pause) = self.paused.candidate(&candidate.instance.spec.name, &candidate.instance.name) {
             return Err(Rejection::Paused(pause));
         }
+        let place = candidate.instance.fleet.enter().map_err(|(wall, full)| Rejection::Bulkhead {
+            wall,
+            most: full.most,
+            until: now + LOOK_AGAIN,
+        })?;
         let health = candidate.instance.verdict();
         let (leave, change) = candidate.lane.lock().admit(health, now);
         if let Some(change) = change {
             self.dispatch.registry.breaker_changed(&candidate.instance, &self.call.capability, &change);
         }
-        let held = Held::new(Arc::clone(&candidate.lane), Arc::clone(self.route), leave?);
+        let held = Held::new(Arc::clone(&candidate.lane), Arc::clone(self.route), place, leave?);
         // Asked again with the permit in hand: a drain that did not count it is seen here.
         match self.paused_since(candidate) {
             Some(pause) => Err(Rejection::Paused(pause)),
@@ -76,6 +88,29 @@ impl Pool for Live<'_> {
 
     fn pause(&self) -> Option<Arc<Pause>> {
         self.paused.call(&self.call.tenant, &self.call.capability)
+    }
+
+    fn queue(&self, remaining: Duration) -> Result<(), queue::Refused> {
+        if self.call.step.is_some() {
+            return Ok(());
+        }
+        let healthy = |candidate: &&Candidate| candidate.instance.verdict().state == health::State::Healthy;
+        let (mut places, mut known, mut total) = (0_u32, 0_u32, Duration::ZERO);
+        for candidate in self.candidates.iter().filter(healthy) {
+            let lane = candidate.lane.lock();
+            places = places.saturating_add(lane.limit().0);
+            if let Some(latency) = lane.latency() {
+                known += 1;
+                total = total.saturating_add(latency);
+            }
+        }
+        let latency = total.checked_div(known);
+        let ahead = Ahead { waiting: self.route.waiting(), places, latency };
+        let admitted = queue::admit(ahead, remaining);
+        if admitted.is_err() {
+            self.dispatch.metrics.refused();
+        }
+        admitted
     }
 
     fn retry(&mut self, instance: InstanceId, _: Mono) -> Leave {

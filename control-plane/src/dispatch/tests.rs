@@ -240,8 +240,9 @@ async fn a_call_that_waits_is_woken_by_the_registration_it_waits_for() {
 
 /// Calls of a route whose only instance is busy, in the order in which they began to wait.
 async fn queue(bed: &Bed, stub: &Stub, calls: Vec<Call>) -> Vec<JoinHandle<Report>> {
+    let before = stub.log().calls.len();
     let mut queued = vec![spawn(bed, call(bed, "work", 100))];
-    stub.until(|log| log.calls.len() == 1).await;
+    stub.until(|log| log.calls.len() == before + 1).await;
     for call in calls {
         queued.push(spawn(bed, call));
         settle().await;

@@ -88,7 +88,7 @@ fn restore(
     let mut known = shared.known.write();
     let birth = Birth {
         id,
-        fleet: known.fleet(&tenant, &stored.spec.name),
+        fleet: known.fleet(shared, &tenant, &stored.spec.name),
         tenant,
         name: stored.name,
         spec: stored.spec,

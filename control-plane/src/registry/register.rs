@@ -204,7 +204,7 @@ fn admit(
         Some(before) if before.socket == stored.socket => before.channel.clone(),
         _ => Channel::to(stored.socket, Options::default()),
     };
-    let fleet = known.fleet(&registration.tenant, &stored.spec.name);
+    let fleet = known.fleet(shared, &registration.tenant, &stored.spec.name);
     let birth = Birth {
         id,
         tenant: registration.tenant,

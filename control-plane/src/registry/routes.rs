@@ -6,6 +6,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use mainstay_kernel::call::Lane;
 use mainstay_kernel::effect::EffectClass;
@@ -29,6 +30,17 @@ pub struct Route {
     /// Calls that only some may take. They are all woken, because a free place may not be for the first of them; and they
     /// wait apart, so that none of them is woken in vain instead of a call that could use the place.
     choosy: Notify,
+    waiting: AtomicU32,
+}
+
+/// A place in the queue of a route, given up when it is dropped.
+#[derive(Debug)]
+pub struct Queued(Arc<Route>);
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -140,6 +152,18 @@ impl Route {
     /// is a call that not every instance may take.
     pub fn changed(&self, choosy: bool) -> tokio::sync::futures::Notified<'_> {
         if choosy { self.choosy.notified() } else { self.anyone.notified() }
+    }
+
+    /// Calls that wait.
+    #[must_use]
+    pub fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Counts a call as waiting.
+    pub fn wait(self: &Arc<Self>) -> Queued {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Queued(Arc::clone(self))
     }
 
     /// A place became free: one waiting call may look again, and all that are choosy.

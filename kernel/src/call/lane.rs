@@ -110,6 +110,12 @@ impl Lane {
         self.load.under_way()
     }
 
+    /// How long a call took of late, once enough of them ended.
+    #[must_use]
+    pub const fn latency(&self) -> Option<Duration> {
+        self.limit.latency()
+    }
+
     /// How many calls it takes at once: now, and at most.
     #[must_use]
     pub fn limit(&self) -> (u32, u32) {

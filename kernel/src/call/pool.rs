@@ -2,13 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::record::PassedOver;
 use crate::balance::{self, Candidates};
+use crate::bulkhead::Wall;
 use crate::dice::Dice;
 use crate::health;
 use crate::id::InstanceId;
 use crate::pause::Pause;
+use crate::queue;
 use crate::retry::budget::Leave;
 use crate::time::Mono;
 
@@ -42,6 +45,13 @@ pub trait Pool {
         None
     }
 
+    /// Whether the call may wait for its turn, with so much time left; asked when it would begin to wait. Work of a run,
+    /// which is durable and whose number is bounded elsewhere, always may.
+    ///
+    /// # Errors
+    /// Why it may not, and when to try again.
+    fn queue(&self, remaining: Duration) -> Result<(), queue::Refused>;
+
     /// Asks the budget of this instance's agent for a retry. The instance need not be a candidate any more.
     fn retry(&mut self, instance: InstanceId, now: Mono) -> Leave;
 }
@@ -66,6 +76,15 @@ pub enum Rejection {
         in_flight: u32,
         /// How many it takes.
         max: u32,
+    },
+    /// All places that somebody may have at once are taken.
+    Bulkhead {
+        /// By whose calls.
+        wall: Wall,
+        /// How many there are.
+        most: u32,
+        /// When to look again: a place that becomes free is not told to everyone who could use it.
+        until: Mono,
     },
     /// It, or its agent, is paused.
     Paused(Arc<Pause>),
@@ -127,6 +146,9 @@ impl fmt::Display for Rejection {
             Self::BreakerOpen { until: None } => f.write_str("breaker opened by hand"),
             Self::Probing => f.write_str("breaker half-open, all probes under way"),
             Self::Busy { in_flight, max } => write!(f, "busy: {in_flight} of {max} calls"),
+            Self::Bulkhead { wall, most, .. } => {
+                write!(f, "{wall} has {most} calls under way, all it may have")
+            }
             Self::Paused(pause) => write!(f, "{pause}"),
         }
     }

@@ -198,6 +198,10 @@ impl PassedOver {
             }
             Rejection::Probing => self.open += 1,
             Rejection::Busy { .. } => self.busy += 1,
+            Rejection::Bulkhead { until, .. } => {
+                self.busy += 1;
+                self.try_again = [self.try_again, Some(*until)].into_iter().flatten().min();
+            }
             Rejection::Paused(pause) => {
                 self.paused += 1;
                 self.pause.get_or_insert_with(|| Arc::clone(pause));

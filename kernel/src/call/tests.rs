@@ -3,11 +3,13 @@ use std::sync::Arc;
 
 use super::*;
 use crate::breaker;
+use crate::bulkhead::Wall;
 use crate::effect::EffectClass;
 use crate::health::{self, PollFailure};
 use crate::json::Json;
 use crate::outcome::{OUTCOME_UNKNOWN, Usage};
 use crate::pause::Pause;
+use crate::queue;
 use crate::retry::budget::{self, Budget, Leave};
 use crate::retry::{GiveUp, Retries, RetryPolicy};
 
@@ -15,6 +17,7 @@ mod budgets;
 mod doubt;
 mod laws;
 mod pauses;
+mod queues;
 
 const SLA: Duration = Duration::from_secs(10);
 const KEY: AttemptId = AttemptId::from_bytes([9; 16]);
@@ -58,6 +61,10 @@ struct Fleet {
     pause: Option<Arc<Pause>>,
     paused: BTreeMap<usize, Arc<Pause>>,
     budget: Budget,
+    /// What the queue says to whoever would wait.
+    refused: Option<queue::Refused>,
+    /// Until when no place is left behind the bulkheads.
+    walled: Option<Mono>,
 }
 
 impl Fleet {
@@ -86,6 +93,9 @@ impl Pool for Fleet {
         if let Some(pause) = self.paused.get(&index) {
             return Err(Rejection::Paused(Arc::clone(pause)));
         }
+        if let Some(until) = self.walled.filter(|until| now < *until) {
+            return Err(Rejection::Bulkhead { wall: Wall::Tenant, most: 9, until });
+        }
         let (state, lane) = &mut self.lanes[index];
         let permit = lane.admit(verdict(*state), now).0?;
         self.given += 1;
@@ -93,6 +103,9 @@ impl Pool for Fleet {
     }
     fn pause(&self) -> Option<Arc<Pause>> {
         self.pause.clone()
+    }
+    fn queue(&self, _: Duration) -> Result<(), queue::Refused> {
+        self.refused.map_or(Ok(()), Err)
     }
     fn retry(&mut self, _: InstanceId, now: Mono) -> Leave {
         self.budget.withdraw(now)

@@ -1,0 +1,136 @@
+//! Whether a call may wait for a busy agent: only in a queue that has room, and only if its turn can come in time.
+//!
+//! A queue that is longer than what can be worked off within the callers' deadlines serves nobody: each call waits in vain
+//! and is answered when its caller has gone. So the wait is estimated on arrival by Little's law (Little, 1961: those
+//! ahead × time of one ÷ places), and whoever would come too late is told so at once, with the time after which it is
+//! worth trying. The estimate leaves out the call's own time, and a queue nobody can estimate is given the benefit of the
+//! doubt: a call refused wrongly is worse than one that waits in vain.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Most calls that wait for one capability: some 20 MB, and far more than any agent works off within a deadline.
+pub const MAX_WAITING: u32 = 2_000;
+
+/// The shortest and the longest time after which a refused call may try again. Sooner would be polling; later, the
+/// estimate says nothing any more.
+const SOONEST: Duration = Duration::from_millis(100);
+const LATEST: Duration = Duration::from_secs(30);
+
+/// What a call finds in front of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ahead {
+    /// Calls that wait already.
+    pub waiting: u32,
+    /// Calls that are worked on at once.
+    pub places: u32,
+    /// The time of one call, if that is known.
+    pub latency: Option<Duration>,
+}
+
+/// Why a call may not wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The queue is full.
+    Full,
+    /// Its turn would come after its deadline.
+    TooLate,
+}
+
+/// A call that may not wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub reason: Reason,
+    /// Calls that wait.
+    pub waiting: u32,
+    /// When it is worth trying again.
+    pub retry_after: Duration,
+}
+
+/// Whether a call with `remaining` until its deadline may wait behind `ahead`.
+///
+/// # Errors
+/// [`Refused`] says why not, and when to try again.
+pub fn admit(ahead: Ahead, remaining: Duration) -> Result<(), Refused> {
+    let wait = ahead.wait();
+    let reason = match wait {
+        _ if ahead.waiting >= MAX_WAITING => Reason::Full,
+        Some(wait) if wait >= remaining => Reason::TooLate,
+        Some(_) | None => return Ok(()),
+    };
+    let retry_after = wait.unwrap_or(LATEST / 30).clamp(SOONEST, LATEST);
+    Err(Refused { reason, waiting: ahead.waiting, retry_after })
+}
+
+impl Ahead {
+    /// How long it takes until those who wait have begun; nothing if nobody can tell.
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        let latency = self.latency.filter(|_| self.places > 0)?;
+        Some(latency.saturating_mul(self.waiting) / self.places)
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waiting = self.waiting;
+        match self.reason {
+            Reason::Full => write!(f, "{waiting} calls wait for it already, and no more may"),
+            Reason::TooLate => {
+                write!(
+                    f,
+                    "{waiting} calls wait for it already, and this one's turn would come after its deadline"
+                )
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn behind(waiting: u32, places: u32) -> Ahead {
+        Ahead { waiting, places, latency: Some(SECOND) }
+    }
+
+    #[test]
+    fn a_call_whose_turn_comes_in_time_waits_and_one_too_late_is_told_when_to_come_back() {
+        assert_eq!(admit(behind(39, 4), 10 * SECOND), Ok(()));
+        let refused = admit(behind(40, 4), 10 * SECOND).unwrap_err();
+        assert_eq!((refused.reason, refused.retry_after), (Reason::TooLate, 10 * SECOND));
+        assert!(refused.to_string().contains("after its deadline"));
+    }
+
+    #[test]
+    fn nobody_waits_in_a_full_queue_whatever_its_deadline() {
+        let refused = admit(behind(MAX_WAITING, 0), 3_600 * SECOND).unwrap_err();
+        assert_eq!((refused.reason, refused.retry_after), (Reason::Full, SECOND));
+    }
+
+    #[test]
+    fn a_queue_nobody_can_estimate_is_waited_in() {
+        assert_eq!(admit(behind(MAX_WAITING - 1, 0), Duration::from_millis(1)), Ok(()));
+        let new = Ahead { latency: None, ..behind(MAX_WAITING - 1, 1) };
+        assert_eq!(admit(new, Duration::from_millis(1)), Ok(()));
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_is_first_may_wait_and_a_longer_queue_never_helps(
+            waiting in 0..3_000_u32, places in 0..100_u32, millis in 0..100_000_u64, remaining in 1..100_000_u64,
+        ) {
+            let (latency, remaining) = (Some(Duration::from_millis(millis)), Duration::from_millis(remaining));
+            let ahead = |waiting| Ahead { waiting, places, latency };
+            prop_assert_eq!(admit(ahead(0), remaining), Ok(()));
+            if let Err(refused) = admit(ahead(waiting), remaining) {
+                prop_assert!(admit(ahead(waiting + 1), remaining).is_err());
+                prop_assert!((SOONEST..=LATEST).contains(&refused.retry_after));
+            }
+        }
+    }
+}
