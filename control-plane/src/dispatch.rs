@@ -129,10 +129,11 @@ impl Handle {
         Report { effect, result, attempts }
     }
 
-    /// Asks leave to call an agent again after a failure. One that is no longer on record is nobody's load.
-    pub fn leave(&self, fleet: Option<&Fleet>) -> Leave {
-        let leave = fleet.map_or(Leave::Granted { left: 0 }, |fleet| fleet.retry(self.clock.mono()));
-        self.metrics.retry(leave != Leave::Refused);
+    /// Asks leave to call an agent again after a failure, in less than `patience`. One that is no longer on record is nobody's load.
+    pub fn leave(&self, fleet: Option<&Fleet>, patience: Duration) -> Leave {
+        let leave =
+            fleet.map_or(Leave::Granted { left: 0 }, |fleet| fleet.retry(self.clock.mono(), patience));
+        self.metrics.retry(leave);
         leave
     }
 

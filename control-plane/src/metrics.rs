@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use mainstay_kernel::outcome::Class;
 use mainstay_kernel::pause::Target;
+use mainstay_kernel::retry::budget::Leave;
 use mainstay_kernel::run::EndState;
 use mainstay_store::Store;
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -158,8 +159,12 @@ impl Metrics {
         self.0.refused_calls.inc();
     }
 
-    pub(crate) fn retry(&self, granted: bool) {
-        let verdict = if granted { "granted" } else { "refused" };
+    pub(crate) fn retry(&self, leave: Leave) {
+        let verdict = match leave {
+            Leave::Granted { .. } => "granted",
+            Leave::Later { .. } => "delayed",
+            Leave::Refused => "refused",
+        };
         self.0.retries.get_or_create(&Verdict { verdict }).inc();
     }
 

@@ -115,7 +115,7 @@ impl Pool for Live<'_> {
 
     fn retry(&mut self, instance: InstanceId, _: Mono) -> Leave {
         let instance = self.dispatch.registry.instance(instance);
-        self.dispatch.leave(instance.as_ref().map(|instance| &*instance.fleet))
+        self.dispatch.leave(instance.as_ref().map(|instance| &*instance.fleet), Duration::ZERO)
     }
 }
 

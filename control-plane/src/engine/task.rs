@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures::future::{AbortHandle, Abortable, Aborted, BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -104,7 +105,7 @@ impl Driver {
             Some(input) = self.calls.next() => (input, None),
             () = sleep_until(&self.shared, owed.wake_at) => (Input::Woken, None),
         };
-        let leave = |agent: &str| self.leave(agent);
+        let leave = |agent: &str, patience| self.leave(agent, patience);
         match run::step(&self.run, input, self.shared.clock.wall(), leave) {
             Ok(transition) => self.happen(&transition).await?,
             Err(Ignored::Illegal(error)) => return Err(error.into()),
@@ -160,10 +161,10 @@ impl Driver {
     }
 
     /// Asks the budget of an agent for a retry.
-    fn leave(&self, agent: &str) -> Leave {
+    fn leave(&self, agent: &str, patience: Duration) -> Leave {
         let fleet =
             Name::new(agent).ok().and_then(|agent| self.shared.registry.fleet(&self.run.tenant, &agent));
-        self.shared.dispatch.leave(fleet.as_deref())
+        self.shared.dispatch.leave(fleet.as_deref(), patience)
     }
 
     /// Waits until everything handed over so far is on disk: commits are in order, so the last one says it for all.

@@ -1,6 +1,7 @@
 //! What the instances of one agent share: what must be bounded over all of them together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mainstay_kernel::bulkhead::{Bulkhead, Config, Full, Wall};
 use mainstay_kernel::retry::budget::{Budget, Leave};
@@ -52,9 +53,9 @@ impl Fleet {
         self.budget.lock().deposit(now);
     }
 
-    /// Asks leave to call the agent again after a failure.
-    pub fn retry(&self, now: Mono) -> Leave {
-        self.budget.lock().withdraw(now)
+    /// Asks leave to call the agent again after a failure, in less than `patience`.
+    pub fn retry(&self, now: Mono, patience: Duration) -> Leave {
+        self.budget.lock().withdraw(now, patience)
     }
 
     /// Retries that could be made now.

@@ -62,7 +62,8 @@ impl Call {
         let Some(sent) = self.record.sent.last() else { return Ok(None) };
         match pool.retry(sent.instance, now) {
             Leave::Granted { left } => Ok(Some(left)),
-            Leave::Refused => Err(GiveUp::BudgetSpent),
+            // A caller waits for a direct call, and it is told now rather than later.
+            Leave::Later { .. } | Leave::Refused => Err(GiveUp::BudgetSpent),
         }
     }
 

@@ -52,7 +52,7 @@ pub trait Pool {
     /// Why it may not, and when to try again.
     fn queue(&self, remaining: Duration) -> Result<(), queue::Refused>;
 
-    /// Asks the budget of this instance's agent for a retry. The instance need not be a candidate any more.
+    /// Asks the budget of this instance's agent for a retry, now and not later. The instance need not be a candidate any more.
     fn retry(&mut self, instance: InstanceId, now: Mono) -> Leave;
 }
 

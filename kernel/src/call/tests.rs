@@ -108,7 +108,7 @@ impl Pool for Fleet {
         self.refused.map_or(Ok(()), Err)
     }
     fn retry(&mut self, _: InstanceId, now: Mono) -> Leave {
-        self.budget.withdraw(now)
+        self.budget.withdraw(now, Duration::ZERO)
     }
 }
 

@@ -14,6 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::dice::Dice;
 use crate::effect::EffectClass;
@@ -139,7 +140,8 @@ pub fn start(start: Start, now: Wall) -> Result<Transition, StartError> {
 }
 
 /// What `input` does to `run`: the next transition, to be folded and written. A try that would be made again asks `leave` of
-/// the budget of its agent, named as its record names it; a try that reached no agent costs nothing.
+/// the budget of its agent, named as its record names it, and says how long it could wait; a try that reached no agent
+/// costs nothing.
 ///
 /// # Errors
 /// [`Ignored`] says why nothing happens.
@@ -147,7 +149,7 @@ pub fn step(
     run: &Run,
     input: Input,
     now: Wall,
-    leave: impl FnOnce(&str) -> Leave,
+    leave: impl FnOnce(&str, Duration) -> Leave,
 ) -> Result<Transition, Ignored> {
     if run.end.is_some() {
         return Err(Ignored::RunEnded);
@@ -183,7 +185,7 @@ struct Ended {
 }
 
 /// What the end of a try means for its step; nothing if no such try is under way.
-fn ended(run: &State, end: Ended, now: Wall, leave: impl FnOnce(&str) -> Leave) -> Option<Event> {
+fn ended(run: &State, end: Ended, now: Wall, leave: impl FnOnce(&str, Duration) -> Leave) -> Option<Event> {
     let Ended { attempt, effect, result, mut attempts } = end;
     let at = run.steps.iter().position(|step| step.state == StepState::Running { attempt })?;
     let spec = &run.workflow.steps()[at];
@@ -207,8 +209,10 @@ fn ended(run: &State, end: Ended, now: Wall, leave: impl FnOnce(&str) -> Leave) 
     };
     let why = match verdict {
         Verdict::Retry { after, same_key } if now + after < run.deadline => {
-            match may_retry(run, &attempts, leave) {
-                Ok(budget) => {
+            match may_retry(run, &attempts, |agent| leave(agent, remaining)) {
+                Ok(Granted { later, .. }) if now + later >= run.deadline => GiveUp::DeadlineTooNear,
+                Ok(Granted { budget, later }) => {
+                    let after = after.max(later);
                     let retry = Retry { after, same_key, remaining, budget };
                     let (class, effect) = (failure.class.as_str(), effect.as_str());
                     let next = attempt.next(run.id, step.as_str(), same_key);
@@ -240,13 +244,21 @@ fn ended(run: &State, end: Ended, now: Wall, leave: impl FnOnce(&str) -> Leave) 
     Some(Event::StepFailed { step, failure, reason: why.to_string(), attempts: shared(attempts) })
 }
 
+/// Leave to make a try again.
+struct Granted {
+    /// What the agent's budget has left, if an agent was reached.
+    budget: Option<u32>,
+    /// Not before this long.
+    later: Duration,
+}
+
 /// Leave to make a try again: what the agent's budget has left, if an agent was reached. The run's own rules come first,
 /// so that nothing is taken out of the budget in vain.
 fn may_retry(
     run: &State,
     attempts: &[AttemptRecord],
     leave: impl FnOnce(&str) -> Leave,
-) -> Result<Option<u32>, GiveUp> {
+) -> Result<Granted, GiveUp> {
     if run.retries == Retries::Forbidden {
         return Err(GiveUp::Forbidden);
     }
@@ -254,8 +266,9 @@ fn may_retry(
         return Err(GiveUp::RunCapReached);
     }
     match attempts.last().filter(|last| !last.agent.is_empty()).map(|last| leave(&last.agent)) {
-        None => Ok(None),
-        Some(Leave::Granted { left }) => Ok(Some(left)),
+        None => Ok(Granted { budget: None, later: Duration::ZERO }),
+        Some(Leave::Granted { left }) => Ok(Granted { budget: Some(left), later: Duration::ZERO }),
+        Some(Leave::Later { after }) => Ok(Granted { budget: Some(0), later: after }),
         Some(Leave::Refused) => Err(GiveUp::BudgetSpent),
     }
 }

@@ -142,7 +142,7 @@ impl Filler {
                 result: Ok(answer),
                 attempts: Vec::new(),
             };
-            let next = run::step(&run, input, self.clock.wall(), |_| Leave::Refused)?;
+            let next = run::step(&run, input, self.clock.wall(), |_, _| Leave::Refused)?;
             run.fold(&next)?;
             let batch = self.transition(&run, &next).await?;
             let batch = if run.end.is_some() { batch.delete(mark.clone()) } else { batch };

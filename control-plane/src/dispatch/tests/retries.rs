@@ -58,9 +58,9 @@ async fn a_retry_is_on_record_with_what_was_left_and_a_spent_budget_ends_them_al
     let granted = bed.admit(&stub, offers("a", READ)).await;
     let report = bed.dispatch.call(retried(call(&bed, "work", 1))).await;
     let note = report.attempts[0].notes.last().unwrap();
-    assert!(note.starts_with("tried again after ") && note.contains("of the deadline and 9 of"), "{note}");
+    assert!(note.starts_with("tried again after ") && note.contains("of the deadline and 19 of"), "{note}");
     let fleet = Arc::clone(&bed.registry.instance(granted.id).unwrap().fleet);
-    while fleet.retry(bed.clock.mono()) != Leave::Refused {}
+    while fleet.retry(bed.clock.mono(), Duration::ZERO) != Leave::Refused {}
     let before = stub.log().calls.len();
     let report = bed.dispatch.call(retried(call(&bed, "work", 2))).await;
     assert_eq!(stub.log().calls.len(), before + 1);

@@ -25,10 +25,10 @@ fn a_retry_is_paid_for_and_its_record_says_what_was_left() {
     bed.ends(dispatch, agent_error());
     assert_eq!(bed.waits().1, Waiting::BackOff);
     let retry = bed.call.record().sent[0].retried.unwrap();
-    assert_eq!((retry.budget, retry.remaining), (Some(9), Duration::from_millis(59_900)));
+    assert_eq!((retry.budget, retry.remaining), (Some(19), Duration::from_millis(59_900)));
     let after = Duration::from_millis(u64::try_from(retry.after.as_millis()).unwrap());
     let text = format!(
-        "tried again after {after:?} under a new key; 59.9s of the deadline and 9 of the agent's retry budget were left"
+        "tried again after {after:?} under a new key; 59.9s of the deadline and 19 of the agent's retry budget were left"
     );
     assert_eq!(retry.to_string(), text);
 }

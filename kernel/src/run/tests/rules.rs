@@ -143,6 +143,17 @@ fn a_spent_budget_ends_the_step_and_its_record_says_so() {
 }
 
 #[test]
+fn a_run_with_time_left_waits_for_its_agents_budget_instead_of_failing() {
+    let mut world = World::new(plan(fails_once()));
+    world.leave = Leave::Later { after: Duration::from_secs(7) };
+    world.go_until(at(10));
+    let StepState::BackingOff { until, .. } = state(&world, "a") else { panic!("{:?}", state(&world, "a")) };
+    assert_eq!(until, at(7_010));
+    assert!(last_note(&world, "a").starts_with("tried again after 7s under"), "{}", last_note(&world, "a"));
+    assert_eq!(world.finish().run.end.clone().unwrap().state, EndState::Completed);
+}
+
+#[test]
 fn a_run_started_for_a_call_repeats_nothing_and_the_journal_remembers() {
     let plan = plan(fails_once());
     let first = start(Start { retries: Retries::Forbidden, ..plan.start() }, at(0)).unwrap();

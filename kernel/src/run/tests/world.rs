@@ -220,7 +220,7 @@ impl World {
     }
 
     pub(super) fn tell(&mut self, input: Input) -> Result<(), Ignored> {
-        let transition = step(&self.run, input, self.now, |_| self.leave)?;
+        let transition = step(&self.run, input, self.now, |_, _| self.leave)?;
         let before = self.run.clone();
         self.run.fold(&transition).expect("what is decided may happen");
         self.log.push(transition);
