@@ -11,9 +11,10 @@
 //! - **Fail-over.** An attempt that certainly did not begin moves on to another instance at once, under the same key: it is
 //!   still the same logical attempt. At most [`MAX_SENDS`] times, and only to an instance that can take it right now. If
 //!   the sending reached somebody who was too busy, going on is a retry in all but name: it needs what a retry needs.
-//! - **Retry.** What fails beyond that is put to [`retry::decide`], which also says whether the key is kept. A call for a run
-//!   has [`retry::RetryPolicy::NONE`]: there the journal retries. A direct call brings a policy and retries here, unless it
-//!   was itself made for a call ([`retry::Retries::Forbidden`]) or the agent's [`retry::budget`] is spent.
+//! - **Retry.** What fails beyond that is put to [`crate::retry::decide`], which also says whether the key is kept. A call
+//!   for a run has [`crate::retry::RetryPolicy::NONE`]: there the journal retries. A direct call brings a policy and retries
+//!   here, unless it was itself made for a call ([`crate::retry::Retries::Forbidden`]) or the agent's
+//!   [`crate::retry::budget`] is spent.
 //! - **Doubt.** If a side effect may have happened, the ledger of the instance that was called is asked, as long as the
 //!   work could still be going on. "Never seen" makes the attempt one that did not begin; it is then sent to *that*
 //!   instance only, where the ledger would join or refuse a straggler of the first sending. Nobody else is asked to do it.
