@@ -7,7 +7,7 @@
 //! The control plane, sidecars and agents are the real programs as processes of their own, on loopback, with their data
 //! on a real disk beside cargo's target directory. None outlives the bench: each ends when its standard input closes.
 //!
-//! - What is measured: [`call`], [`runs`], [`commit`], [`registry`], [`restart`].
+//! - What is measured: [`call`], [`isolation`], [`runs`], [`commit`], [`registry`], [`restart`].
 //! - How: [`rig`] (processes), [`helper`] (the other ends of calls), [`load`] (closed loops), [`disk`] (the yardstick of
 //!   commits), [`report`].
 
@@ -23,6 +23,7 @@ pub mod commit;
 pub mod disk;
 pub mod helper;
 pub mod host;
+pub mod isolation;
 pub mod load;
 pub mod registry;
 pub mod report;
@@ -51,6 +52,8 @@ struct Args {
 pub enum Bench {
     /// A call through control plane and sidecar, beside a direct one
     Call,
+    /// Calls to nine agents while the tenth is stuck, beside calls while it is well
+    Isolation,
     /// Durable runs of three steps, beside their parts
     Runs,
     /// Commits of the store, beside append and fdatasync
@@ -83,6 +86,7 @@ fn measure(args: &Args) -> anyhow::Result<()> {
     let report = runtime.block_on(until_told_to_end(async {
         match args.bench {
             Bench::Call => call::measure(args.quick).await,
+            Bench::Isolation => isolation::measure(args.quick).await,
             Bench::Runs => runs::measure(args.quick).await,
             Bench::Commit => commit::measure(args.quick).await,
             Bench::Registry => registry::measure(args.quick).await,

@@ -1,9 +1,11 @@
-//! Closed loops: so many workers, each with one operation under way, for so long.
+//! Load. Closed loops: so many workers, each with one operation under way. Open loops: so many operations a second,
+//! however long they take.
 
 use std::future::Future;
 use std::time::Duration;
 
 use futures::future::try_join_all;
+use futures::stream::{FuturesUnordered, StreamExt, TryStreamExt};
 use hdrhistogram::Histogram;
 
 use super::host;
@@ -48,6 +50,36 @@ where
         all.add(times)?;
     }
     Ok(Load::of(&all, took))
+}
+
+/// Begins `operation` so many times a second for about `time`, and waits for all of them to end. Times count from when an
+/// operation was due, so that a loop that falls behind shows (Gil Tene's "coordinated omission").
+///
+/// # Errors
+/// The first error of an operation ends the measurement.
+pub async fn open_loop<F, R>(per_second: u32, time: Duration, mut operation: F) -> anyhow::Result<Load>
+where
+    F: FnMut() -> R,
+    R: Future<Output = anyhow::Result<()>>,
+{
+    let mut under_way = FuturesUnordered::new();
+    let mut times = Histogram::<u64>::new(3)?;
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / per_second);
+    let started = host::now();
+    while started.elapsed() < time {
+        tokio::select! {
+            due = ticks.tick() => {
+                let operation = operation();
+                under_way.push(async move { operation.await.map(|()| host::now() - due.into_std()) });
+            }
+            Some(ended) = under_way.next() => times.record(u64::try_from(ended?.as_nanos())?)?,
+        }
+    }
+    let took = started.elapsed();
+    while let Some(ended) = under_way.try_next().await? {
+        times.record(u64::try_from(ended.as_nanos())?)?;
+    }
+    Ok(Load::of(&times, took))
 }
 
 impl Load {

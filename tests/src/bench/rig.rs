@@ -27,7 +27,7 @@ const OPEN_FILES: u32 = 20_000;
 /// A control plane, what stands around it, and their folder. Fields are dropped in this order.
 #[derive(Debug)]
 pub struct Rig {
-    processes: Vec<Process>,
+    processes: Vec<(String, Process)>,
     /// The control plane, if it was started.
     pub control_plane: Option<Process>,
     grpc: String,
@@ -114,7 +114,7 @@ impl Rig {
         let ready = self.folder().join(format!("{name}.ready"));
         let mut command = many_files(&std::env::current_exe()?);
         command.args([HELPER, role]).arg(&ready).args(more);
-        self.processes.push(Process::start(name, command, self.folder()));
+        self.processes.push((name.to_owned(), Process::start(name, command, self.folder())));
         let text = until("a helper to listen", || async { std::fs::read_to_string(&ready).ok() }).await;
         Ok(text.lines().map(str::to_owned).collect())
     }
@@ -137,7 +137,7 @@ impl Rig {
         command.args(["sidecar", "--manifest", &file, "--until-stdin-closes"]).current_dir(self.folder());
         let process = Process::start(name, command, self.folder());
         let pid = process.id();
-        self.processes.push(process);
+        self.processes.push((name.to_owned(), process));
         let registry = self.registry().await?;
         until("an agent to be healthy", || async {
             let request = pb::GetAgentRequest { name: name.to_owned(), ..Default::default() };
@@ -159,12 +159,26 @@ impl Rig {
         Ok(())
     }
 
+    /// The sidecar of that name, or the helper; the agent of `http_agent` has `-agent` after its name.
+    #[must_use]
+    pub fn process(&self, name: &str) -> Option<&Process> {
+        self.processes.iter().find(|(of, _)| of == name).map(|(_, process)| process)
+    }
+
+    /// A connection to the control plane.
+    ///
+    /// # Errors
+    /// If it cannot be reached.
+    pub async fn channel(&self) -> anyhow::Result<Channel> {
+        connect(&self.grpc).await
+    }
+
     /// Calls and runs.
     ///
     /// # Errors
     /// If the control plane cannot be reached.
     pub async fn orchestrator(&self) -> anyhow::Result<OrchestratorClient<Channel>> {
-        Ok(OrchestratorClient::new(connect(&self.grpc).await?))
+        Ok(OrchestratorClient::new(self.channel().await?))
     }
 
     /// Agents.
@@ -172,7 +186,7 @@ impl Rig {
     /// # Errors
     /// If the control plane cannot be reached.
     pub async fn registry(&self) -> anyhow::Result<AgentRegistryClient<Channel>> {
-        Ok(AgentRegistryClient::new(connect(&self.grpc).await?))
+        Ok(AgentRegistryClient::new(self.channel().await?))
     }
 
     /// Stores a workflow.
@@ -181,7 +195,7 @@ impl Rig {
     /// If it is refused.
     pub async fn put(&self, document: &str) -> anyhow::Result<()> {
         let request = pb::PutWorkflowRequest { document: document.to_owned(), ..Default::default() };
-        WorkflowsClient::new(connect(&self.grpc).await?).put_workflow(request).await?;
+        WorkflowsClient::new(self.channel().await?).put_workflow(request).await?;
         Ok(())
     }
 }
