@@ -5,9 +5,11 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use mainstay_kernel::time::text;
+use mainstay_kernel::{bulkhead, queue, share};
 use tracing_subscriber::EnvFilter;
 
 mod file;
@@ -27,12 +29,16 @@ const ALLOW_NETWORK: Setting = Setting::new("allow_network", "--allow-network", 
 const MAX_PAYLOAD: Setting = Setting::new("max_payload", "--max-payload", "MAINSTAY_MAX_PAYLOAD");
 const MAX_OPEN_RUNS: Setting = Setting::new("max_open_runs", "--max-open-runs", "MAINSTAY_MAX_OPEN_RUNS");
 const SHUTDOWN_GRACE: Setting = Setting::new("shutdown_grace", "--shutdown-grace", "MAINSTAY_SHUTDOWN_GRACE");
+const MAX_CALLS: Setting = Setting::new("max_calls", "--max-calls", "MAINSTAY_MAX_CALLS");
+const AGENT_SHARE: Setting = Setting::new("agent_share", "--agent-share", "MAINSTAY_AGENT_SHARE");
+const TENANT_SHARE: Setting = Setting::new("tenant_share", "--tenant-share", "MAINSTAY_TENANT_SHARE");
+const MAX_WAITING: Setting = Setting::new("max_waiting", "--max-waiting", "MAINSTAY_MAX_WAITING");
 const LOG: Setting = Setting::new("log", "--log", "MAINSTAY_LOG_FORMAT");
 /// The variable that the sidecar reads, too.
 const LOG_LEVEL: Setting = Setting::new("log_level", "--log-level", "MAINSTAY_LOG");
 
 /// Every setting, in the order of the documentation.
-const ALL: [Setting; 10] = [
+const ALL: [Setting; 14] = [
     DATA,
     LISTEN,
     ADMIN,
@@ -41,6 +47,10 @@ const ALL: [Setting; 10] = [
     MAX_PAYLOAD,
     MAX_OPEN_RUNS,
     SHUTDOWN_GRACE,
+    MAX_CALLS,
+    AGENT_SHARE,
+    TENANT_SHARE,
+    MAX_WAITING,
     LOG,
     LOG_LEVEL,
 ];
@@ -73,6 +83,10 @@ pub struct Settings {
     pub max_open_runs: usize,
     /// How long calls under way may take to end.
     pub shutdown_grace: Duration,
+    /// How the calls under way are divided among agents and tenants.
+    pub bulkheads: bulkhead::Config,
+    /// How many calls may wait for a capability.
+    pub queue: queue::Config,
     /// How logs look.
     pub log: LogFormat,
     /// What is logged: a level, or directives like `info,mainstay_store=debug`.
@@ -93,6 +107,7 @@ impl Settings {
         let mut errors = Vec::new();
         let file = config.map(|(path, text)| file::read(path, text, &ALL, &mut errors)).unwrap_or_default();
         let mut sources = Sources::new(flags, env, file, errors);
+        let (walls, line) = (bulkhead::Config::default(), queue::Config::default());
         let settings = Self {
             data: sources.one(DATA, DEFAULT_DATA.into(), |text| Ok(PathBuf::from(text))),
             listen: sources.one(LISTEN, (Ipv4Addr::LOCALHOST, 7400).into(), address),
@@ -102,6 +117,12 @@ impl Settings {
             max_payload: sources.one(MAX_PAYLOAD, 4 * 1024 * 1024, size),
             max_open_runs: sources.one(MAX_OPEN_RUNS, 10_000, count),
             shutdown_grace: sources.one(SHUTDOWN_GRACE, Duration::from_secs(10), span),
+            bulkheads: bulkhead::Config {
+                whole: sources.one(MAX_CALLS, walls.whole, count),
+                agent_bp: sources.one(AGENT_SHARE, walls.agent_bp, part),
+                tenant_bp: sources.one(TENANT_SHARE, walls.tenant_bp, part),
+            },
+            queue: queue::Config { most: sources.one(MAX_WAITING, line.most, count) },
             log: sources.one(LOG, LogFormat::Text, log_format),
             log_level: sources.one(LOG_LEVEL, "info".to_owned(), log_level),
         };
@@ -121,8 +142,12 @@ fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
-fn count(text: &str) -> Result<usize, String> {
+fn count<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| "write a whole number".to_owned())
+}
+
+fn part(text: &str) -> Result<u32, String> {
+    share::parse(text).map_err(|_| "write a share like 25% or 12.5%".to_owned())
 }
 
 /// `4194304`, `4096KiB` or `4MiB`.
@@ -209,7 +234,12 @@ mod tests {
     #[test]
     fn all_errors_are_reported_together_each_with_its_source() {
         let file = "lisen: 127.0.0.1:1\nadmin: nowhere\nmax_open_runs: [1]\n";
-        let env = [("MAINSTAY_SHUTDOWN_GRACE", "10"), ("MAINSTAY_LOG", "inf=o=x")];
+        let env = [
+            ("MAINSTAY_SHUTDOWN_GRACE", "10"),
+            ("MAINSTAY_LOG", "inf=o=x"),
+            ("MAINSTAY_AGENT_SHARE", "0.25"),
+            ("MAINSTAY_MAX_CALLS", "many"),
+        ];
         let errors = read(vec![flag("max_payload", "4MB")], &env, Some(file)).unwrap_err();
         insta::assert_snapshot!(errors.join("\n"));
     }

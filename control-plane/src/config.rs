@@ -5,7 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mainstay_kernel::bulkhead;
 use mainstay_kernel::json::Limits;
+use mainstay_kernel::queue;
+use mainstay_kernel::share::{Human, WHOLE};
 
 use crate::address::{Network, Policy};
 
@@ -34,6 +37,10 @@ pub struct Config {
     pub max_open_runs: usize,
     /// How long calls under way may take to end when the server stops.
     pub shutdown_grace: Duration,
+    /// How the calls under way are divided among agents and tenants.
+    pub bulkheads: bulkhead::Config,
+    /// How many calls may wait for a capability.
+    pub queue: queue::Config,
 }
 
 /// All that is wrong with a configuration.
@@ -51,6 +58,8 @@ impl Default for Config {
             max_payload: DEFAULT_MAX_PAYLOAD,
             max_open_runs: 10_000,
             shutdown_grace: Duration::from_secs(10),
+            bulkheads: bulkhead::Config::default(),
+            queue: queue::Config::default(),
         }
     }
 }
@@ -99,6 +108,7 @@ impl Config {
         if self.shutdown_grace > Duration::from_secs(600) {
             errors.push(format!("`shutdown-grace` is {:?}: give at most 10m", self.shutdown_grace));
         }
+        self.check_room(&mut errors);
         let mut networks = Vec::new();
         for text in &self.allow_networks {
             match text.parse::<Network>() {
@@ -112,6 +122,22 @@ impl Config {
         let addresses = if networks.is_empty() { Policy::default() } else { Policy::new(networks) };
         let limits = Limits { max_bytes: self.max_payload, ..Limits::default() };
         Ok(Checked { config: self, addresses, limits })
+    }
+
+    fn check_room(&self, errors: &mut Vec<String>) {
+        let bulkhead::Config { whole, agent_bp, tenant_bp } = self.bulkheads;
+        for (setting, given, most) in
+            [("max-calls", whole, bulkhead::MOST_CALLS), ("max-waiting", self.queue.most, queue::LONGEST)]
+        {
+            if !(1..=most).contains(&given) {
+                errors.push(format!("`{setting}` is {given}: give 1 to {most}"));
+            }
+        }
+        for (setting, share) in [("agent-share", agent_bp), ("tenant-share", tenant_bp)] {
+            if !(1..=WHOLE).contains(&share) {
+                errors.push(format!("`{setting}` is {}: give 0.01% to 100%", Human(share)));
+            }
+        }
     }
 }
 
@@ -133,13 +159,19 @@ mod tests {
             listen: ([0, 0, 0, 0], 7400).into(),
             max_payload: 1,
             allow_networks: vec!["10.0.0.0/33".into()],
+            bulkheads: bulkhead::Config { whole: 0, agent_bp: 0, tenant_bp: 10_001 },
+            queue: queue::Config { most: queue::LONGEST + 1 },
             ..Config::default()
         };
         let errors = config.check().unwrap_err().0;
-        assert_eq!(errors.len(), 3, "{errors:#?}");
+        assert_eq!(errors.len(), 7, "{errors:#?}");
         assert!(errors[0].contains("--insecure-listen"));
         assert!(errors[1].contains("max-payload"));
-        assert!(errors[2].contains("10.0.0.0/33"));
+        assert_eq!(errors[2], "`max-calls` is 0: give 1 to 100000");
+        assert_eq!(errors[3], "`max-waiting` is 100001: give 1 to 100000");
+        assert_eq!(errors[4], "`agent-share` is 0%: give 0.01% to 100%");
+        assert!(errors[5].contains("tenant-share"));
+        assert!(errors[6].contains("10.0.0.0/33"));
     }
 
     #[test]

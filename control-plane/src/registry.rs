@@ -21,6 +21,7 @@ use mainstay_kernel::health::{Change, Evidence};
 use mainstay_kernel::id::{InstanceId, LeaseId};
 use mainstay_kernel::lease::Ttl;
 use mainstay_kernel::name::Name;
+use mainstay_kernel::queue;
 use mainstay_store::{Blobs, Store};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, broadcast};
@@ -72,11 +73,18 @@ pub struct Config {
     pub max_instances: usize,
     /// How the calls under way are divided among agents and tenants.
     pub bulkheads: bulkhead::Config,
+    /// How many calls may wait for a capability.
+    pub queue: queue::Config,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { addresses: Policy::default(), max_instances: 20_000, bulkheads: bulkhead::Config::default() }
+        Self {
+            addresses: Policy::default(),
+            max_instances: 20_000,
+            bulkheads: bulkhead::Config::default(),
+            queue: queue::Config::default(),
+        }
     }
 }
 
@@ -212,6 +220,12 @@ impl Handle {
             .routes
             .get(tenant, capability)
             .map_or(EffectClass::SideEffecting, |route| route.strictest_effect())
+    }
+
+    /// How many calls may wait for a capability.
+    #[must_use]
+    pub fn queue(&self) -> queue::Config {
+        self.0.config.queue
     }
 
     /// Instances that hold a lease.

@@ -121,7 +121,12 @@ impl Server {
         let metrics = Metrics::default();
 
         let catalog = workflows::Handle::new(clock.clone(), Arc::clone(&store), blobs.clone());
-        let registry_config = registry::Config { addresses, ..registry::Config::default() };
+        let registry_config = registry::Config {
+            addresses,
+            bulkheads: config.bulkheads,
+            queue: config.queue,
+            ..registry::Config::default()
+        };
         let (registry, registry_service) =
             registry::open(registry_config, clock.clone(), Arc::clone(&store), blobs.clone())
                 .await

@@ -8,14 +8,19 @@
 
 use std::fmt;
 
+use crate::share::WHOLE;
+
+/// Most calls under way at once that can be asked for: at some 20 KB each, 2 GB.
+pub const MOST_CALLS: u32 = 100_000;
+
 /// How the whole is divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
-    /// Calls under way at once, in all.
+    /// Calls under way at once, in all: 1 to [`MOST_CALLS`].
     pub whole: u32,
-    /// What one agent may take of them, in basis points.
+    /// What one agent may take of them, in basis points: 1 to 10,000.
     pub agent_bp: u32,
-    /// What one tenant may take of them, in basis points.
+    /// What one tenant may take of them, in basis points: 1 to 10,000.
     pub tenant_bp: u32,
 }
 
@@ -60,9 +65,9 @@ impl Config {
         let share = match wall {
             Wall::Agent => self.agent_bp,
             Wall::Tenant => self.tenant_bp,
-            Wall::Whole => 10_000,
+            Wall::Whole => WHOLE,
         };
-        let most = u64::from(self.whole) * u64::from(share.min(10_000)) / 10_000;
+        let most = u64::from(self.whole) * u64::from(share.min(WHOLE)) / u64::from(WHOLE);
         Bulkhead { most: u32::try_from(most).unwrap_or(u32::MAX).max(1), taken: 0 }
     }
 }

@@ -27,6 +27,7 @@ pub mod queue;
 pub mod retry;
 pub mod run;
 pub mod schema;
+pub mod share;
 pub mod time;
 pub mod workflow;
 pub mod yaml;

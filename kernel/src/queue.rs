@@ -9,13 +9,20 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Most calls that wait for one capability: some 20 MB, and far more than any agent works off within a deadline.
-pub const MAX_WAITING: u32 = 2_000;
+/// Longest queue that can be asked for: at some 10 KB a call, 1 GB.
+pub const LONGEST: u32 = 100_000;
 
 /// The shortest and the longest time after which a refused call may try again. Sooner would be polling; later, the
 /// estimate says nothing any more.
 const SOONEST: Duration = Duration::from_millis(100);
 const LATEST: Duration = Duration::from_secs(30);
+
+/// How long a queue may get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// Most calls that wait for one capability: 1 to [`LONGEST`].
+    pub most: u32,
+}
 
 /// What a call finds in front of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,19 +55,28 @@ pub struct Refused {
     pub retry_after: Duration,
 }
 
-/// Whether a call with `remaining` until its deadline may wait behind `ahead`.
-///
-/// # Errors
-/// [`Refused`] says why not, and when to try again.
-pub fn admit(ahead: Ahead, remaining: Duration) -> Result<(), Refused> {
-    let wait = ahead.wait();
-    let reason = match wait {
-        _ if ahead.waiting >= MAX_WAITING => Reason::Full,
-        Some(wait) if wait >= remaining => Reason::TooLate,
-        Some(_) | None => return Ok(()),
-    };
-    let retry_after = wait.unwrap_or(LATEST / 30).clamp(SOONEST, LATEST);
-    Err(Refused { reason, waiting: ahead.waiting, retry_after })
+impl Default for Config {
+    /// Two thousand: some 20 MB, and far more than any agent works off within a deadline.
+    fn default() -> Self {
+        Self { most: 2_000 }
+    }
+}
+
+impl Config {
+    /// Whether a call with `remaining` until its deadline may wait behind `ahead`.
+    ///
+    /// # Errors
+    /// [`Refused`] says why not, and when to try again.
+    pub fn admit(&self, ahead: Ahead, remaining: Duration) -> Result<(), Refused> {
+        let wait = ahead.wait();
+        let reason = match wait {
+            _ if ahead.waiting >= self.most => Reason::Full,
+            Some(wait) if wait >= remaining => Reason::TooLate,
+            Some(_) | None => return Ok(()),
+        };
+        let retry_after = wait.unwrap_or(LATEST / 30).clamp(SOONEST, LATEST);
+        Err(Refused { reason, waiting: ahead.waiting, retry_after })
+    }
 }
 
 impl Ahead {
@@ -93,6 +109,11 @@ mod tests {
     use proptest::prelude::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const MOST: u32 = 2_000;
+
+    fn admit(ahead: Ahead, remaining: Duration) -> Result<(), Refused> {
+        Config { most: MOST }.admit(ahead, remaining)
+    }
 
     fn behind(waiting: u32, places: u32) -> Ahead {
         Ahead { waiting, places, latency: Some(SECOND) }
@@ -108,14 +129,14 @@ mod tests {
 
     #[test]
     fn nobody_waits_in_a_full_queue_whatever_its_deadline() {
-        let refused = admit(behind(MAX_WAITING, 0), 3_600 * SECOND).unwrap_err();
+        let refused = admit(behind(MOST, 0), 3_600 * SECOND).unwrap_err();
         assert_eq!((refused.reason, refused.retry_after), (Reason::Full, SECOND));
     }
 
     #[test]
     fn a_queue_nobody_can_estimate_is_waited_in() {
-        assert_eq!(admit(behind(MAX_WAITING - 1, 0), Duration::from_millis(1)), Ok(()));
-        let new = Ahead { latency: None, ..behind(MAX_WAITING - 1, 1) };
+        assert_eq!(admit(behind(MOST - 1, 0), Duration::from_millis(1)), Ok(()));
+        let new = Ahead { latency: None, ..behind(MOST - 1, 1) };
         assert_eq!(admit(new, Duration::from_millis(1)), Ok(()));
     }
 

@@ -18,7 +18,8 @@ use crate::render::text::count;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Flags win over the environment, and that over the file. In the file the settings are called \
-    data, listen, admin, insecure_listen, allow_network, max_payload, max_open_runs, shutdown_grace, log, log_level."
+    data, listen, admin, insecure_listen, allow_network, max_payload, max_open_runs, shutdown_grace, max_calls, agent_share, \
+    tenant_share, max_waiting, log, log_level."
 )]
 pub struct ServeArgs {
     /// Configuration file, YAML [env: MAINSTAY_CONFIG]
@@ -48,6 +49,18 @@ pub struct ServeArgs {
     /// How long calls under way may take to end at shutdown [env: MAINSTAY_SHUTDOWN_GRACE] [default: 10s]
     #[arg(long, value_name = "TIME")]
     shutdown_grace: Option<String>,
+    /// Calls under way at once, in all [env: MAINSTAY_MAX_CALLS] [default: 10000]
+    #[arg(long, value_name = "N")]
+    max_calls: Option<String>,
+    /// What one agent may take of them [env: MAINSTAY_AGENT_SHARE] [default: 25%]
+    #[arg(long, value_name = "SHARE")]
+    agent_share: Option<String>,
+    /// What one tenant may take of them [env: MAINSTAY_TENANT_SHARE] [default: 80%]
+    #[arg(long, value_name = "SHARE")]
+    tenant_share: Option<String>,
+    /// Calls that may wait for one capability [env: MAINSTAY_MAX_WAITING] [default: 2000]
+    #[arg(long, value_name = "N")]
+    max_waiting: Option<String>,
     /// How logs look: text or json [env: MAINSTAY_LOG_FORMAT] [default: text]
     #[arg(long, value_name = "FORMAT")]
     log: Option<String>,
@@ -112,6 +125,10 @@ impl ServeArgs {
             ("max_payload", one(&self.max_payload)),
             ("max_open_runs", one(&self.max_open_runs)),
             ("shutdown_grace", one(&self.shutdown_grace)),
+            ("max_calls", one(&self.max_calls)),
+            ("agent_share", one(&self.agent_share)),
+            ("tenant_share", one(&self.tenant_share)),
+            ("max_waiting", one(&self.max_waiting)),
             ("log", one(&self.log)),
             ("log_level", one(&self.log_level)),
         ]
@@ -128,6 +145,8 @@ fn config(settings: Settings) -> Config {
         max_payload: settings.max_payload,
         max_open_runs: settings.max_open_runs,
         shutdown_grace: settings.shutdown_grace,
+        bulkheads: settings.bulkheads,
+        queue: settings.queue,
     }
 }
 

@@ -106,7 +106,7 @@ impl Pool for Live<'_> {
         }
         let latency = total.checked_div(known);
         let ahead = Ahead { waiting: self.route.waiting(), places, latency };
-        let admitted = queue::admit(ahead, remaining);
+        let admitted = self.dispatch.registry.queue().admit(ahead, remaining);
         if admitted.is_err() {
             self.dispatch.metrics.refused();
         }
