@@ -57,7 +57,7 @@ struct Globals {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a control plane
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     /// Stand beside an agent: register it, watch its health, enforce its contract
     Sidecar(sidecar::Sidecars),
     /// Watch four agents carry a durable workflow to its end, on this machine
@@ -120,7 +120,7 @@ pub fn main() -> ExitCode {
 fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
     let console = Console::new(globals.output);
     match command {
-        Command::Serve(args) => serve::run(args),
+        Command::Serve(args) => serve::run(&args),
         Command::Sidecar(args) => {
             log_to_stderr();
             one_thread(sidecar::run(args))

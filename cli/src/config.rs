@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use mainstay_kernel::time::text;
-use mainstay_kernel::{bulkhead, queue, share};
+use mainstay_kernel::{breaker, bulkhead, queue, share};
 use tracing_subscriber::EnvFilter;
 
 mod file;
@@ -25,7 +25,7 @@ const LISTEN: Setting = Setting::new("listen", "--listen", "MAINSTAY_LISTEN");
 const ADMIN: Setting = Setting::new("admin", "--admin", "MAINSTAY_ADMIN");
 const INSECURE_LISTEN: Setting =
     Setting::new("insecure_listen", "--insecure-listen", "MAINSTAY_INSECURE_LISTEN");
-const ALLOW_NETWORK: Setting = Setting::new("allow_network", "--allow-network", "MAINSTAY_ALLOW_NETWORK");
+const ALLOW_NETWORK: Setting = Setting::list("allow_network", "--allow-network", "MAINSTAY_ALLOW_NETWORK");
 const MAX_PAYLOAD: Setting = Setting::new("max_payload", "--max-payload", "MAINSTAY_MAX_PAYLOAD");
 const MAX_OPEN_RUNS: Setting = Setting::new("max_open_runs", "--max-open-runs", "MAINSTAY_MAX_OPEN_RUNS");
 const SHUTDOWN_GRACE: Setting = Setting::new("shutdown_grace", "--shutdown-grace", "MAINSTAY_SHUTDOWN_GRACE");
@@ -33,12 +33,13 @@ const MAX_CALLS: Setting = Setting::new("max_calls", "--max-calls", "MAINSTAY_MA
 const AGENT_SHARE: Setting = Setting::new("agent_share", "--agent-share", "MAINSTAY_AGENT_SHARE");
 const TENANT_SHARE: Setting = Setting::new("tenant_share", "--tenant-share", "MAINSTAY_TENANT_SHARE");
 const MAX_WAITING: Setting = Setting::new("max_waiting", "--max-waiting", "MAINSTAY_MAX_WAITING");
+const BREAKER: Setting = Setting::list("breaker", "--breaker", "MAINSTAY_BREAKER");
 const LOG: Setting = Setting::new("log", "--log", "MAINSTAY_LOG_FORMAT");
 /// The variable that the sidecar reads, too.
 const LOG_LEVEL: Setting = Setting::new("log_level", "--log-level", "MAINSTAY_LOG");
 
 /// Every setting, in the order of the documentation.
-const ALL: [Setting; 14] = [
+const ALL: [Setting; 15] = [
     DATA,
     LISTEN,
     ADMIN,
@@ -51,6 +52,7 @@ const ALL: [Setting; 14] = [
     AGENT_SHARE,
     TENANT_SHARE,
     MAX_WAITING,
+    BREAKER,
     LOG,
     LOG_LEVEL,
 ];
@@ -87,6 +89,8 @@ pub struct Settings {
     pub bulkheads: bulkhead::Config,
     /// How many calls may wait for a capability.
     pub queue: queue::Config,
+    /// When breakers open, where a capability declares nothing else.
+    pub breakers: breaker::Config,
     /// How logs look.
     pub log: LogFormat,
     /// What is logged: a level, or directives like `info,mainstay_store=debug`.
@@ -123,11 +127,22 @@ impl Settings {
                 tenant_bp: sources.one(TENANT_SHARE, walls.tenant_bp, part),
             },
             queue: queue::Config { most: sources.one(MAX_WAITING, line.most, count) },
+            breakers: breakers(&mut sources),
             log: sources.one(LOG, LogFormat::Text, log_format),
             log_level: sources.one(LOG_LEVEL, "info".to_owned(), log_level),
         };
         (settings, sources.errors())
     }
+}
+
+/// Settings of breakers, each like `failed=40%`, over those that hold without a word.
+fn breakers<E: Fn(&str) -> Option<String>>(sources: &mut Sources<E>) -> breaker::Config {
+    let mut policy = breaker::Policy::default();
+    sources.each(BREAKER, |text| {
+        let (setting, value) = text.split_once('=').ok_or("write SETTING=VALUE, like failed=40%")?;
+        policy.set(setting.trim(), value.trim()).map_err(|error| format!("{setting} {error}"))
+    });
+    policy.over(breaker::Config::default())
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -232,6 +247,22 @@ mod tests {
     }
 
     #[test]
+    fn settings_of_breakers_are_a_map_in_the_file_and_pairs_elsewhere() {
+        let file = "breaker: { failed: 40%, probes: 1, weights: { slow: 25% } }\n";
+        let breakers = read(vec![], &[], Some(file)).unwrap().breakers;
+        assert_eq!((breakers.failed_bp, breakers.probes), (4_000, 1));
+        assert_eq!(breakers.weights.of(breaker::Weighed::Slow), 2_500);
+        let flags = vec![("breaker", vec!["probes=2".to_owned(), "weights.slow=10%".to_owned()])];
+        let flagged = read(flags, &[], Some(file)).unwrap().breakers;
+        assert_eq!((flagged.failed_bp, flagged.probes), (5_000, 2), "lists replace lists");
+        let env = [("MAINSTAY_BREAKER", "probes=2,weights.slow=10%")];
+        assert_eq!(read(vec![], &env, Some(file)).unwrap().breakers, flagged);
+        let waits = vec![("breaker", vec!["wait=2m".to_owned(), "max_wait=1m".to_owned()])];
+        let breakers = read(waits, &[], None).unwrap().breakers;
+        assert!(breakers.validate().is_err(), "found with everything else that does not fit together");
+    }
+
+    #[test]
     fn all_errors_are_reported_together_each_with_its_source() {
         let file = "lisen: 127.0.0.1:1\nadmin: nowhere\nmax_open_runs: [1]\n";
         let env = [
@@ -239,6 +270,7 @@ mod tests {
             ("MAINSTAY_LOG", "inf=o=x"),
             ("MAINSTAY_AGENT_SHARE", "0.25"),
             ("MAINSTAY_MAX_CALLS", "many"),
+            ("MAINSTAY_BREAKER", "failed=120%, probes=1, weights.overload=1%, window"),
         ];
         let errors = read(vec![flag("max_payload", "4MB")], &env, Some(file)).unwrap_err();
         insta::assert_snapshot!(errors.join("\n"));

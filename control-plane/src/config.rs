@@ -5,10 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mainstay_kernel::bulkhead;
 use mainstay_kernel::json::Limits;
 use mainstay_kernel::queue;
 use mainstay_kernel::share::{Human, WHOLE};
+use mainstay_kernel::{breaker, bulkhead};
 
 use crate::address::{Network, Policy};
 
@@ -41,6 +41,8 @@ pub struct Config {
     pub bulkheads: bulkhead::Config,
     /// How many calls may wait for a capability.
     pub queue: queue::Config,
+    /// When breakers open, where a capability declares nothing else.
+    pub breakers: breaker::Config,
 }
 
 /// All that is wrong with a configuration.
@@ -60,6 +62,7 @@ impl Default for Config {
             shutdown_grace: Duration::from_secs(10),
             bulkheads: bulkhead::Config::default(),
             queue: queue::Config::default(),
+            breakers: breaker::Config::default(),
         }
     }
 }
@@ -109,6 +112,7 @@ impl Config {
             errors.push(format!("`shutdown-grace` is {:?}: give at most 10m", self.shutdown_grace));
         }
         self.check_room(&mut errors);
+        errors.extend(self.breakers.validate().err().map(|error| error.to_string()));
         let mut networks = Vec::new();
         for text in &self.allow_networks {
             match text.parse::<Network>() {

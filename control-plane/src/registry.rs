@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_kernel::agent::AgentSpec;
+use mainstay_kernel::breaker;
 use mainstay_kernel::bulkhead::{self, Bulkhead, Wall};
 use mainstay_kernel::dice::Dice;
 use mainstay_kernel::effect::EffectClass;
@@ -75,6 +76,8 @@ pub struct Config {
     pub bulkheads: bulkhead::Config,
     /// How many calls may wait for a capability.
     pub queue: queue::Config,
+    /// When breakers open, where a capability declares nothing else.
+    pub breakers: breaker::Config,
 }
 
 impl Default for Config {
@@ -84,6 +87,7 @@ impl Default for Config {
             max_instances: 20_000,
             bulkheads: bulkhead::Config::default(),
             queue: queue::Config::default(),
+            breakers: breaker::Config::default(),
         }
     }
 }

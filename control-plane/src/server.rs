@@ -125,6 +125,7 @@ impl Server {
             addresses,
             bulkheads: config.bulkheads,
             queue: config.queue,
+            breakers: config.breakers,
             ..registry::Config::default()
         };
         let (registry, registry_service) =

@@ -142,6 +142,7 @@ pub(crate) fn registration(
         max_concurrency: 4,
         keywords: Vec::new(),
         examples: Vec::new(),
+        breaker: Default::default(),
     };
     Registration {
         tenant: name("default"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::breaker;
 use crate::effect::EffectClass;
 use crate::json::Json;
 use crate::name::Name;
@@ -53,6 +54,9 @@ pub struct CapabilitySpec {
     /// Requests this capability should get.
     #[serde(default)]
     pub examples: Vec<String>,
+    /// When calls are kept from an instance that fails; what is not declared is as the server has it.
+    #[serde(default, skip_serializing_if = "breaker::Policy::is_empty")]
+    pub breaker: breaker::Policy,
 }
 
 impl AgentSpec {

@@ -1,7 +1,12 @@
 //! A circuit breaker for one capability of one instance.
 //!
-//! **Why one for each pair, and none that is global?** An instance may fail at one thing and be good at another, and
-//! another instance may do the same thing well. A breaker that covers more than what is broken is an outage of its own.
+//! **Why one for each pair of instance and capability, and none that covers more?** An instance may fail at one thing and
+//! be good at another, and another instance may do the same thing well. A breaker that covers more than what is broken is
+//! an outage of its own. In particular there is none over a capability as a whole. While an instance is well, it would
+//! only take that one away; and once they all fail, each has opened its own, so it would say nothing new but lose what
+//! each of them says by itself: who fails how, and which probe comes first. What it is asked for elsewhere is answered by
+//! whoever sees all instances at once: those that do worse than their siblings are left out, if most seem to fail none is,
+//! and a call that nobody takes is routed to a fallback.
 //!
 //! Closed: traffic flows and is measured over a rolling window. It opens when, over the window, too many calls failed,
 //! timed out or were slow, or at once when several failed in a row (thin traffic may never fill a window). Open: nothing
@@ -12,9 +17,12 @@
 //! # What counts
 //! - Failed: [`Class::Transport`], [`Class::AgentError`], [`Class::ContractBreach`], and [`Class::Timeout`] if the agent was
 //!   given most of the time it promised to answer in. A caller with less patience than that learns nothing about the agent.
+//!   What each counts for, and whether an unsure, dear or late answer counts too, the [`Weights`] say.
 //! - Slow: an answer that took longer than the SLA the capability declares. A long call inside its SLA is never slow.
 //! - Not at all: [`Class::Overload`] (busy is not dead: opening would turn a full instance into a missing one), and what
 //!   is not the agent's doing: [`Class::CallerFault`], [`Class::Cancelled`], [`Class::Unavailable`].
+//!
+//! All of it is policy: a capability declares what it wants otherwise ([`Policy`]), over the server's own [`Config`].
 //!
 //! # Late results
 //! Every change of state begins a new generation, and an [`Admission`] remembers its own. The result of a call admitted
@@ -27,14 +35,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
 use crate::outcome::Class;
+use crate::share::WHOLE;
 use crate::time::{Mono, Now, Wall};
 
 mod config;
+mod policy;
 mod reason;
+mod weights;
 mod window;
 
 pub use config::{Config, ConfigError};
+pub use policy::{Policy, PolicyError};
 pub use reason::Reason;
+pub use weights::{Weighed, WeighedError, Weights};
 pub use window::Counts;
 use window::Window;
 
@@ -108,8 +121,8 @@ pub struct Breaker {
     sla: Duration,
     phase: Phase,
     window: Window,
-    /// Failures since the last answer.
-    in_a_row: u32,
+    /// What failed since the last call that did not.
+    in_a_row: Counts,
     level: u32,
     generation: u64,
     opened: u64,
@@ -134,7 +147,7 @@ impl Breaker {
             sla,
             phase: Phase::Closed,
             window,
-            in_a_row: 0,
+            in_a_row: Counts::default(),
             level: 0,
             generation: 0,
             opened: 0,
@@ -263,9 +276,16 @@ impl Breaker {
         self.turn(Phase::Closed, Reason::ResetByHand(note), now)
     }
 
-    /// The capability was registered again with another promise.
-    pub fn set_sla(&mut self, sla: Duration) {
-        self.sla = sla;
+    /// The capability was registered again, maybe with another policy and another promise. What was counted stays, unless
+    /// it was counted over another window; a wait that is too long now is cut.
+    pub fn set_policy(&mut self, config: Config, sla: Duration, now: Mono) {
+        if config.window != self.config.window {
+            self.window = Window::new(config.window, now);
+        }
+        if let Phase::Open { until: Some(until) } = &mut self.phase {
+            *until = (*until).min(now + config.max_wait);
+        }
+        (self.config, self.sla) = (config, sla);
     }
 
     /// The state.
@@ -286,28 +306,43 @@ impl Breaker {
 
     /// How the breaker sees a call; `None` if it says nothing about the agent.
     fn mark(&self, class: Class, latency: Duration) -> Option<Counts> {
-        let call = Counts { calls: 1, ..Counts::default() };
-        match class {
-            Class::Success | Class::LowConfidence | Class::OverBudget => {
-                Some(Counts { slow: u32::from(latency > self.sla), ..call })
-            }
-            Class::Transport | Class::AgentError | Class::ContractBreach => {
-                Some(Counts { failed: 1, ..call })
-            }
-            Class::Timeout => {
-                let given_a_chance = latency >= self.sla.mul_f64(config::FAIR_SHARE_OF_SLA);
-                given_a_chance.then_some(Counts { failed: 1, timed_out: 1, ..call })
-            }
-            Class::Overload | Class::CallerFault | Class::Cancelled | Class::Unavailable => None,
-        }
+        let weight = |weighed| self.config.weights.of(weighed);
+        let (weight, timed_out, slow) = match class {
+            Class::Success => self.answered(0, latency),
+            Class::LowConfidence => self.answered(weight(Weighed::LowConfidence), latency),
+            Class::OverBudget => self.answered(weight(Weighed::OverBudget), latency),
+            Class::Transport => (weight(Weighed::Transport), false, false),
+            Class::AgentError => (weight(Weighed::AgentError), false, false),
+            Class::ContractBreach => (weight(Weighed::ContractBreach), false, false),
+            Class::Timeout if latency < self.sla.mul_f64(config::FAIR_SHARE_OF_SLA) => return None,
+            Class::Timeout => (weight(Weighed::Timeout), true, false),
+            Class::Overload | Class::CallerFault | Class::Cancelled | Class::Unavailable => return None,
+        };
+        Some(Counts {
+            calls: 1,
+            failed: u32::from(weight > 0),
+            weight: u64::from(weight),
+            timed_out: u32::from(timed_out),
+            slow: u32::from(slow),
+        })
+    }
+
+    fn answered(&self, weight: u32, latency: Duration) -> (u32, bool, bool) {
+        let slow = latency > self.sla;
+        let late = if slow { self.config.weights.of(Weighed::Slow) } else { 0 };
+        (weight.max(late), false, slow)
     }
 
     fn measured(&mut self, mark: Counts, now: Mono, dice: &mut Dice) -> Option<Change> {
-        self.in_a_row = if mark.failed == 1 { self.in_a_row.saturating_add(1) } else { 0 };
+        if mark.weight > 0 {
+            self.in_a_row += mark;
+        } else {
+            self.in_a_row = Counts::default();
+        }
         self.window.add(mark, now);
-        let reason = if self.in_a_row >= self.config.in_a_row {
-            Reason::FailedInARow(self.in_a_row)
-        } else if mark.failed > 0 || mark.slow > 0 {
+        let reason = if self.in_a_row.weight >= u64::from(self.config.in_a_row) * u64::from(WHOLE) {
+            Reason::FailedInARow(self.in_a_row.failed)
+        } else if mark.weight > 0 || mark.timed_out > 0 || mark.slow > 0 {
             self.config.verdict(self.window.counts(now))?
         } else {
             // A good call can make the calls enough to judge; that is no reason to open on good news.
@@ -329,7 +364,7 @@ impl Breaker {
         let from = self.state();
         self.phase = phase;
         self.generation += 1;
-        self.in_a_row = 0;
+        self.in_a_row = Counts::default();
         self.window.clear();
         self.since = now;
         self.reason = Some(reason.clone());
@@ -338,9 +373,10 @@ impl Breaker {
 }
 
 impl Counts {
-    /// Why a probe that ended like this opens the breaker again, if it does.
+    /// Why a probe that ended like this opens the breaker again, if it does. A probe is judged by itself, so it is bad if
+    /// it weighs at least half a failure.
     fn bad_probe(self, class: Class) -> Option<Reason> {
-        if self.failed > 0 {
+        if self.timed_out > 0 || (self.slow == 0 && 2 * self.weight >= u64::from(WHOLE)) {
             return Some(Reason::ProbeFailed(class));
         }
         (self.slow > 0).then_some(Reason::ProbeSlow)

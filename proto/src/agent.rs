@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use mainstay_kernel::agent::{AgentSpec, CapabilitySpec};
+use mainstay_kernel::breaker;
 use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::json::{Json, Limits};
 use mainstay_kernel::name::Name;
@@ -144,6 +145,7 @@ impl TryFrom<pb::Capability> for CapabilitySpec {
         for (at, example) in message.examples.iter().enumerate() {
             text(&format!("examples[{at}]"), example.clone(), MAX_EXAMPLE)?;
         }
+        let breaker = message.breaker.map(breaker::Policy::try_from).transpose();
         Ok(Self {
             name: name("name", &message.name)?,
             description: text("description", message.description, MAX_TEXT)?,
@@ -156,6 +158,7 @@ impl TryFrom<pb::Capability> for CapabilitySpec {
             max_concurrency,
             keywords: message.keywords,
             examples: message.examples,
+            breaker: breaker.map_err(|fault| fault.inside("breaker"))?.unwrap_or_default(),
         })
     }
 }
@@ -214,6 +217,7 @@ impl From<&CapabilitySpec> for pb::Capability {
             max_concurrency: spec.max_concurrency,
             keywords: spec.keywords.clone(),
             examples: spec.examples.clone(),
+            breaker: (!spec.breaker.is_empty()).then(|| (&spec.breaker).into()),
         }
     }
 }
@@ -235,6 +239,10 @@ mod tests {
         }
     }
 
+    fn breaker(spec: &mut pb::AgentSpec) -> &mut pb::BreakerPolicy {
+        spec.capabilities[0].breaker.get_or_insert_default()
+    }
+
     fn spec() -> pb::AgentSpec {
         pb::AgentSpec {
             name: "finder".into(),
@@ -246,14 +254,18 @@ mod tests {
 
     #[test]
     fn a_good_registration_goes_there_and_back() {
-        let kernel = AgentSpec::try_from(spec()).unwrap();
-        assert_eq!(pb::AgentSpec::from(&kernel), spec());
+        let mut sent = spec();
+        let weights_bp = [("slow".to_owned(), 2_500)].into();
+        let breaker = pb::BreakerPolicy { failed_bp: Some(4_000), weights_bp, ..Default::default() };
+        sent.capabilities[0].breaker = Some(breaker);
+        let kernel = AgentSpec::try_from(sent.clone()).unwrap();
+        assert_eq!(pb::AgentSpec::from(&kernel), sent);
     }
 
     #[test]
     fn each_bad_field_is_named_with_its_path() {
         type Break = fn(&mut pb::AgentSpec);
-        let cases: [(Break, &str); 10] = [
+        let cases: [(Break, &str); 13] = [
             (|s| s.name = "p\u{0430}y".into(), "name"),
             (|s| s.version = String::new(), "version"),
             (|s| s.capabilities.clear(), "capabilities"),
@@ -263,6 +275,12 @@ mod tests {
             (|s| s.capabilities[0].max_concurrency = 0, "capabilities[0].max_concurrency"),
             (|s| s.capabilities[0].input_schema = "{".into(), "capabilities[0].input_schema"),
             (|s| s.capabilities[0].output_schema.clear(), "capabilities[0].output_schema"),
+            (|s| breaker(s).failed_bp = Some(0), "capabilities[0].breaker.failed"),
+            (|s| breaker(s).wait = Some(Default::default()), "capabilities[0].breaker.wait"),
+            (
+                |s| breaker(s).weights_bp = [("overload".into(), 0)].into(),
+                "capabilities[0].breaker.weights[\"overload\"]",
+            ),
             (|s| s.labels = [("Bad Key".into(), String::new())].into(), "labels[\"Bad Key\"]"),
         ];
         for (break_it, field) in cases {

@@ -7,6 +7,7 @@
 //! - [`agent`], [`outcome`], [`pause`], [`run`], [`time`]: conversions to and from the kernel's types; each names the field at fault.
 
 pub mod agent;
+mod breaker;
 pub mod fault;
 pub mod outcome;
 pub mod pages;

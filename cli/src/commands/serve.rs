@@ -19,7 +19,7 @@ use crate::render::text::count;
 #[command(
     after_help = "Flags win over the environment, and that over the file. In the file the settings are called \
     data, listen, admin, insecure_listen, allow_network, max_payload, max_open_runs, shutdown_grace, max_calls, agent_share, \
-    tenant_share, max_waiting, log, log_level."
+    tenant_share, max_waiting, breaker, log, log_level."
 )]
 pub struct ServeArgs {
     /// Configuration file, YAML [env: MAINSTAY_CONFIG]
@@ -61,6 +61,9 @@ pub struct ServeArgs {
     /// Calls that may wait for one capability [env: MAINSTAY_MAX_WAITING] [default: 2000]
     #[arg(long, value_name = "N")]
     max_waiting: Option<String>,
+    /// When breakers open, where a capability declares nothing else, like failed=40%; repeatable [env: MAINSTAY_BREAKER, with commas]
+    #[arg(long, value_name = "SETTING=VALUE")]
+    breaker: Vec<String>,
     /// How logs look: text or json [env: MAINSTAY_LOG_FORMAT] [default: text]
     #[arg(long, value_name = "FORMAT")]
     log: Option<String>,
@@ -71,7 +74,7 @@ pub struct ServeArgs {
     harness: HarnessArgs,
 }
 
-pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let settings = args.settings()?;
     start_logging(&settings);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -129,6 +132,7 @@ impl ServeArgs {
             ("agent_share", one(&self.agent_share)),
             ("tenant_share", one(&self.tenant_share)),
             ("max_waiting", one(&self.max_waiting)),
+            ("breaker", self.breaker.clone()),
             ("log", one(&self.log)),
             ("log_level", one(&self.log_level)),
         ]
@@ -147,6 +151,7 @@ fn config(settings: Settings) -> Config {
         shutdown_grace: settings.shutdown_grace,
         bulkheads: settings.bulkheads,
         queue: settings.queue,
+        breakers: settings.breakers,
     }
 }
 

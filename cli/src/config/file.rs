@@ -1,4 +1,4 @@
-//! The configuration file: YAML, one field a setting.
+//! The configuration file: YAML, one field a setting. What is a list of pairs elsewhere may be a map here.
 
 use std::collections::BTreeMap;
 
@@ -46,10 +46,23 @@ pub(super) fn read(
 fn texts(node: &Node) -> Option<Vec<String>> {
     match &node.kind {
         Kind::List(items) => items.iter().map(scalar).collect(),
-        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) | Kind::Map(_) => {
-            Some(vec![scalar(node)?])
+        Kind::Map(entries) => pairs("", entries),
+        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => Some(vec![scalar(node)?]),
+    }
+}
+
+/// A map as its other sources write it: `key=value`, and `outer.key=value` for what is nested.
+fn pairs(outer: &str, entries: &[Entry]) -> Option<Vec<String>> {
+    let mut texts = Vec::new();
+    for Entry { key, value, .. } in entries {
+        match &value.kind {
+            Kind::Map(inner) => texts.extend(pairs(&format!("{outer}{key}."), inner)?),
+            Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) | Kind::List(_) => {
+                texts.push(format!("{outer}{key}={}", scalar(value)?));
+            }
         }
     }
+    Some(texts)
 }
 
 fn scalar(node: &Node) -> Option<String> {

@@ -12,6 +12,8 @@ pub(super) struct Setting {
     pub(super) key: &'static str,
     flag: &'static str,
     env: &'static str,
+    /// Several texts; in the environment with commas between them.
+    list: bool,
 }
 
 /// What a source says: one text, or for lists several.
@@ -39,7 +41,11 @@ pub(super) struct Sources<E> {
 
 impl Setting {
     pub(super) const fn new(key: &'static str, flag: &'static str, env: &'static str) -> Self {
-        Self { key, flag, env }
+        Self { key, flag, env, list: false }
+    }
+
+    pub(super) const fn list(key: &'static str, flag: &'static str, env: &'static str) -> Self {
+        Self { key, flag, env, list: true }
     }
 }
 
@@ -76,6 +82,16 @@ impl<E: Fn(&str) -> Option<String>> Sources<E> {
         self.pick(setting).map(|texts| texts.values).unwrap_or_default()
     }
 
+    /// Reads each value from the first source that has any.
+    pub(super) fn each(&mut self, setting: Setting, mut read: impl FnMut(&str) -> Result<(), String>) {
+        let Some(Texts { values, origin }) = self.pick(setting) else { return };
+        for text in values {
+            if let Err(hint) = read(&text) {
+                self.errors.push(format!("{origin}: {text:?} is not possible: {hint}"));
+            }
+        }
+    }
+
     /// What was found wrong.
     pub(super) fn errors(self) -> Vec<String> {
         self.errors
@@ -87,9 +103,11 @@ impl<E: Fn(&str) -> Option<String>> Sources<E> {
             return Some(Texts { values: values.clone(), origin: Origin::Flag(setting.flag) });
         }
         if let Some(text) = (self.env)(setting.env) {
-            let values = text.split(',').map(|part| part.trim().to_owned()).collect::<Vec<_>>();
-            // Only lists have commas between their parts; directives of a log level have their own.
-            let values = if setting == super::ALLOW_NETWORK { values } else { vec![text] };
+            // Directives of a log level have commas of their own.
+            let values = match setting.list {
+                true => text.split(',').map(|part| part.trim().to_owned()).collect(),
+                false => vec![text],
+            };
             return Some(Texts { values, origin: Origin::Env(setting.env) });
         }
         self.file.get(setting.key).cloned()

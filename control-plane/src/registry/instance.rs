@@ -2,9 +2,8 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use mainstay_kernel::agent::AgentSpec;
+use mainstay_kernel::agent::{AgentSpec, CapabilitySpec};
 use mainstay_kernel::breaker::{self, Breaker};
 use mainstay_kernel::call::Lane;
 use mainstay_kernel::dice::Dice;
@@ -68,25 +67,26 @@ pub(super) struct Birth {
     pub(super) registered_at: Wall,
     pub(super) lease: Lease,
     pub(super) lapsed_at: Option<Wall>,
+    /// What the server has where a capability declares nothing.
+    pub(super) breakers: breaker::Config,
 }
 
 impl Instance {
     /// Lanes of capabilities that `before` had too are kept: a sidecar that restarts does not reset its breakers.
     /// Its health is kept if it presents the lease that `before` holds.
     pub(super) fn new(birth: Birth, before: Option<&Self>, presented: Option<LeaseId>, now: Mono) -> Self {
-        let lane = |name: &Name, sla: Duration, max: u32| match before
-            .and_then(|before| before.lane(name.as_str()))
-        {
-            Some(lane) => {
-                lane.lock().set_promise(sla, max);
-                Arc::clone(lane)
-            }
-            None => {
-                Arc::new(Mutex::new(Lane::new(Breaker::new(breaker::Config::default(), sla, now), max, now)))
+        let lane = |offered: &CapabilitySpec| {
+            let (policy, sla, max) =
+                (offered.breaker.over(birth.breakers), offered.sla, offered.max_concurrency);
+            match before.and_then(|before| before.lane(offered.name.as_str())) {
+                Some(lane) => {
+                    lane.lock().set_promise(policy, sla, max, now);
+                    Arc::clone(lane)
+                }
+                None => Arc::new(Mutex::new(Lane::new(Breaker::new(policy, sla, now), max, now))),
             }
         };
-        let capabilities = birth.spec.capabilities.iter();
-        let lanes = capabilities.map(|c| (c.name.clone(), lane(&c.name, c.sla, c.max_concurrency))).collect();
+        let lanes = birth.spec.capabilities.iter().map(|c| (c.name.clone(), lane(c))).collect();
         let health = before
             .map(|before| before.vitals.lock())
             .filter(|vitals| vitals.lapsed_at.is_none() && presented == Some(vitals.lease.id()))

@@ -98,6 +98,7 @@ fn restore(
         registered_at: stored.registered_at,
         lease: Lease::restored(stored.lease, ttl, RESTART_GRACE, now),
         lapsed_at: stored.lapsed_at,
+        breakers: shared.config.breakers,
     };
     let leased = birth.lapsed_at.is_none();
     let instance = Arc::new(Instance::new(birth, None, None, now));

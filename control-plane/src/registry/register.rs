@@ -217,6 +217,7 @@ fn admit(
         registered_at: stored.registered_at,
         lease: Lease::grant(stored.lease, registration.ttl, now),
         lapsed_at: None,
+        breakers: shared.config.breakers,
     };
     let instance = Arc::new(Instance::new(birth, before.as_deref(), registration.lease, now));
     known.put(&instance, Some(stored.lease));

@@ -10,6 +10,7 @@ use mainstay_store::{Batch, CommitError, MemoryStore};
 use serde_json::json;
 
 use super::*;
+use crate::engine;
 use crate::records::instance as record;
 use crate::testbed::{Bed, name, registration, settle, until};
 

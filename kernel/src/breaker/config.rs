@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use super::reason::Reason;
+use super::weights::Weights;
 use super::window::Counts;
 use crate::dice::Dice;
+use crate::share::WHOLE;
 
 /// The share of its SLA an agent must have been given before a timeout is held against it. Not all of it: of a call
 /// that is given exactly its SLA, the hops take a little.
 pub(super) const FAIR_SHARE_OF_SLA: f64 = 0.75;
-
-/// Ratios are in basis points (1 % = 100), so that configurations compare exactly.
-const WHOLE: u32 = 10_000;
 
 /// Thresholds and waits. The default suits most agents; adjust a copy and [`Config::validate`] it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,13 +19,13 @@ pub struct Config {
     pub window: Duration,
     /// No ratio is judged over fewer calls than this: 1 ..= 10,000.
     pub min_calls: u32,
-    /// The ratio of failed calls that opens it, in basis points; timeouts are failures too.
+    /// The share of failures that opens it, in basis points: the weight of the calls that failed over all that count.
     pub failed_bp: u32,
     /// The ratio of timed-out calls that opens it, in basis points.
     pub timed_out_bp: u32,
     /// The ratio of slow answers that opens it, in basis points.
     pub slow_bp: u32,
-    /// So many failures in a row open it at once: 1 ..= 1,000.
+    /// Calls in a row that weigh as much as so many failures open it at once: 1 ..= 1,000.
     pub in_a_row: u32,
     /// The first wait, before jitter: 100 ms up to [`Config::max_wait`].
     pub wait: Duration,
@@ -36,16 +35,71 @@ pub struct Config {
     pub probes: u32,
     /// How many good probes close it: 1 ..= 100.
     pub passes: u32,
+    /// What each class counts for.
+    pub weights: Weights,
 }
 
 /// A [`Config`] that cannot work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("breaker setting `{setting}` is out of bounds: give {bounds}")]
+#[error("breaker setting `{setting}` must be {bounds}")]
 pub struct ConfigError {
     /// The name of the setting.
     pub setting: &'static str,
     /// Its bounds, in words.
     pub bounds: &'static str,
+}
+
+/// A setting: its name, and its bounds in words and as values.
+#[derive(Debug)]
+pub(super) struct Bounds<T> {
+    name: &'static str,
+    words: &'static str,
+    least: T,
+    most: T,
+}
+
+pub(super) const WINDOW: Bounds<Duration> = bounds("window", "1s to 10m", ms(1_000), ms(600_000));
+pub(super) const MIN_CALLS: Bounds<u32> = bounds("min_calls", "1 to 10000", 1, 10_000);
+pub(super) const FAILED: Bounds<u32> = bounds("failed", "0.01% to 100%", 1, WHOLE);
+pub(super) const TIMED_OUT: Bounds<u32> = bounds("timed_out", "0.01% to 100%", 1, WHOLE);
+pub(super) const SLOW: Bounds<u32> = bounds("slow", "0.01% to 100%", 1, WHOLE);
+pub(super) const IN_A_ROW: Bounds<u32> = bounds("in_a_row", "1 to 1000", 1, 1_000);
+pub(super) const WAIT: Bounds<Duration> = bounds("wait", "100ms to 1h", ms(100), ms(3_600_000));
+pub(super) const MAX_WAIT: Bounds<Duration> = bounds("max_wait", "100ms to 1h", ms(100), ms(3_600_000));
+pub(super) const PROBES: Bounds<u32> = bounds("probes", "1 to 100", 1, 100);
+pub(super) const PASSES: Bounds<u32> = bounds("passes", "1 to 100", 1, 100);
+pub(super) const WEIGHT: Bounds<u32> = bounds("weights", "0% to 100%", 0, WHOLE);
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+const fn bounds<T>(name: &'static str, words: &'static str, least: T, most: T) -> Bounds<T> {
+    Bounds { name, words, least, most }
+}
+
+impl<T: Copy + PartialOrd> Bounds<T> {
+    /// The value, if it is within bounds.
+    pub(super) fn check(&self, value: T) -> Result<T, ConfigError> {
+        if value < self.least || value > self.most { Err(self.missed()) } else { Ok(value) }
+    }
+
+    /// The value that `parse` finds in a text, if it is within bounds.
+    pub(super) fn read(&self, text: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, ConfigError> {
+        parse(text).ok_or_else(|| self.missed()).and_then(|value| self.check(value))
+    }
+
+    const fn missed(&self) -> ConfigError {
+        ConfigError { setting: self.name, bounds: self.words }
+    }
+}
+
+/// Whether the first wait is no longer than the longest.
+pub(super) fn waits(wait: Duration, max_wait: Duration) -> Result<(), ConfigError> {
+    if wait > max_wait {
+        return Err(ConfigError { setting: WAIT.name, bounds: "at most `max_wait`" });
+    }
+    Ok(())
 }
 
 impl Default for Config {
@@ -71,6 +125,7 @@ impl Default for Config {
             probes: 3,
             // Linkerd closes after one; one lucky answer in a flapping agent would let all traffic in.
             passes: 3,
+            weights: Weights::default(),
         }
     }
 }
@@ -81,23 +136,17 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] names the first setting that is out of bounds.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let ms = Duration::from_millis;
-        let checks = [
-            ("window", "1s to 10m", (ms(1_000)..=ms(600_000)).contains(&self.window)),
-            ("min_calls", "1 to 10,000", (1..=10_000).contains(&self.min_calls)),
-            ("failed_bp", "1 to 10,000", (1..=WHOLE).contains(&self.failed_bp)),
-            ("timed_out_bp", "1 to 10,000", (1..=WHOLE).contains(&self.timed_out_bp)),
-            ("slow_bp", "1 to 10,000", (1..=WHOLE).contains(&self.slow_bp)),
-            ("in_a_row", "1 to 1,000", (1..=1_000).contains(&self.in_a_row)),
-            ("max_wait", "100ms to 1h", (ms(100)..=ms(3_600_000)).contains(&self.max_wait)),
-            ("wait", "100ms up to `max_wait`", (ms(100)..=self.max_wait).contains(&self.wait)),
-            ("probes", "1 to 100", (1..=100).contains(&self.probes)),
-            ("passes", "1 to 100", (1..=100).contains(&self.passes)),
-        ];
-        match checks.into_iter().find(|(.., within)| !within) {
-            Some((setting, bounds, _)) => Err(ConfigError { setting, bounds }),
-            None => Ok(()),
-        }
+        WINDOW.check(self.window)?;
+        MIN_CALLS.check(self.min_calls)?;
+        FAILED.check(self.failed_bp)?;
+        TIMED_OUT.check(self.timed_out_bp)?;
+        SLOW.check(self.slow_bp)?;
+        IN_A_ROW.check(self.in_a_row)?;
+        MAX_WAIT.check(self.max_wait)?;
+        WAIT.check(self.wait)?;
+        PROBES.check(self.probes)?;
+        PASSES.check(self.passes)?;
+        waits(self.wait, self.max_wait)
     }
 
     /// Why a window like this opens the breaker, if it does.
@@ -108,7 +157,7 @@ impl Config {
         let reaches = |part: u32, threshold: u32| {
             u64::from(part) * u64::from(WHOLE) >= u64::from(counts.calls) * u64::from(threshold)
         };
-        if reaches(counts.failed, self.failed_bp) {
+        if counts.weight >= u64::from(counts.calls) * u64::from(self.failed_bp) {
             return Some(Reason::FailedRate { failed: counts.failed, of: counts.calls });
         }
         if reaches(counts.timed_out, self.timed_out_bp) {

@@ -17,7 +17,16 @@ struct Bed {
 
 impl Bed {
     fn new() -> Self {
-        Self { breaker: Breaker::new(Config::default(), SLA, ms(0)), dice: Dice::seeded(7), now: 0 }
+        Self::with(&[])
+    }
+
+    fn with(policy: &[(&str, &str)]) -> Self {
+        let mut declared = Policy::default();
+        for (setting, value) in policy {
+            declared.set(setting, value).unwrap();
+        }
+        let breaker = Breaker::new(declared.over(Config::default()), SLA, ms(0));
+        Self { breaker, dice: Dice::seeded(7), now: 0 }
     }
 
     fn opened() -> Self {
@@ -297,10 +306,7 @@ fn state_reason_and_wait_survive_a_restart() {
 fn a_configuration_that_cannot_work_names_the_setting() {
     assert_eq!(Config::default().validate(), Ok(()));
     let wrong = Config { probes: 0, ..Config::default() };
-    assert_eq!(
-        wrong.validate().unwrap_err().to_string(),
-        "breaker setting `probes` is out of bounds: give 1 to 100"
-    );
+    assert_eq!(wrong.validate().unwrap_err().to_string(), "breaker setting `probes` must be 1 to 100");
     assert!(Config { wait: SLA, max_wait: FAST, ..Config::default() }.validate().is_err());
     assert!(Config { slow_bp: 10_001, ..Config::default() }.validate().is_err());
 }
@@ -386,4 +392,63 @@ proptest! {
         }
         prop_assert_eq!(bed.breaker.state(), State::Closed);
     }
+}
+
+#[test]
+fn each_class_counts_for_what_its_policy_says() {
+    let mut bed = Bed::with(&[
+        ("weights.contract-breach", "50%"),
+        ("weights.low-confidence", "100%"),
+        ("in_a_row", "100"),
+    ]);
+    let all = |bed: &mut Bed, class| (0..10).find_map(|_| bed.call(class, FAST));
+    assert_eq!(all(&mut bed, Class::Success), None);
+    // Twenty calls of which ten count half: a quarter. The next ten make it half of thirty.
+    assert_eq!(all(&mut bed, Class::ContractBreach), None);
+    let change = all(&mut bed, Class::LowConfidence).expect("half of all");
+    assert_eq!(change.reason, Reason::FailedRate { failed: 20, of: 30 });
+
+    let mut bed = Bed::with(&[("weights.transport", "0%")]);
+    assert!(
+        (0..100).all(|_| bed.call(Class::Transport, FAST).is_none()),
+        "its owner says that it says nothing"
+    );
+}
+
+#[test]
+fn calls_that_count_half_must_fail_twice_as_often_in_a_row() {
+    let mut bed = Bed::with(&[("weights.agent-error", "50%"), ("min_calls", "100")]);
+    assert!((0..9).all(|_| bed.call(Class::AgentError, FAST).is_none()));
+    let change = bed.call(Class::AgentError, FAST).expect("the tenth opens it");
+    assert_eq!(change.reason, Reason::FailedInARow(10));
+}
+
+#[test]
+fn late_answers_fail_where_the_policy_says_so_and_long_ones_inside_the_sla_never_do() {
+    let strict = [("weights.slow", "100%"), ("slow", "0.01%"), ("min_calls", "1"), ("in_a_row", "1")];
+    let mut bed = Bed::with(&strict);
+    assert!((0..100).all(|_| bed.call(Class::Success, SLA).is_none()));
+    assert_eq!(bed.call(Class::Success, SLA + FAST).expect("late").reason, Reason::FailedInARow(1));
+}
+
+#[test]
+fn no_policy_makes_busy_count() {
+    let touchy = [("failed", "0.01%"), ("min_calls", "1"), ("in_a_row", "1")];
+    let mut bed = Bed::with(&touchy);
+    assert!((0..100).all(|_| bed.call(Class::Overload, FAST).is_none()));
+    assert!(Policy::default().set("weights.overload", "1%").is_err());
+    assert!(bed.call(Class::Transport, FAST).is_some());
+}
+
+#[test]
+fn a_new_policy_holds_at_once_and_cuts_a_wait_that_is_too_long_now() {
+    let mut bed = Bed::with(&[("wait", "1m"), ("max_wait", "10m")]);
+    assert!(bed.fail_in_a_row().to == State::Open);
+    let patient = Config { max_wait: Duration::from_secs(1), wait: FAST, ..Config::default() };
+    bed.breaker.set_policy(patient, SLA, ms(bed.now));
+    assert!(bed.wait() <= Duration::from_secs(1));
+    let lenient = Config { in_a_row: 1_000, failed_bp: 10_000, probes: 1, ..Config::default() };
+    bed.breaker.set_policy(lenient, SLA, ms(bed.now));
+    let _probe = bed.admit();
+    assert_eq!(bed.refusal(), Refusal::Probing, "one probe at once now");
 }

@@ -15,8 +15,10 @@ const BUCKETS: usize = 10;
 pub struct Counts {
     /// Calls that say something about the agent.
     pub calls: u32,
-    /// Those that failed, timeouts included.
+    /// Those that weigh anything as failures, timeouts included.
     pub failed: u32,
+    /// What they weigh together, in basis points of a failure.
+    pub weight: u64,
     /// Those that timed out.
     pub timed_out: u32,
     /// Those answered after the SLA.
@@ -76,6 +78,7 @@ impl std::ops::AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
         self.calls = self.calls.saturating_add(other.calls);
         self.failed = self.failed.saturating_add(other.failed);
+        self.weight = self.weight.saturating_add(other.weight);
         self.timed_out = self.timed_out.saturating_add(other.timed_out);
         self.slow = self.slow.saturating_add(other.slow);
     }
@@ -86,7 +89,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ONE: Counts = Counts { calls: 1, failed: 0, timed_out: 0, slow: 0 };
+    const ONE: Counts = Counts { calls: 1, failed: 0, weight: 0, timed_out: 0, slow: 0 };
 
     fn ms(n: u64) -> Mono {
         Mono::at(Duration::from_millis(n))

@@ -134,8 +134,8 @@ impl Lane {
     }
 
     /// The capability was registered again with another promise. Calls under way keep their places.
-    pub fn set_promise(&mut self, sla: Duration, max_concurrency: u32) {
-        self.breaker.set_sla(sla);
+    pub fn set_promise(&mut self, policy: breaker::Config, sla: Duration, max_concurrency: u32, now: Mono) {
+        self.breaker.set_policy(policy, sla, now);
         self.limit.set_most(max_concurrency);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_kernel::agent::{AgentSpec, CapabilitySpec};
+use mainstay_kernel::breaker::Policy;
 use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::json::{Json, Limits};
 use mainstay_kernel::name::Name;
@@ -57,6 +58,7 @@ fn contract(mut fields: Fields<'_>, folder: &Path) -> Option<Contract> {
     let cost_hint_nano_usd = fields.take("cost_usd").and_then(|value| cost(&value)).unwrap_or(0);
     let keywords = fields.texts("keywords");
     let examples = fields.texts("examples");
+    let breaker = fields.take("breaker").map(|value| breaker_policy(&value)).unwrap_or_default();
     let path = fields.take("path").and_then(|value| url_path(&value)).unwrap_or_default();
     fields.finish();
     let (input, output) = (input?, output?);
@@ -72,6 +74,7 @@ fn contract(mut fields: Fields<'_>, folder: &Path) -> Option<Contract> {
         max_concurrency,
         keywords,
         examples,
+        breaker,
     };
     Some(Contract { spec: Arc::new(spec), input, output, path })
 }
@@ -81,6 +84,28 @@ fn effect_class(value: &Value<'_>) -> Option<EffectClass> {
     let classes = [EffectClass::ReadOnly, EffectClass::Idempotent, EffectClass::SideEffecting];
     let class = classes.into_iter().find(|class| class.as_str() == text);
     class.or_else(|| value.complain(format!("is {text:?}; say read-only, idempotent or side-effecting")))
+}
+
+/// Settings of the breaker, written as its own module reads them; weights are a map inside.
+fn breaker_policy(value: &Value<'_>) -> Policy {
+    let mut policy = Policy::default();
+    let mut set = |setting: &str, value: &Value<'_>| {
+        let Some(text) = value.text() else { return };
+        if let Err(error) = policy.set(setting, &text) {
+            value.note(error.to_string());
+        }
+    };
+    for (setting, value) in value.entries() {
+        if setting == "weights" {
+            value.entries().iter().for_each(|(class, weight)| set(&format!("weights.{class}"), weight));
+        } else {
+            set(setting, &value);
+        }
+    }
+    if let Err(error) = policy.validate() {
+        value.note(error.to_string());
+    }
+    policy
 }
 
 fn cost(value: &Value<'_>) -> Option<i64> {

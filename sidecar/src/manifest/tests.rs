@@ -280,6 +280,26 @@ fn each_mistake_names_its_line_and_its_field() {
         ),
         (
             "effect: read-only",
+            "effect: read-only\n    breaker: { failed: 120% }",
+            "line 7, column 24: capabilities[0].breaker.failed: must be 0.01% to 100%",
+        ),
+        (
+            "effect: read-only",
+            "effect: read-only\n    breaker: { wait: 2m, max_wait: 1m }",
+            "line 7, column 14: capabilities[0].breaker: breaker setting `wait` must be at most `max_wait`",
+        ),
+        (
+            "effect: read-only",
+            "effect: read-only\n    breaker: { weights: { overload: 50% } }",
+            "capabilities[0].breaker.weights.overload: has no weight: busy is not dead",
+        ),
+        (
+            "effect: read-only",
+            "effect: read-only\n    breaker: { treshold: 50% }",
+            "capabilities[0].breaker.treshold: is no setting of a breaker; there are window, min_calls",
+        ),
+        (
+            "effect: read-only",
             "effect: read-only\n    path: quote",
             "line 7, column 11: capabilities[0].path: is \"quote\"; write a URL path",
         ),

@@ -95,3 +95,40 @@ async fn breakers_go_with_their_instance_and_with_their_capability() {
     let prefix = crate::records::breaker::prefix("default");
     assert!(bed.store.scan(&prefix, None, 10).unwrap().entries.is_empty());
 }
+
+/// Failures in a row until the breaker of `echo/a` opens.
+fn failures_to_open(bed: &Bed, id: InstanceId) -> usize {
+    let instance = bed.registry.instance(id).unwrap();
+    let lane = instance.lane("text.echo").unwrap();
+    let healthy = mainstay_kernel::health::Verdict { state: State::Healthy, ..instance.verdict() };
+    let fails = || {
+        let mut lane = lane.lock();
+        let permit = lane.admit(healthy, bed.clock.mono()).0.unwrap();
+        let (class, at) = (Class::AgentError, bed.clock.mono());
+        lane.end(permit, class, Duration::ZERO, at, &mut bed.clock.dice()).is_some()
+    };
+    1 + (0..1_000).take_while(|_| !fails()).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_capability_declares_its_breaker_over_the_servers_own_and_may_change_its_mind() {
+    let breakers = breaker::Config { in_a_row: 7, min_calls: 100, ..breaker::Config::default() };
+    let config = Config { breakers, ..Config::default() };
+    let bed = Bed::with(MemoryStore::new(), Blobs::in_memory(), engine::Config::default(), config).await;
+    let reset = Hand::Reset("again".into());
+    let granted = bed.registry.register(echo("a")).await.unwrap();
+    assert_eq!(failures_to_open(&bed, granted.id), 7, "the server's");
+
+    let mut declared = echo("a");
+    declared.spec.capabilities[0].breaker.set("in_a_row", "2").unwrap();
+    bed.registry.register(declared).await.unwrap();
+    bed.registry.turn_breakers(&of_echo("text.echo"), &reset).await;
+    assert_eq!(failures_to_open(&bed, granted.id), 2, "its own");
+    let next = restarted(&bed).await;
+    next.registry.turn_breakers(&of_echo("text.echo"), &reset).await;
+    assert_eq!(failures_to_open(&next, granted.id), 2, "also after a restart");
+
+    bed.registry.register(echo("a")).await.unwrap();
+    bed.registry.turn_breakers(&of_echo("text.echo"), &reset).await;
+    assert_eq!(failures_to_open(&bed, granted.id), 7, "the server's again");
+}
