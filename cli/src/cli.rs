@@ -8,8 +8,8 @@ use crate::client::Client;
 use crate::commands::breakers::BreakersCommand;
 use crate::commands::workflows::WorkflowsCommand;
 use crate::commands::{
-    agents, breakers, cancel, completions, explain, invoke, pauses, resolve, run, runs, serve, sidecar,
-    status, trace, workflows,
+    agents, breakers, cancel, completions, events, explain, invoke, pauses, resolve, run, runs, serve,
+    sidecar, status, trace, workflows,
 };
 use crate::console::{Console, Output, tell_failure};
 use crate::demo;
@@ -93,6 +93,8 @@ enum Command {
     Resume(pauses::ResumeArgs),
     /// List what is paused, why and by whom
     Pauses(pauses::PausesArgs),
+    /// List what the control plane decided lately and why: breakers, health, leases, pauses
+    Events(events::EventsArgs),
     /// Show where a call of a capability could go, to make it without the control plane on the way
     Resolve(resolve::ResolveArgs),
     /// Show how the control plane does
@@ -164,6 +166,7 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         Command::Drain(args) => asking(globals, async |client| pauses::drain(args, client, &console).await),
         Command::Resume(args) => asking(globals, async |client| pauses::resume(args, client, &console).await),
         Command::Pauses(args) => asking(globals, async |client| pauses::list(args, client, &console).await),
+        Command::Events(args) => asking(globals, async |client| events::run(args, client, &console).await),
         Command::Status(_) => asking(globals, async |client| status::run(client, &console).await),
     }
 }

@@ -8,6 +8,7 @@ use crate::view::run::RunView;
 pub mod agent;
 pub mod board;
 pub mod breaker;
+pub mod log;
 pub mod page;
 pub mod paint;
 pub mod pause;

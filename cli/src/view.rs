@@ -8,6 +8,7 @@ pub mod agent;
 pub mod breaker;
 pub mod call;
 pub mod event;
+pub mod log;
 pub mod page;
 pub mod pause;
 pub mod run;

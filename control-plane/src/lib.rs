@@ -7,6 +7,7 @@
 //! - Agents: [`registry`], [`health`], [`address`] (who may be dialled).
 //! - Calls: [`dispatch`] (one logical attempt), [`invoke`] (a direct call).
 //! - Runs: [`engine`], [`workflows`] (their documents), [`follow`] and [`listing`] (looking at them).
+//! - What was decided lately: [`events`].
 //! - On disk: [`records`]. From the OS: [`host`]. To Prometheus: [`metrics`].
 
 pub mod address;
@@ -15,6 +16,7 @@ pub mod api;
 pub mod config;
 pub mod dispatch;
 pub mod engine;
+pub mod events;
 pub mod follow;
 pub mod health;
 pub mod host;

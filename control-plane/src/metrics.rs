@@ -29,6 +29,7 @@ struct Inner {
     breaker_changes: Family<State, Counter>,
     open_breakers: Gauge,
     lowered_limits: Gauge,
+    events_lost: Counter,
     refused_calls: Counter,
     retries: Family<Verdict, Counter>,
     open_runs: Gauge,
@@ -73,6 +74,7 @@ impl Default for Metrics {
             breaker_changes: Family::default(),
             open_breakers: Gauge::default(),
             lowered_limits: Gauge::default(),
+            events_lost: Counter::default(),
             refused_calls: Counter::default(),
             retries: Family::default(),
             open_runs: Gauge::default(),
@@ -116,6 +118,11 @@ impl Default for Metrics {
             "refused_calls",
             "Direct calls refused since the start because their turn could not come in time",
             inner.refused_calls.clone(),
+        );
+        registry.register(
+            "events_lost",
+            "Events that came faster than the disk took them, since the start",
+            inner.events_lost.clone(),
         );
         registry.register("open_runs", "Runs that have not ended", inner.open_runs.clone());
         registry.register("instances", "Instances with a live lease", inner.instances.clone());
@@ -186,6 +193,7 @@ impl Metrics {
             let of = pauses.iter().filter(|(_, pause)| pause.target.kind() == kind).count();
             inner.paused.get_or_create(&Kind { kind }).set(count(of));
         }
+        inner.events_lost.inner().store(registry.events_lost(), Relaxed);
         inner.ready.set(i64::from(engine.is_ready()));
         inner.store_writable.set(i64::from(store.status().is_writable()));
         // The store counts for itself; these show its count.

@@ -4,6 +4,7 @@
 //! adds is meaning. A record of a newer schema than this program knows is refused by name, never guessed at.
 
 pub mod breaker;
+pub mod event;
 pub mod idempotency;
 pub mod instance;
 pub mod key;

@@ -18,7 +18,8 @@ use mainstay_kernel::breaker;
 use mainstay_kernel::bulkhead::{self, Bulkhead, Wall};
 use mainstay_kernel::dice::Dice;
 use mainstay_kernel::effect::EffectClass;
-use mainstay_kernel::health::{Change, Evidence};
+use mainstay_kernel::event::Kind;
+use mainstay_kernel::health::Evidence;
 use mainstay_kernel::id::{InstanceId, LeaseId};
 use mainstay_kernel::lease::Ttl;
 use mainstay_kernel::name::Name;
@@ -29,7 +30,7 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::address::Policy;
 use crate::host::Clock;
-use crate::pauses;
+use crate::{events, pauses};
 
 mod breakers;
 mod fleet;
@@ -123,6 +124,7 @@ struct Shared {
     turns: Vec<tokio::sync::Mutex<()>>,
     routes: Routes,
     pauses: pauses::Handle,
+    events: events::Handle,
     dice: Mutex<Dice>,
     /// Told when an instance is to be polled at once.
     poll: Notify,
@@ -150,6 +152,7 @@ pub async fn open(
     clock: Clock,
     store: Arc<dyn Store>,
     blobs: Blobs,
+    events: events::Handle,
 ) -> Result<(Handle, Service), OpenError> {
     let dice = Mutex::new(clock.dice());
     let whole = Arc::new(Mutex::new(config.bulkheads.bulkhead(Wall::Whole)));
@@ -166,6 +169,7 @@ pub async fn open(
         turns: (0..TURNS).map(|_| tokio::sync::Mutex::default()).collect(),
         routes: Routes::default(),
         pauses,
+        events,
         dice,
         poll: Notify::new(),
         changes: broadcast::Sender::new(WATCH_LAG),
@@ -296,16 +300,20 @@ impl Handle {
         self.0.known.read().by_id.get(&id).cloned()
     }
 
+    /// Events that were not written down, since the start.
+    #[must_use]
+    pub fn events_lost(&self) -> u64 {
+        self.0.events.lost()
+    }
+
     /// Something was learnt about an instance. Routing hears of it if the verdict changes.
     pub fn observe(&self, instance: &Instance, evidence: Evidence) {
         let change = instance.observe(evidence, self.0.clock.mono(), &mut self.0.dice.lock());
-        if let Some(Change { from, to }) = change {
-            tracing::info!(
-                agent = %instance.spec.name, instance = %instance.name,
-                from = from.as_str(), to = to.state.as_str(), reason = %to.reason, "health changed"
-            );
-            self.changed(instance);
+        let Some(change) = change else { return };
+        if let Some(kind) = Kind::of_health(&change) {
+            self.0.events.tell_of(&instance.tenant, kind, instance.target(), change.to.reason);
         }
+        self.changed(instance);
     }
 
     /// Completes when an instance is to be polled sooner than was known.

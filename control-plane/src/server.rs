@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use mainstay_kernel::event::Kind;
 use mainstay_proto::{DESCRIPTORS, pb};
 use mainstay_store::{Batch, Blobs, MemoryStore, ReadError, SledOptions, SledStore, Store};
 use mainstay_transport::health::HealthReporter;
@@ -32,7 +33,7 @@ use crate::host::Clock;
 use crate::listing::Listing;
 use crate::metrics::Metrics;
 use crate::records::key;
-use crate::{api, dispatch, engine, health, invoke, registry, workflows};
+use crate::{api, dispatch, engine, events, health, invoke, registry, workflows};
 
 /// What a message may be larger than its payload: names, labels, intent, descriptions.
 const ENVELOPE: usize = 256 * 1024;
@@ -61,6 +62,7 @@ pub struct Server {
     admin_routes: axum::Router,
     options: transport::Options,
     engine: engine::Handle,
+    events: events::Handle,
     reporter: HealthReporter,
     stopping: CancellationToken,
     parts: Vec<Part>,
@@ -120,6 +122,7 @@ impl Server {
         let pages = Pages::new(secret(&*store, &clock).await?);
         let metrics = Metrics::default();
 
+        let (events, events_service) = log(&clock, &store).await?;
         let catalog = workflows::Handle::new(clock.clone(), Arc::clone(&store), blobs.clone());
         let registry_config = registry::Config {
             addresses,
@@ -129,7 +132,7 @@ impl Server {
             ..registry::Config::default()
         };
         let (registry, registry_service) =
-            registry::open(registry_config, clock.clone(), Arc::clone(&store), blobs.clone())
+            registry::open(registry_config, clock.clone(), Arc::clone(&store), blobs.clone(), events.clone())
                 .await
                 .map_err(|error| StartError::Registry(error.to_string()))?;
         let health_service = health::Service::new(health::Config::default(), clock.clone(), registry.clone());
@@ -162,7 +165,7 @@ impl Server {
             pages: pages.clone(),
             stopping: stopping.clone(),
         };
-        let workflows = api::workflows::Api { catalog: catalog.clone(), pages };
+        let workflows = api::workflows::Api { catalog: catalog.clone(), pages: pages.clone() };
         let operations = api::operations::Api {
             clock: clock.clone(),
             started_at: clock.wall(),
@@ -171,6 +174,8 @@ impl Server {
             engine: engine.clone(),
             registry: registry.clone(),
             catalog,
+            events: events.clone(),
+            pages: pages.clone(),
             stopping: stopping.clone(),
         };
         let mut routes = Routes::new(
@@ -190,6 +195,7 @@ impl Server {
         let options =
             transport::Options { shutdown_grace: config.shutdown_grace, ..transport::Options::default() };
         let parts = vec![
+            Part::new("events", events_service.run()),
             Part::new("registry", registry_service.run()),
             Part::new("health", health_service.run()),
             Part::new("engine", engine_service.run()),
@@ -201,6 +207,7 @@ impl Server {
             admin_routes,
             options,
             engine,
+            events,
             reporter,
             stopping,
             parts,
@@ -227,7 +234,12 @@ impl Server {
         for part in self.parts {
             beside.spawn(part.run(broken.clone().drop_guard()));
         }
-        beside.spawn(report(self.reporter, self.engine.readiness()));
+        self.events.tell(
+            Kind::ServerStarted,
+            "server",
+            format_args!("version {}", env!("CARGO_PKG_VERSION")),
+        );
+        beside.spawn(report(self.reporter, self.engine.clone(), self.events.clone()));
         let stop_admin = CancellationToken::new();
         let admin = axum::serve(self.admin, self.admin_routes)
             .with_graceful_shutdown(stop_admin.clone().cancelled_owned());
@@ -236,11 +248,17 @@ impl Server {
                 tracing::error!(%error, "the admin address is no longer served");
             }
         });
-        let (stopping, engine) = (self.stopping, self.engine.clone());
+        let (stopping, engine, events) = (self.stopping, self.engine.clone(), self.events);
         let mut whole = Ok(());
         let shutdown = async {
-            tokio::select! { () = shutdown => {}, () = broken.cancelled_owned() => whole = Err(Broken) }
-            tracing::info!("stopping");
+            let why = tokio::select! {
+                () = shutdown => "it was told to",
+                () = broken.cancelled_owned() => {
+                    whole = Err(Broken);
+                    "a part of it ended by itself"
+                }
+            };
+            events.tell(Kind::ServerStopping, "server", why);
             engine.refuse();
             stopping.cancel();
         };
@@ -274,11 +292,23 @@ impl fmt::Debug for Part {
     }
 }
 
-/// Tells the standard health service whether work is taken.
-async fn report(reporter: HealthReporter, mut ready: tokio::sync::watch::Receiver<bool>) {
+/// Tells the standard health service whether work is taken, and everyone when the disk refuses it.
+async fn report(reporter: HealthReporter, engine: engine::Handle, events: events::Handle) {
+    let (mut ready, mut refused) = (engine.readiness(), false);
     loop {
-        let serving =
-            if *ready.borrow_and_update() { ServingStatus::Serving } else { ServingStatus::NotServing };
+        let is_ready = *ready.borrow_and_update();
+        match engine.refusal() {
+            Some(reason) if !refused => {
+                events.tell(Kind::StoreReadOnly, "store", reason);
+                refused = true;
+            }
+            None if refused => {
+                events.tell(Kind::StoreWritable, "store", "the disk takes writes again");
+                refused = false;
+            }
+            Some(_) | None => {}
+        }
+        let serving = if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
         for service in SERVICES {
             reporter.set_service_status(service, serving).await;
         }
@@ -286,6 +316,14 @@ async fn report(reporter: HealthReporter, mut ready: tokio::sync::watch::Receive
             return;
         }
     }
+}
+
+/// Opens the log of events.
+async fn log(clock: &Clock, store: &Arc<dyn Store>) -> Result<(events::Handle, events::Service), StartError> {
+    let (clock, store) = (clock.clone(), Arc::clone(store));
+    let opened = tokio::task::spawn_blocking(move || events::open(clock, store)).await;
+    let opened = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    opened.map_err(|error| StartError::Records(error.to_string()))
 }
 
 async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::host::Clock;
 use crate::metrics::Metrics;
 use crate::registry::{Registered, Registration};
-use crate::{dispatch, engine, registry, workflows};
+use crate::{dispatch, engine, events, registry, workflows};
 
 mod stub;
 
@@ -32,6 +32,7 @@ pub(crate) struct Bed {
     pub(crate) clock: Clock,
     pub(crate) store: MemoryStore,
     pub(crate) blobs: Blobs,
+    pub(crate) events: events::Handle,
     pub(crate) registry: registry::Handle,
     pub(crate) dispatch: dispatch::Handle,
     pub(crate) catalog: workflows::Handle,
@@ -59,8 +60,12 @@ impl Bed {
     ) -> Self {
         let clock = Clock::anchored(Wall::from_millis(1_800_000_000_000), 7);
         let shared: Arc<dyn Store> = Arc::new(store.clone());
+        let (events, events_service) = events::open(clock.clone(), Arc::clone(&shared)).unwrap();
+        tokio::spawn(events_service.run());
         let (registry, registry_service) =
-            registry::open(registered, clock.clone(), Arc::clone(&shared), blobs.clone()).await.unwrap();
+            registry::open(registered, clock.clone(), Arc::clone(&shared), blobs.clone(), events.clone())
+                .await
+                .unwrap();
         let metrics = Metrics::default();
         let dispatch =
             dispatch::Handle::new(clock.clone(), registry.clone(), Limits::default(), metrics.clone());
@@ -77,6 +82,7 @@ impl Bed {
             clock,
             store,
             blobs,
+            events,
             registry,
             dispatch,
             catalog,

@@ -15,6 +15,7 @@ pub mod call;
 pub mod concurrency;
 pub mod dice;
 pub mod effect;
+pub mod event;
 pub mod expr;
 pub mod health;
 pub mod id;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use mainstay_kernel::time::Wall;
 use mainstay_proto::fault::Fault;
 use mainstay_proto::reason::Reason;
@@ -13,10 +15,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::registry::breaker_view;
+use crate::api::page::Pages;
 use crate::host::Clock;
 use crate::registry::{Hand, Turned, Which};
-use crate::{engine, registry, workflows};
+use crate::{engine, events as log, registry, workflows};
 
+mod events;
 mod pauses;
 
 /// Bytes of an operator's words: a sentence or two, shown in tables.
@@ -42,6 +46,10 @@ pub struct Api {
     pub registry: registry::Handle,
     /// Which workflows there are.
     pub catalog: workflows::Handle,
+    /// What was decided lately.
+    pub events: log::Handle,
+    /// Page tokens.
+    pub pages: Pages,
     /// Ends waits for a drain when the server stops.
     pub stopping: CancellationToken,
 }
@@ -112,6 +120,23 @@ impl pb::operations_server::Operations for Api {
     ) -> Result<Response<pb::ListPausesResponse>, Status> {
         let pauses = self.pauses(&request.into_inner())?;
         Ok(Response::new(pb::ListPausesResponse { pauses }))
+    }
+
+    async fn list_events(
+        &self,
+        request: Request<pb::ListEventsRequest>,
+    ) -> Result<Response<pb::ListEventsResponse>, Status> {
+        Ok(Response::new(self.events(request.get_ref())?))
+    }
+
+    type WatchEventsStream = BoxStream<'static, Result<pb::WatchEventsResponse, Status>>;
+
+    async fn watch_events(
+        &self,
+        request: Request<pb::WatchEventsRequest>,
+    ) -> Result<Response<Self::WatchEventsStream>, Status> {
+        let events = self.follow_events(request.get_ref())?;
+        Ok(Response::new(events.map(Ok).take_until(self.stopping.clone().cancelled_owned()).boxed()))
     }
 }
 

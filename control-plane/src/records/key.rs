@@ -37,6 +37,8 @@ pub const IDEMPOTENCY: u8 = 0x13;
 pub const BREAKER: u8 = 0x14;
 /// A target that is paused.
 pub const PAUSE: u8 = 0x15;
+/// A decision that changed how traffic is treated.
+pub const EVENT: u8 = 0x1d;
 /// The server's own secret, for sealing page tokens.
 pub const SECRET: u8 = 0x1f;
 

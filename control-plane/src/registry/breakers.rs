@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use futures::FutureExt;
 use mainstay_kernel::breaker::{Breaker, Change, Snapshot, State};
 use mainstay_kernel::call::Lane;
+use mainstay_kernel::event::Kind;
 use mainstay_kernel::id::InstanceId;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::time::Mono;
@@ -184,10 +185,8 @@ impl Handle {
     }
 
     fn tell(&self, instance: &Instance, capability: &Name, change: &Change) {
-        tracing::warn!(
-            agent = %instance.spec.name, instance = %instance.name, %capability,
-            from = change.from.as_str(), to = change.to.as_str(), reason = %change.reason, "breaker changed"
-        );
+        let subject = format_args!("breaker/{}/{}/{capability}", instance.spec.name, instance.name);
+        self.0.events.tell_of(&instance.tenant, Kind::of_breaker(change), subject, &change.reason);
         self.0.breaker_changes.count(change.to);
         self.changed(instance);
     }

@@ -11,6 +11,7 @@ use mainstay_kernel::health::{self, Evidence, Health};
 use mainstay_kernel::id::{InstanceId, LeaseId};
 use mainstay_kernel::lease::Lease;
 use mainstay_kernel::name::Name;
+use mainstay_kernel::pause::Target;
 use mainstay_kernel::time::{Mono, Wall};
 use mainstay_transport::channel::Channel;
 use parking_lot::Mutex;
@@ -105,6 +106,12 @@ impl Instance {
             vitals: Mutex::new(Vitals { lease: birth.lease, health, lapsed_at: birth.lapsed_at }),
             lanes,
         }
+    }
+
+    /// What an operator calls it.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        Target::Instance { agent: self.spec.name.clone(), instance: self.name.clone() }
     }
 
     /// The lane of a capability.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mainstay_kernel::event::Kind;
 use mainstay_kernel::health::Evidence;
 use mainstay_kernel::id::{InstanceId, LeaseId};
 use mainstay_kernel::lease::Ttl;
@@ -74,10 +75,8 @@ pub(super) fn sweep(registry: &Handle) {
             }
         };
         if let Some(lapse) = lapse {
-            tracing::warn!(
-                agent = %instance.spec.name, instance = %instance.name, silent_for = ?lapse.silent_for,
-                "lease lapsed"
-            );
+            let reason = format_args!("its lease was not renewed for {:?}", lapse.silent_for);
+            registry.0.events.tell_of(&instance.tenant, Kind::InstanceLapsed, instance.target(), reason);
             end(registry, &instance);
             let registry = registry.clone();
             tokio::spawn(async move {

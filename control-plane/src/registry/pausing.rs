@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mainstay_kernel::event::Kind;
 use mainstay_kernel::id::InstanceId;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::pause::{Pause, Target};
@@ -19,7 +20,7 @@ impl Handle {
     /// Pauses a target; on disk when this returns, and no call begins there any more.
     pub async fn pause(&self, tenant: &Name, pause: Pause) -> Result<Arc<Pause>, PauseError> {
         let entry = self.0.pauses.put(tenant, pause).await?;
-        tracing::warn!(%tenant, target = %entry.target, reason = entry.reason, by = entry.by, "paused");
+        self.0.events.tell_by(&entry.by, tenant, Kind::Paused, &entry.target, &entry.reason);
         self.tell_of(tenant, &entry.target);
         Ok(entry)
     }
@@ -27,7 +28,13 @@ impl Handle {
     /// Lifts the pause of exactly this target; off the disk when this returns. Calls that waited for it look again.
     pub async fn resume(&self, tenant: &Name, target: &Target, by: &str) -> Result<Arc<Pause>, PauseError> {
         let entry = self.0.pauses.lift(tenant, target).await?;
-        tracing::warn!(%tenant, %target, reason = entry.reason, by, "resumed");
+        self.0.events.tell_by(
+            by,
+            tenant,
+            Kind::Resumed,
+            target,
+            format_args!("was paused: {}", entry.reason),
+        );
         self.tell_of(tenant, target);
         Ok(entry)
     }

@@ -1,0 +1,227 @@
+//! Events: the decisions of an orchestrator that change how traffic is treated, each with its reason.
+//!
+//! A call's own story (who was asked, who was passed over, what was retried) stands in its record, and a run's in its
+//! journal. Here is what stands between them, and what an operator looks for first: what opened, what was taken out of
+//! service, what changed its mind, when, and why. One line a decision, never one a call.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::health::State;
+use crate::name::Name;
+use crate::time::Wall;
+use crate::{breaker, health};
+
+/// Bytes of a reason that are kept: a sentence with a name or two in it.
+const MAX_REASON: usize = 500;
+
+/// One decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub at: Wall,
+    /// What happened.
+    pub kind: Kind,
+    /// Whose it is; `None` if it is the whole server's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<Name>,
+    /// What it happened to, as a path: `instance/AGENT/NAME`, `breaker/AGENT/NAME/CAPABILITY`, `server`.
+    pub subject: String,
+    /// Why.
+    pub reason: String,
+    /// Who did it, as they said, if a person did.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
+}
+
+/// What happened. Names are frozen: people filter by them, and records hold them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// A control plane began to serve.
+    #[serde(rename = "server.started")]
+    ServerStarted,
+    /// It was told to stop.
+    #[serde(rename = "server.stopping")]
+    ServerStopping,
+    /// The disk refuses writes.
+    #[serde(rename = "store.read-only")]
+    StoreReadOnly,
+    /// It takes them again.
+    #[serde(rename = "store.writable")]
+    StoreWritable,
+    /// A breaker lets nothing through any more.
+    #[serde(rename = "breaker.opened")]
+    BreakerOpened,
+    /// A breaker lets probes through.
+    #[serde(rename = "breaker.half-open")]
+    BreakerHalfOpen,
+    /// A breaker lets everything through.
+    #[serde(rename = "breaker.closed")]
+    BreakerClosed,
+    /// An instance is out of routing because it is unwell.
+    #[serde(rename = "instance.unhealthy")]
+    InstanceUnhealthy,
+    /// It is well again.
+    #[serde(rename = "instance.healthy")]
+    InstanceHealthy,
+    /// An instance stopped renewing its lease, and left routing.
+    #[serde(rename = "instance.lapsed")]
+    InstanceLapsed,
+    /// Nothing begins at a target any more.
+    #[serde(rename = "pause.set")]
+    Paused,
+    /// A pause was lifted.
+    #[serde(rename = "pause.lifted")]
+    Resumed,
+}
+
+impl Event {
+    /// A decision of now; what is too long of its reason is cut.
+    #[must_use]
+    pub fn new(kind: Kind, at: Wall, subject: impl fmt::Display, reason: impl fmt::Display) -> Self {
+        let mut reason = reason.to_string();
+        reason.truncate(reason.floor_char_boundary(MAX_REASON));
+        Self { at, kind, tenant: None, subject: subject.to_string(), reason, by: String::new() }
+    }
+
+    /// The same, of one tenant.
+    #[must_use]
+    pub fn of(self, tenant: &Name) -> Self {
+        Self { tenant: Some(tenant.clone()), ..self }
+    }
+
+    /// The same, done by a person.
+    #[must_use]
+    pub fn by(self, who: &str) -> Self {
+        Self { by: who.to_owned(), ..self }
+    }
+
+    /// Whether a name is a part of its subject.
+    #[must_use]
+    pub fn is_about(&self, name: &str) -> bool {
+        self.subject == name || self.subject.split('/').skip(1).any(|part| part == name)
+    }
+}
+
+impl Kind {
+    /// Every kind there is.
+    pub const ALL: [Self; 12] = [
+        Self::ServerStarted,
+        Self::ServerStopping,
+        Self::StoreReadOnly,
+        Self::StoreWritable,
+        Self::BreakerOpened,
+        Self::BreakerHalfOpen,
+        Self::BreakerClosed,
+        Self::InstanceUnhealthy,
+        Self::InstanceHealthy,
+        Self::InstanceLapsed,
+        Self::Paused,
+        Self::Resumed,
+    ];
+
+    /// The name, as `area.what`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ServerStarted => "server.started",
+            Self::ServerStopping => "server.stopping",
+            Self::StoreReadOnly => "store.read-only",
+            Self::StoreWritable => "store.writable",
+            Self::BreakerOpened => "breaker.opened",
+            Self::BreakerHalfOpen => "breaker.half-open",
+            Self::BreakerClosed => "breaker.closed",
+            Self::InstanceUnhealthy => "instance.unhealthy",
+            Self::InstanceHealthy => "instance.healthy",
+            Self::InstanceLapsed => "instance.lapsed",
+            Self::Paused => "pause.set",
+            Self::Resumed => "pause.lifted",
+        }
+    }
+
+    /// Whether it has this name, or is of this area.
+    #[must_use]
+    pub fn matches(self, filter: &str) -> bool {
+        self.as_str().strip_prefix(filter).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+
+    /// Whether traffic fares worse for it, so that it may wake someone.
+    #[must_use]
+    pub const fn is_alarming(self) -> bool {
+        match self {
+            Self::StoreReadOnly
+            | Self::BreakerOpened
+            | Self::InstanceUnhealthy
+            | Self::InstanceLapsed
+            | Self::Paused => true,
+            Self::ServerStarted
+            | Self::ServerStopping
+            | Self::StoreWritable
+            | Self::BreakerHalfOpen
+            | Self::BreakerClosed
+            | Self::InstanceHealthy
+            | Self::Resumed => false,
+        }
+    }
+
+    /// What a breaker's change is.
+    #[must_use]
+    pub const fn of_breaker(change: &breaker::Change) -> Self {
+        match change.to {
+            breaker::State::Open => Self::BreakerOpened,
+            breaker::State::HalfOpen => Self::BreakerHalfOpen,
+            breaker::State::Closed => Self::BreakerClosed,
+        }
+    }
+
+    /// What a change of health is. An instance that is found well for the first time is no news: thousands are, when a
+    /// control plane starts.
+    #[must_use]
+    pub const fn of_health(change: &health::Change) -> Option<Self> {
+        match (change.from, change.to.state) {
+            (_, State::Unhealthy) => Some(Self::InstanceUnhealthy),
+            (State::Unhealthy, State::Healthy) => Some(Self::InstanceHealthy),
+            (State::Unknown | State::Healthy, State::Healthy) | (_, State::Unknown) => None,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_stored_under_the_name_that_people_filter_by() {
+        for kind in Kind::ALL {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+            let (area, _) = kind.as_str().split_once('.').unwrap();
+            assert!(kind.matches(kind.as_str()) && kind.matches(area));
+            assert!(!kind.matches(&area[1..]) && !kind.matches(&kind.as_str()[..area.len() + 2]));
+        }
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_letters() {
+        let event = Event::new(Kind::Paused, Wall::from_millis(0), "agent/a", "ä".repeat(400));
+        assert_eq!(event.reason.len(), MAX_REASON);
+    }
+
+    #[test]
+    fn it_is_about_each_name_on_its_path_and_nothing_else() {
+        let event =
+            Event::new(Kind::BreakerOpened, Wall::from_millis(0), "breaker/writer/one/text.draft", "");
+        for name in ["writer", "one", "text.draft"] {
+            assert!(event.is_about(name));
+        }
+        for name in ["breaker", "write", "writer/one", ""] {
+            assert!(!event.is_about(name), "{name}");
+        }
+    }
+}
