@@ -7,6 +7,9 @@
 //! Expressions see `input` (the run's), `steps.<id>.output` and `steps.<id>.ok` of steps before them, `run.id` and
 //! `run.intent`. The output of an optional step that was skipped or failed is `null` and its `ok` is false.
 //!
+//! A [`Condition`] is one expression that is true or false of a request: it sees `input`, `labels` and `tenant`, and
+//! nothing of a run.
+//!
 //! # Most expressions are only a way into a value
 //! `${steps.research.output.options}` moves data; it computes nothing. Such a path never becomes a tree: it is followed
 //! in the JSON text, and the text it leads to is copied. That is fast, and it is exact: a number of 30 digits arrives
@@ -27,6 +30,7 @@ use crate::id::RunId;
 use crate::json::Json;
 use crate::yaml::Path;
 
+mod condition;
 mod convert;
 mod cost;
 mod eval;
@@ -37,6 +41,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+pub use self::condition::{Condition, Facts};
 pub use self::mapping::Mapping;
 
 /// Longest expression in bytes. What is longer belongs into an agent.

@@ -14,6 +14,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::document::Report;
+pub use crate::document::{Code, DocumentHash as WorkflowHash, MAX_DESCRIPTION_CHARS, Problem};
 use crate::expr::{ExprError, Mapping, Scope};
 use crate::json::Json;
 use crate::name::Name;
@@ -24,17 +26,11 @@ use crate::yaml;
 mod compile;
 mod document;
 mod graph;
-mod hash;
 mod lint;
-mod nearest;
-mod problem;
 mod step_id;
 #[cfg(test)]
 mod tests;
 
-pub use self::hash::WorkflowHash;
-use self::problem::Report;
-pub use self::problem::{Code, Problem};
 pub use self::step_id::{MAX_STEP_ID_LEN, StepId, StepIdError};
 
 /// Most steps. The largest pipelines people draw have a hundred; 500 leaves room for generated ones and keeps a run's
@@ -57,8 +53,6 @@ pub const MAX_PARALLEL: usize = 64;
 pub const DEFAULT_RETRIES: u32 = 100;
 /// Most retries of a run: every attempt that [`MAX_STEPS`] steps may make by their policies.
 pub const MAX_RETRIES: u32 = 10_000;
-/// Longest description in characters: a page.
-pub const MAX_DESCRIPTION_CHARS: usize = 4_096;
 
 /// A workflow, checked and compiled. Share it as `Arc<Workflow>`.
 #[derive(Debug)]
@@ -135,7 +129,7 @@ impl Workflow {
             return Err(problems);
         }
         let warnings = lint::lint(&draft, &graph, Report::new(&tree));
-        let hash = WorkflowHash::of(&tree.value());
+        let hash = WorkflowHash::of("mainstay workflow hash v1", &tree.value());
         compile::build(draft, graph, hash, text, warnings)
     }
 

@@ -192,6 +192,21 @@ const FINDINGS: &[Page] = &[
         "A schema declares another dialect than JSON Schema 2020-12.",
         "Set `$schema` to `https://json-schema.org/draft/2020-12/schema` or leave it out.",
     ),
+    error(
+        "RULE_DUPLICATE",
+        "Two rules of a routing document have the same name, so a decision could not say which of them held.",
+        "Give each rule a name of its own.",
+    ),
+    warning(
+        "RULE_UNREACHABLE",
+        "A rule never decides, because one before it holds whenever it does.",
+        "Put the narrower rule first, or remove one of the two.",
+    ),
+    warning(
+        "ROUTE_ONLY_STATIC",
+        "A routing document has no rung but the last: every request that names no target of its own gets the static response.",
+        "Add `rules`, `classifier: {}`, a `router` or a `generalist`.",
+    ),
     warning(
         "OUTPUT_UNUSED",
         "Nobody reads the output of this step.",

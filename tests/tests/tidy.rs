@@ -196,7 +196,7 @@ fn every_code_that_the_program_gives_has_its_page() {
 
 #[test]
 fn every_page_explains_a_code_that_the_program_gives() {
-    let catalogues = ["proto/src/reason.rs", "proto/src/pages.rs", "kernel/src/workflow/problem.rs"];
+    let catalogues = ["proto/src/reason.rs", "proto/src/pages.rs", "kernel/src/document/problem.rs"];
     let (mut all, mut beside) = (String::new(), String::new());
     for (path, code) in running() {
         all += &code;

@@ -12,11 +12,15 @@ use cel::{Context, ExecutionError, IdedExpr, Value};
 use super::cost::Step;
 use super::expression::{ENV, Expression, Form, Reads, Root};
 use super::path::{Segment, follow};
-use super::{MAX_COST, MAX_ITEMS, Scope, convert, cost};
+use super::{Facts, MAX_COST, MAX_ITEMS, Scope, convert, cost};
+use crate::id::RunId;
+use crate::json::Json;
 
 /// A scope and the values that have been parsed from it so far: each at most once per mapping, and only if needed.
 pub(super) struct Evaluation<'a> {
     scope: Scope<'a>,
+    /// Labels and tenant, where they are to be read.
+    facts: Option<Facts<'a>>,
     parsed: RefCell<BTreeMap<Source, Parsed>>,
 }
 
@@ -25,6 +29,7 @@ pub(super) struct Evaluation<'a> {
 enum Source {
     Input,
     Output(String),
+    Labels,
 }
 
 #[derive(Clone)]
@@ -43,7 +48,14 @@ pub(super) enum Outcome<'a> {
 
 impl<'a> Evaluation<'a> {
     pub(super) fn new(scope: &Scope<'a>) -> Self {
-        Self { scope: *scope, parsed: RefCell::default() }
+        Self { scope: *scope, facts: None, parsed: RefCell::default() }
+    }
+
+    /// Over a request instead of a run.
+    pub(super) fn of_request(facts: Facts<'a>) -> Self {
+        static NONE: BTreeMap<String, Json> = BTreeMap::new();
+        let scope = Scope { input: facts.input, run: RunId::from_bytes([0; 16]), intent: "", outputs: &NONE };
+        Self { scope, facts: Some(facts), parsed: RefCell::default() }
     }
 
     pub(super) fn evaluate(&self, expression: &Expression) -> Result<Outcome<'a>, String> {
@@ -66,10 +78,20 @@ impl<'a> Evaluation<'a> {
                 let ok = if self.scope.outputs.output(id).is_some() { "true" } else { "false" };
                 follow(ok, segments).map(Cow::Borrowed)
             }
+            Root::Labels => follow(self.labels(), segments).map(Cow::Borrowed),
+            Root::Tenant => copied(&quoted(self.tenant()), segments),
             Root::RunId => copied(&quoted(&self.scope.run.to_string()), segments),
             Root::Intent => copied(&quoted(self.scope.intent), segments),
             Root::Step(id) => Err(format!("reads step `{id}` itself; read its `output` or `ok`")),
         }
+    }
+
+    fn labels(&self) -> &'a str {
+        self.facts.map_or("{}", |facts| facts.labels.as_str())
+    }
+
+    fn tenant(&self) -> &'a str {
+        self.facts.map_or("", |facts| facts.tenant)
     }
 
     fn output(&self, id: &str) -> &'a str {
@@ -105,13 +127,15 @@ impl<'a> Evaluation<'a> {
     fn parse(&self, reads: &Reads) -> Result<usize, String> {
         let outputs = reads.steps.iter().map(|read| Source::Output(read.id.clone()));
         let mut longest = 0;
-        for source in reads.input.then_some(Source::Input).into_iter().chain(outputs) {
+        let labels = reads.labels.then_some(Source::Labels);
+        for source in reads.input.then_some(Source::Input).into_iter().chain(labels).chain(outputs) {
             let known = self.parsed.borrow().get(&source).map(|parsed| parsed.longest);
             let of_source = match known {
                 Some(longest) => longest,
                 None => {
                     let text = match &source {
                         Source::Input => self.scope.input.as_str(),
+                        Source::Labels => self.labels(),
                         Source::Output(id) => self.output(id),
                     };
                     let mut longest = 0;
@@ -131,6 +155,12 @@ impl<'a> Evaluation<'a> {
         let mut context = Context::with_env(Arc::clone(&ENV));
         if reads.input {
             context.add_variable_from_value("input", value(&Source::Input));
+        }
+        if reads.labels {
+            context.add_variable_from_value("labels", value(&Source::Labels));
+        }
+        if reads.tenant {
+            context.add_variable_from_value("tenant", text(self.tenant().to_owned()));
         }
         if reads.run {
             let run =
@@ -175,6 +205,8 @@ impl cost::Sizes for Sizes<'_, '_> {
                 follow(self.evaluation.output(id), rest).ok()?
             }
             ("steps", [Segment::Field(id)]) => self.evaluation.output(id),
+            ("labels", rest) => follow(self.evaluation.labels(), rest).ok()?,
+            ("tenant", _) => self.evaluation.tenant(),
             ("run", _) => scope.intent,
             _ => return None,
         };
@@ -186,6 +218,7 @@ impl cost::Sizes for Sizes<'_, '_> {
         let parsed = self.evaluation.parsed.borrow();
         let (source, rest) = match (name, steps) {
             ("input", rest) => (Source::Input, rest),
+            ("labels", rest) => (Source::Labels, rest),
             ("steps", [Step::Into(Segment::Field(id)), Step::Into(Segment::Field(_)), rest @ ..]) => {
                 (Source::Output(id.clone()), rest)
             }

@@ -85,6 +85,8 @@ pub(super) enum Root {
     Step(String),
     RunId,
     Intent,
+    Labels,
+    Tenant,
 }
 
 /// What an expression reads.
@@ -92,6 +94,8 @@ pub(super) enum Root {
 pub(super) struct Reads {
     pub(super) input: bool,
     pub(super) run: bool,
+    pub(super) labels: bool,
+    pub(super) tenant: bool,
     pub(super) steps: Vec<StepRead>,
 }
 
@@ -104,8 +108,26 @@ pub(super) struct StepRead {
     pub(super) guards: bool,
 }
 
+/// The names an expression may begin at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Vocabulary {
+    /// Those of a run, for mappings.
+    Run,
+    /// Those of a request that is to be routed, for conditions.
+    Request,
+}
+
+impl Vocabulary {
+    const fn names(self) -> [&'static str; 3] {
+        match self {
+            Self::Run => ["input", "steps", "run"],
+            Self::Request => ["input", "labels", "tenant"],
+        }
+    }
+}
+
 impl Expression {
-    pub(super) fn compile(source: &str) -> Result<Self, String> {
+    pub(super) fn compile(source: &str, vocabulary: Vocabulary) -> Result<Self, String> {
         if source.is_empty() {
             return Err("is empty".to_owned());
         }
@@ -117,7 +139,7 @@ impl Expression {
         let parser = PrattParser::new().max_recursion_depth(PARSER_DEPTH);
         let parsed = catch_unwind(AssertUnwindSafe(|| parser.parse(source)));
         let program = parsed.map_err(|_| "cannot be read".to_owned())?.map_err(|errors| explain(&errors))?;
-        let mut check = Check { reads: Reads::default(), variables: Vec::new(), loops: false };
+        let mut check = Check { vocabulary, reads: Reads::default(), variables: Vec::new(), loops: false };
         check.visit(&program, 0, 0)?;
         let Check { reads, loops, .. } = check;
         let form = match path_of(&program).and_then(|path| path.into_form()) {
@@ -193,6 +215,8 @@ impl Chain<'_> {
         let rest = |from: usize| self.segments.get(from..).unwrap_or_default();
         match (self.name, field(0), field(1)) {
             ("input", ..) => Some((Root::Input, rest(0))),
+            ("labels", ..) => Some((Root::Labels, rest(0))),
+            ("tenant", ..) => Some((Root::Tenant, rest(0))),
             ("run", Some("id"), _) => Some((Root::RunId, rest(1))),
             ("run", Some("intent"), _) => Some((Root::Intent, rest(1))),
             ("steps", Some(id), Some("output")) => Some((Root::Output(id.to_owned()), rest(2))),
@@ -212,6 +236,7 @@ impl Chain<'_> {
 
 /// The walk over an expression.
 struct Check {
+    vocabulary: Vocabulary,
     reads: Reads,
     /// Variables of the comprehensions around the current place.
     variables: Vec<String>,
@@ -249,7 +274,7 @@ impl Check {
                 let before = self.variables.len();
                 let second = comprehension.iter_var2.as_ref();
                 for name in [&comprehension.iter_var, &comprehension.accu_var].into_iter().chain(second) {
-                    if ["input", "steps", "run"].contains(&name.as_str()) {
+                    if self.vocabulary.names().contains(&name.as_str()) {
                         return Err(format!("names a variable `{name}`, which already means something else"));
                     }
                     self.variables.push(name.clone());
@@ -301,7 +326,11 @@ impl Check {
         if self.variables.iter().any(|variable| variable == chain.name) {
             return Ok(());
         }
-        match (chain.root(), chain.name) {
+        let names = self.vocabulary.names();
+        let root = chain.root().filter(|_| names.contains(&chain.name));
+        match (root, chain.name) {
+            (Some((Root::Labels, _)), _) => self.reads.labels = true,
+            (Some((Root::Tenant, _)), _) => self.reads.tenant = true,
             (Some((Root::Input, _)), _) => self.reads.input = true,
             (Some((Root::RunId | Root::Intent, _)), _) => self.reads.run = true,
             (Some((Root::Output(id), rest)), _) => {
@@ -315,20 +344,20 @@ impl Check {
             (Some((Root::Step(id), _)), _) => {
                 self.reads.steps.push(StepRead { id, below: false, guards: false });
             }
-            (None, "steps") => {
+            (None, "steps") if names.contains(&"steps") => {
                 return Err(
                     "reads `steps` without saying which: write `steps.<id>.output` or `steps.<id>.ok`"
                         .to_owned(),
                 );
             }
-            (None, "run") => {
+            (None, "run") if names.contains(&"run") => {
                 return Err("reads `run`, of which there are `run.id` and `run.intent`".to_owned());
             }
             (None, name) if TYPES.contains(&name) && chain.segments.is_empty() => {}
             (None, name) => {
-                let name = super::shorten(name);
+                let (name, [first, second, third]) = (super::shorten(name), names);
                 return Err(format!(
-                    "reads `{name}`, which does not exist; there are `input`, `steps` and `run`"
+                    "reads `{name}`, which does not exist; there are `{first}`, `{second}` and `{third}`"
                 ));
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::eval::{Evaluation, Outcome};
-use super::expression::{Expression, Form, Root};
+use super::expression::{Expression, Form, Root, Vocabulary};
 use super::template::{Piece, split};
 use super::{
     CompileError, ExprError, MAX_MAPPING_NODES, MAX_OUTPUT_BYTES, References, Scope, StepUse, shorten,
@@ -81,7 +81,7 @@ impl Mapping {
             match root {
                 Root::Input => return Ok(scope.input.clone()),
                 Root::Output(id) => return Ok(scope.outputs.output(id).cloned().unwrap_or_default()),
-                Root::Ok(_) | Root::Step(_) | Root::RunId | Root::Intent => {}
+                Root::Ok(_) | Root::Step(_) | Root::RunId | Root::Intent | Root::Labels | Root::Tenant => {}
             }
         }
         let mut writer =
@@ -145,7 +145,7 @@ impl Compiler {
                 Piece::Text(text) => parts.push(Part::Text(text)),
                 Piece::Expression(source) => {
                     self.nodes += 1;
-                    match Expression::compile(source) {
+                    match Expression::compile(source, Vocabulary::Run) {
                         Ok(expression) => {
                             self.note(&expression, path);
                             parts.push(Part::Expression(expression));

@@ -4,9 +4,8 @@ use serde_json::{Map, Value};
 
 use super::document::Draft;
 use super::graph::Graph;
-use super::nearest::nearest;
-use super::problem::{Code, Problem, Report};
 use super::{Step, StepId, Workflow, WorkflowHash};
+use crate::document::{Code, Problem, Report, nearest};
 use crate::expr::Mapping;
 use crate::yaml::Path;
 

@@ -4,9 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
 use super::document::Draft;
-use super::nearest::nearest;
-use super::problem::{Code, Report};
 use super::{MAX_DEPENDENCIES, MAX_STEPS, StepId};
+use crate::document::{Code, Report, nearest};
 
 /// The edges between steps, by index.
 pub(super) struct Graph {

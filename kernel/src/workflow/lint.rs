@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::StepId;
 use super::document::Draft;
 use super::graph::Graph;
-use super::problem::{Code, Problem, Report};
+use crate::document::{Code, Problem, Report};
 use crate::expr::Mapping;
 use crate::time::text::Human;
 use crate::yaml::Path;

@@ -1,4 +1,4 @@
-//! What identifies the content of a workflow.
+//! What identifies the content of a document.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,16 +9,17 @@ use serde_json::Value;
 /// BLAKE3 of the document in canonical form: fields in order of their keys, no white space. Layout, comments, the order
 /// of fields, and whether it was YAML or JSON do not count; everything else does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WorkflowHash([u8; 32]);
+pub struct DocumentHash([u8; 32]);
 
-/// Text that is not a workflow hash.
+/// Text that is not a document hash.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected 64 lower-case hexadecimal digits")]
-pub struct ParseWorkflowHashError;
+pub struct ParseDocumentHashError;
 
-impl WorkflowHash {
-    pub(super) fn of(document: &Value) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key("mainstay workflow hash v1");
+impl DocumentHash {
+    /// `context` keeps apart what documents of two kinds say in the same words.
+    pub(crate) fn of(context: &'static str, document: &Value) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key(context);
         feed(&mut hasher, document);
         Self(hasher.finalize().into())
     }
@@ -64,34 +65,34 @@ fn feed(hasher: &mut blake3::Hasher, value: &Value) {
     }
 }
 
-impl fmt::Display for WorkflowHash {
+impl fmt::Display for DocumentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
     }
 }
 
-impl fmt::Debug for WorkflowHash {
+impl fmt::Debug for DocumentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl FromStr for WorkflowHash {
-    type Err = ParseWorkflowHashError;
-    fn from_str(text: &str) -> Result<Self, ParseWorkflowHashError> {
+impl FromStr for DocumentHash {
+    type Err = ParseDocumentHashError;
+    fn from_str(text: &str) -> Result<Self, ParseDocumentHashError> {
         let canonical = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        let hash = blake3::Hash::from_hex(text).ok().filter(|_| canonical).ok_or(ParseWorkflowHashError)?;
+        let hash = blake3::Hash::from_hex(text).ok().filter(|_| canonical).ok_or(ParseDocumentHashError)?;
         Ok(Self(hash.into()))
     }
 }
 
-impl Serialize for WorkflowHash {
+impl Serialize for DocumentHash {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for WorkflowHash {
+impl<'de> Deserialize<'de> for DocumentHash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)

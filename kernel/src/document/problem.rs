@@ -1,4 +1,4 @@
-//! What can be wrong with a workflow document.
+//! What can be wrong with a document: a workflow or a routing document.
 
 use std::fmt;
 
@@ -25,7 +25,7 @@ pub struct Problem {
 
 impl Problem {
     /// For a draft that has no problems and still lacks a part, which cannot be.
-    pub(super) fn incomplete() -> Self {
+    pub(crate) fn incomplete() -> Self {
         let message = "is incomplete".to_owned();
         let (path, hint) = (String::new(), String::new());
         Self { code: Code::DocumentInvalid, path, place: Place::default(), message, hint }
@@ -138,6 +138,12 @@ codes! {
     SchemaEmbeddedId = "SCHEMA_EMBEDDED_ID";
     /// A schema in another dialect.
     SchemaUnknownDialect = "SCHEMA_UNKNOWN_DIALECT";
+    /// Two rules of a routing document with one name.
+    RuleDuplicate = "RULE_DUPLICATE";
+    /// Lint: a rule stands behind one that holds whenever it does.
+    RuleUnreachable = "RULE_UNREACHABLE";
+    /// Lint: a routing document has no rung but the last.
+    RouteOnlyStatic = "ROUTE_ONLY_STATIC";
     /// Lint: nobody reads a step's output.
     OutputUnused = "OUTPUT_UNUSED";
     /// Lint: a step may take longer than the whole run.
@@ -167,18 +173,18 @@ impl From<&SchemaError> for Code {
 }
 
 /// Problems as they are found, with the tree that knows where they stand.
-pub(super) struct Report<'a> {
+pub(crate) struct Report<'a> {
     tree: &'a Node,
     problems: Vec<Problem>,
 }
 
 impl<'a> Report<'a> {
-    pub(super) const fn new(tree: &'a Node) -> Self {
+    pub(crate) const fn new(tree: &'a Node) -> Self {
         Self { tree, problems: Vec::new() }
     }
 
     /// Adds a problem with the value at `path`.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         code: Code,
         path: &Path,
@@ -189,7 +195,7 @@ impl<'a> Report<'a> {
     }
 
     /// Adds a problem that stands elsewhere than the value at `path`.
-    pub(super) fn add_at(
+    pub(crate) fn add_at(
         &mut self,
         code: Code,
         path: &Path,
@@ -204,7 +210,7 @@ impl<'a> Report<'a> {
     }
 
     /// All of them, in the order of the text.
-    pub(super) fn finish(mut self) -> Vec<Problem> {
+    pub(crate) fn finish(mut self) -> Vec<Problem> {
         self.problems.sort_by_key(|problem| problem.place);
         self.problems
     }

@@ -4,7 +4,7 @@
 const MAX_DISTANCE: usize = 2;
 
 /// The word of `known` that is closest to `word`, if one is close.
-pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let near = known.into_iter().filter(|other| other.len().abs_diff(word.len()) <= MAX_DISTANCE);
     near.map(|other| (distance(word, other), other))
         .filter(|&(distance, other)| distance <= MAX_DISTANCE && distance < other.len())
