@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-const FILES: &[&str] = &["common", "registry", "sidecar", "workflows", "orchestrator", "operations"];
+const FILES: &[&str] =
+    &["common", "registry", "sidecar", "workflows", "routes", "orchestrator", "operations"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -6,10 +6,11 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::client::Client;
 use crate::commands::breakers::BreakersCommand;
+use crate::commands::routes::RoutesCommand;
 use crate::commands::workflows::WorkflowsCommand;
 use crate::commands::{
-    agents, breakers, cancel, completions, events, explain, invoke, pauses, resolve, run, runs, serve,
-    sidecar, status, trace, workflows,
+    agents, breakers, cancel, completions, events, explain, invoke, pauses, resolve, routes, run, runs,
+    serve, sidecar, status, trace, workflows,
 };
 use crate::console::{Console, Output, tell_failure};
 use crate::demo;
@@ -75,6 +76,9 @@ enum Command {
     /// Store, list, show and check workflow documents
     #[command(subcommand)]
     Workflows(WorkflowsCommand),
+    /// Store, list, show and check routing documents
+    #[command(subcommand)]
+    Routes(RoutesCommand),
     /// Run a workflow and wait for its end
     Run(run::RunArgs),
     /// List runs, newest first
@@ -135,6 +139,7 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         Command::Explain(args) => explain::run(&args, &console),
         Command::Completions(args) => completions::run(&args, &console),
         Command::Workflows(WorkflowsCommand::Lint(args)) => workflows::lint(&args, &console),
+        Command::Routes(RoutesCommand::Lint(args)) => routes::lint(&args, &console),
         // Whatever is read from a file or standard input is read before anything is connected.
         Command::Run(args) => {
             let input = input::payload(args.input.as_deref())?;
@@ -152,6 +157,15 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         }
         Command::Workflows(WorkflowsCommand::Get(args)) => {
             asking(globals, async |client| workflows::get(args, client, &console).await)
+        }
+        Command::Routes(RoutesCommand::Put(args)) => {
+            asking(globals, async |client| routes::put(args, client, &console).await)
+        }
+        Command::Routes(RoutesCommand::List) => {
+            asking(globals, async |client| routes::list(client, &console).await)
+        }
+        Command::Routes(RoutesCommand::Get(args)) => {
+            asking(globals, async |client| routes::get(args, client, &console).await)
         }
         Command::Agents(args) => asking(globals, async |client| agents::list(args, client, &console).await),
         Command::Agent(args) => asking(globals, async |client| agents::show(args, client, &console).await),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use mainstay_proto::pb::agent_registry_client::AgentRegistryClient;
 use mainstay_proto::pb::operations_client::OperationsClient;
 use mainstay_proto::pb::orchestrator_client::OrchestratorClient;
+use mainstay_proto::pb::routes_client::RoutesClient;
 use mainstay_proto::pb::workflows_client::WorkflowsClient;
 use mainstay_transport::retry;
 use tonic::transport::{Channel, Endpoint};
@@ -68,6 +69,12 @@ impl Client {
     #[must_use]
     pub fn workflows(&self) -> WorkflowsClient<Channel> {
         WorkflowsClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
+    }
+
+    /// Routing documents and decisions.
+    #[must_use]
+    pub fn routes(&self) -> RoutesClient<Channel> {
+        RoutesClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
     }
 
     /// The server itself.

@@ -9,6 +9,7 @@ pub mod explain;
 pub mod invoke;
 pub mod pauses;
 pub mod resolve;
+pub mod routes;
 pub mod run;
 pub mod runs;
 pub mod serve;

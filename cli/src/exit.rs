@@ -96,11 +96,14 @@ impl Exit {
             | R::AddressRefused
             | R::WorkflowInvalid
             | R::WorkflowVersionTaken
+            | R::RouteInvalid
+            | R::RouteVersionTaken
             | R::InputSchemaMismatch
             | R::AttemptReused
             | R::RunEnded => Self::Refused,
             R::LeaseUnknown
             | R::WorkflowNotFound
+            | R::RouteNotFound
             | R::RunNotFound
             | R::AgentNotFound
             | R::BreakerNotFound

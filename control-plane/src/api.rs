@@ -1,9 +1,11 @@
 //! The gRPC services: parse, ask a handle, answer. No decision is taken here.
 
+mod documents;
 pub mod operations;
 pub mod orchestrator;
 pub mod page;
 pub mod registry;
+pub mod routes;
 mod watcher;
 pub mod workflows;
 

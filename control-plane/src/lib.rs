@@ -7,6 +7,7 @@
 //! - Agents: [`registry`], [`health`], [`address`] (who may be dialled).
 //! - Calls: [`dispatch`] (one logical attempt), [`invoke`] (a direct call).
 //! - Runs: [`engine`], [`workflows`] (their documents), [`follow`] and [`listing`] (looking at them).
+//! - Routing: [`routing`]. [`documents`] keeps the documents of both.
 //! - What was decided lately: [`events`].
 //! - On disk: [`records`]. From the OS: [`host`]. To Prometheus: [`metrics`].
 
@@ -15,6 +16,7 @@ pub mod admin;
 pub mod api;
 pub mod config;
 pub mod dispatch;
+pub mod documents;
 pub mod engine;
 pub mod events;
 pub mod follow;
@@ -26,6 +28,7 @@ pub mod metrics;
 pub mod pauses;
 pub mod records;
 pub mod registry;
+pub mod routing;
 pub mod server;
 #[cfg(test)]
 mod testbed;

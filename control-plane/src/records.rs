@@ -4,6 +4,7 @@
 //! adds is meaning. A record of a newer schema than this program knows is refused by name, never guessed at.
 
 pub mod breaker;
+pub mod document;
 pub mod event;
 pub mod idempotency;
 pub mod instance;
@@ -14,7 +15,6 @@ pub mod run_summary;
 pub mod spill;
 pub mod tenants;
 pub mod transition;
-pub mod workflow;
 
 use mainstay_store::record;
 use serde::Serialize;

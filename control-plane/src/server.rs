@@ -33,7 +33,7 @@ use crate::host::Clock;
 use crate::listing::Listing;
 use crate::metrics::Metrics;
 use crate::records::key;
-use crate::{api, dispatch, engine, events, health, invoke, registry, workflows};
+use crate::{api, dispatch, engine, events, health, invoke, registry, routing, workflows};
 
 /// What a message may be larger than its payload: names, labels, intent, descriptions.
 const ENVELOPE: usize = 256 * 1024;
@@ -45,11 +45,12 @@ const STOP: Duration = Duration::from_secs(2);
 const CACHE: u64 = 16 * 1024 * 1024;
 
 /// Names under which the health service tells of this server; the empty one is all of it.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "",
     "mainstay.v1.Orchestrator",
     "mainstay.v1.AgentRegistry",
     "mainstay.v1.Workflows",
+    "mainstay.v1.Routes",
     "mainstay.v1.Operations",
 ];
 
@@ -124,6 +125,7 @@ impl Server {
 
         let (events, events_service) = log(&clock, &store).await?;
         let catalog = workflows::Handle::new(clock.clone(), Arc::clone(&store), blobs.clone());
+        let routing = routing::Catalog::new(clock.clone(), Arc::clone(&store), blobs.clone());
         let registry_config = registry::Config {
             addresses,
             bulkheads: config.bulkheads,
@@ -166,6 +168,7 @@ impl Server {
             stopping: stopping.clone(),
         };
         let workflows = api::workflows::Api { catalog: catalog.clone(), pages: pages.clone() };
+        let documents = api::routes::Api { catalog: routing, pages: pages.clone() };
         let operations = api::operations::Api {
             clock: clock.clone(),
             started_at: clock.wall(),
@@ -188,6 +191,7 @@ impl Server {
             .add_service(
                 pb::workflows_server::WorkflowsServer::new(workflows).max_decoding_message_size(size),
             )
+            .add_service(pb::routes_server::RoutesServer::new(documents).max_decoding_message_size(size))
             .add_service(pb::operations_server::OperationsServer::new(operations));
         let (reporter, health_api) = mainstay_transport::health::service();
         routes = reflection(routes.add_service(health_api));

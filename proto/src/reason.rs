@@ -115,6 +115,17 @@ reasons! {
         "This version of the workflow exists with another content. Versions never change, because runs pin them.",
         "Raise `version:` in the document and put it again.";
 
+    // Routing documents.
+    RouteNotFound = "ROUTE_NOT_FOUND", NotFound,
+        "No routing document of that name and version is stored for this tenant.",
+        "`mainstay routes list` shows what is there; `mainstay routes put FILE` stores one.";
+    RouteInvalid = "ROUTE_INVALID", InvalidArgument,
+        "The routing document has errors; nothing was stored, and requests are routed as before.",
+        "Each finding names its place and what to do. `mainstay routes lint FILE` shows them all.";
+    RouteVersionTaken = "ROUTE_VERSION_TAKEN", AlreadyExists,
+        "This version of the routing document exists with another content. Versions never change, because decisions name them.",
+        "Raise `version:` in the document and put it again.";
+
     // Contracts.
     InputSchemaMismatch = "INPUT_SCHEMA_MISMATCH", InvalidArgument,
         "The input breaks the schema it is declared to hold to.",

@@ -9,7 +9,8 @@ use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::render::text::lines;
-use crate::view::workflow::{FindingView, LintView, PutView, WorkflowView};
+use crate::view::finding::{FindingView, LintView};
+use crate::view::workflow::{PutView, WorkflowView};
 use crate::{input, render};
 
 /// Workflows asked for at once; the answer is read page by page.
@@ -89,16 +90,24 @@ pub(crate) async fn get(args: GetArgs, client: &Client, console: &Console) -> Re
 
 /// The same checks as the server's, by the same code.
 pub(crate) fn lint(args: &LintArgs, console: &Console) -> Result<(), Failure> {
+    lint_each(&args.files, console, |document| match Workflow::parse(document) {
+        Ok(workflow) => FindingView::warnings(workflow.lint()),
+        Err(problems) => FindingView::errors(&problems),
+    })
+}
+
+/// What `find` finds in each file.
+pub(super) fn lint_each(
+    files: &[String],
+    console: &Console,
+    find: impl Fn(&str) -> Vec<FindingView>,
+) -> Result<(), Failure> {
     let mut views = Vec::new();
-    for file in &args.files {
-        let document = input::document(file)?;
-        let findings = match Workflow::parse(&document) {
-            Ok(workflow) => workflow.lint().iter().map(|found| FindingView::new("warning", found)).collect(),
-            Err(problems) => problems.iter().map(|found| FindingView::new("error", found)).collect(),
-        };
+    for file in files {
+        let findings = find(&input::document(file)?);
         views.push(LintView { file: file.clone(), findings });
     }
-    console.show(&views, |views, style| render::workflow::lint(views, style))?;
+    console.show(&views, |views, style| render::finding::lint(views, style))?;
     let refused = views.iter().flat_map(|view| &view.findings).any(FindingView::is_error);
     if refused { Err(Failure::silent(Exit::Badly)) } else { Ok(()) }
 }

@@ -15,8 +15,8 @@ use mainstay_proto::{agent, outcome, pb, run as wire, time};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use super::documents::catalog_fault;
 use super::page::Pages;
-use super::workflows::catalog_fault;
 use super::{spill_fault, store_fault};
 use crate::engine::{AppendError, CancelError, Handle, LoadError, StartError, StartRequest};
 use crate::follow::follow;

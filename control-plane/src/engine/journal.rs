@@ -13,10 +13,11 @@ use mainstay_kernel::name::Name;
 use mainstay_kernel::run::{Durability, Event, FoldError, Run, Transition};
 use mainstay_store::{Batch, Blobs, Commit, CommitError, ReadError, Store};
 
+use crate::documents::CatalogError;
 use crate::records::run_summary::RunSummary;
 use crate::records::spill::{self, SpillError};
 use crate::records::{RecordError, idempotency, open_run, run_summary, transition};
-use crate::workflows::{self, CatalogError};
+use crate::workflows;
 
 /// Wait before a transition that met a full queue is handed over again. The queue holds some tens of milliseconds of
 /// work, so this is about when there is room.

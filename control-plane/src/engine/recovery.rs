@@ -11,8 +11,8 @@ use mainstay_kernel::name::Name;
 
 use super::journal::read_error;
 use super::{LoadError, Shared, blocking};
+use crate::documents::CatalogError;
 use crate::records::{key, open_run};
-use crate::workflows::CatalogError;
 
 /// Marks read at once.
 const PAGE: usize = 500;

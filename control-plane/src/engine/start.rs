@@ -16,8 +16,8 @@ use mainstay_store::CommitError;
 
 use super::journal::{AppendError, read_error};
 use super::{LoadError, Shared, blocking};
+use crate::documents::CatalogError;
 use crate::records::idempotency;
-use crate::workflows::CatalogError;
 
 /// A run as a client asks for it, every field checked at the border.
 #[derive(Debug, Clone, PartialEq)]

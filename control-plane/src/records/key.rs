@@ -37,6 +37,10 @@ pub const IDEMPOTENCY: u8 = 0x13;
 pub const BREAKER: u8 = 0x14;
 /// A target that is paused.
 pub const PAUSE: u8 = 0x15;
+/// A version of a routing document.
+pub const ROUTES: u8 = 0x16;
+/// A decision on one routed request.
+pub const DECISION: u8 = 0x17;
 /// A decision that changed how traffic is treated.
 pub const EVENT: u8 = 0x1d;
 /// The server's own secret, for sealing page tokens.

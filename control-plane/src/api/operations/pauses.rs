@@ -12,8 +12,8 @@ use mainstay_proto::{agent, pb, time};
 use mainstay_transport::deadline::Deadline;
 
 use super::Api;
+use crate::api::documents::catalog_fault;
 use crate::api::store_fault;
-use crate::api::workflows::catalog_fault;
 use crate::pauses::PauseError;
 
 /// Longest reason and author: a sentence for whoever wonders at night.

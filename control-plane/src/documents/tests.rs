@@ -1,4 +1,5 @@
 use mainstay_kernel::time::Wall;
+use mainstay_kernel::workflow::Workflow;
 use mainstay_store::MemoryStore;
 
 use super::*;
@@ -12,7 +13,7 @@ struct Shelf(MemoryStore, Blobs);
 
 impl Shelf {
     /// A catalogue that has read nothing yet.
-    fn open(&self) -> Handle {
+    fn open(&self) -> Handle<Workflow> {
         Handle::new(Clock::anchored(Wall::default(), 1), Arc::new(self.0.clone()), self.1.clone())
     }
 }
@@ -21,11 +22,11 @@ fn shelf() -> Shelf {
     Shelf(MemoryStore::new(), Blobs::in_memory())
 }
 
-async fn put(catalog: &Handle, version: u32) -> Result<Put, PutError> {
+async fn put(catalog: &Handle<Workflow>, version: u32) -> Result<Put, PutError> {
     catalog.put(&name("default"), &document("w", version)).await
 }
 
-fn newest(catalog: &Handle) -> u32 {
+fn newest(catalog: &Handle<Workflow>) -> u32 {
     catalog.resolve(&name("default"), &name("w"), None).unwrap().version()
 }
 
@@ -78,7 +79,7 @@ async fn a_damaged_version_is_named_as_such_and_hides_no_other_workflow() {
     for name_of in ["a", "b", "c"] {
         catalog.put(&name("default"), &document(name_of, 1)).await.unwrap();
     }
-    shelf.0.damage(&workflow::key("default", "b", 1));
+    shelf.0.damage(&Workflow::KIND.keys.key("default", "b", 1));
     let catalog = shelf.open();
     let listed = catalog.list(&name("default"), None, 10).unwrap();
     assert_eq!(listed.iter().map(|w| w.name.as_str()).collect::<Vec<_>>(), ["a", "c"]);
