@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::health::State;
 use crate::name::Name;
 use crate::time::Wall;
-use crate::{breaker, health};
+use crate::{breaker, health, mode};
 
 /// Bytes of a reason that are kept: a sentence with a name or two in it.
 const MAX_REASON: usize = 500;
@@ -74,6 +74,12 @@ pub enum Kind {
     /// A pause was lifted.
     #[serde(rename = "pause.lifted")]
     Resumed,
+    /// The operating mode got worse: less is done.
+    #[serde(rename = "mode.lowered")]
+    ModeLowered,
+    /// The operating mode got better, or somebody else answers for it.
+    #[serde(rename = "mode.raised")]
+    ModeRaised,
 }
 
 impl Event {
@@ -106,7 +112,7 @@ impl Event {
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::ServerStarted,
         Self::ServerStopping,
         Self::StoreReadOnly,
@@ -119,6 +125,8 @@ impl Kind {
         Self::InstanceLapsed,
         Self::Paused,
         Self::Resumed,
+        Self::ModeLowered,
+        Self::ModeRaised,
     ];
 
     /// The name, as `area.what`.
@@ -137,6 +145,8 @@ impl Kind {
             Self::InstanceLapsed => "instance.lapsed",
             Self::Paused => "pause.set",
             Self::Resumed => "pause.lifted",
+            Self::ModeLowered => "mode.lowered",
+            Self::ModeRaised => "mode.raised",
         }
     }
 
@@ -154,14 +164,16 @@ impl Kind {
             | Self::BreakerOpened
             | Self::InstanceUnhealthy
             | Self::InstanceLapsed
-            | Self::Paused => true,
+            | Self::Paused
+            | Self::ModeLowered => true,
             Self::ServerStarted
             | Self::ServerStopping
             | Self::StoreWritable
             | Self::BreakerHalfOpen
             | Self::BreakerClosed
             | Self::InstanceHealthy
-            | Self::Resumed => false,
+            | Self::Resumed
+            | Self::ModeRaised => false,
         }
     }
 
@@ -173,6 +185,12 @@ impl Kind {
             breaker::State::HalfOpen => Self::BreakerHalfOpen,
             breaker::State::Closed => Self::BreakerClosed,
         }
+    }
+
+    /// What a change of mode is.
+    #[must_use]
+    pub fn of_mode(change: &mode::Change) -> Self {
+        if change.to > change.from { Self::ModeLowered } else { Self::ModeRaised }
     }
 
     /// What a change of health is. An instance that is found well for the first time is no news: thousands are, when a

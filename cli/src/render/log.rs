@@ -41,9 +41,13 @@ fn why(event: &LoggedView) -> String {
 
 fn tone(event: &LoggedView) -> Tone {
     match event.kind.as_str() {
-        "breaker.opened" | "instance.unhealthy" | "instance.lapsed" | "store.read-only" => Tone::Bad,
+        "breaker.opened" | "instance.unhealthy" | "instance.lapsed" | "store.read-only" | "mode.lowered" => {
+            Tone::Bad
+        }
         "breaker.half-open" | "pause.set" | "server.stopping" => Tone::Busy,
-        "breaker.closed" | "instance.healthy" | "pause.lifted" | "store.writable" => Tone::Good,
+        "breaker.closed" | "instance.healthy" | "pause.lifted" | "store.writable" | "mode.raised" => {
+            Tone::Good
+        }
         _ => Tone::Normal,
     }
 }
