@@ -9,7 +9,9 @@
 //! and a call that nobody takes is routed to a fallback.
 //!
 //! Closed: traffic flows and is measured over a rolling window. It opens when, over the window, too many calls failed,
-//! timed out or were slow, or at once when several failed in a row (thin traffic may never fill a window). Open: nothing
+//! timed out or were slow, or at once when several failed in a row (thin traffic may never fill a window, and an outage
+//! should not have to outweigh the good calls before it). Over few calls more than chance is asked for: an agent that stays
+//! below the threshold must not open its breaker by bad luck. Open: nothing
 //! flows until a wait is over; the wait doubles each time and is jittered, so that callers do not come back in step.
 //! Half-open: a bounded number of *real* calls flows as probes (a health check that passes says little about the work;
 //! Linkerd holds the same). Enough good probes close it, one bad probe opens it again.
@@ -38,6 +40,7 @@ use crate::outcome::Class;
 use crate::share::WHOLE;
 use crate::time::{Mono, Now, Wall};
 
+mod chance;
 mod config;
 mod policy;
 mod reason;
@@ -340,13 +343,15 @@ impl Breaker {
             self.in_a_row = Counts::default();
         }
         self.window.add(mark, now);
-        let reason = if self.in_a_row.weight >= u64::from(self.config.in_a_row) * u64::from(WHOLE) {
-            Reason::FailedInARow(self.in_a_row.failed)
-        } else if mark.weight > 0 || mark.timed_out > 0 || mark.slow > 0 {
-            self.config.verdict(self.window.counts(now))?
-        } else {
+        if mark.weight == 0 && mark.timed_out == 0 && mark.slow == 0 {
             // A good call can make the calls enough to judge; that is no reason to open on good news.
             return None;
+        }
+        let counts = self.window.counts(now);
+        let reason = if self.config.is_enough(self.in_a_row, counts.without(self.in_a_row)) {
+            Reason::FailedInARow(self.in_a_row.failed)
+        } else {
+            self.config.verdict(counts)?
         };
         Some(self.open(reason, now, dice))
     }

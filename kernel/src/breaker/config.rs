@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::chance;
 use super::reason::Reason;
 use super::weights::Weights;
 use super::window::Counts;
@@ -19,13 +20,15 @@ pub struct Config {
     pub window: Duration,
     /// No ratio is judged over fewer calls than this: 1 ..= 10,000.
     pub min_calls: u32,
-    /// The share of failures that opens it, in basis points: the weight of the calls that failed over all that count.
+    /// The share of failures that opens it, in basis points: the weight of the calls that failed over all that count. Over
+    /// few calls it must be exceeded by what chance makes of it (see the breaker's page), as the other two must.
     pub failed_bp: u32,
     /// The ratio of timed-out calls that opens it, in basis points.
     pub timed_out_bp: u32,
     /// The ratio of slow answers that opens it, in basis points.
     pub slow_bp: u32,
-    /// Calls in a row that weigh as much as so many failures open it at once: 1 ..= 1,000.
+    /// Calls in a row that weigh as much as so many failures open it at once, unless the calls before them make such a row
+    /// likely: 1 ..= 1,000.
     pub in_a_row: u32,
     /// The first wait, before jitter: 100 ms up to [`Config::max_wait`].
     pub wait: Duration,
@@ -154,16 +157,23 @@ impl Config {
         if counts.calls < self.min_calls {
             return None;
         }
-        let reaches = |part: u32, threshold: u32| {
-            u64::from(part) * u64::from(WHOLE) >= u64::from(counts.calls) * u64::from(threshold)
+        let reaches = |part: u32, threshold| {
+            chance::reaches(u64::from(part) * u64::from(WHOLE), counts.calls, threshold)
         };
-        if counts.weight >= u64::from(counts.calls) * u64::from(self.failed_bp) {
+        if chance::reaches(counts.weight, counts.calls, self.failed_bp) {
             return Some(Reason::FailedRate { failed: counts.failed, of: counts.calls });
         }
         if reaches(counts.timed_out, self.timed_out_bp) {
             return Some(Reason::TimedOutRate { timed_out: counts.timed_out, of: counts.calls });
         }
         reaches(counts.slow, self.slow_bp).then_some(Reason::SlowRate { slow: counts.slow, of: counts.calls })
+    }
+
+    /// Whether failures in a row open the breaker; `before` is what the window has beside them.
+    pub(super) fn is_enough(&self, in_a_row: Counts, before: Counts) -> bool {
+        let heavy = in_a_row.weight >= u64::from(self.in_a_row) * u64::from(WHOLE);
+        // Whoever wants the first failure to open it means that.
+        heavy && (self.in_a_row == 1 || !chance::is_likely(in_a_row.calls, before.failed, before.calls))
     }
 
     /// The wait of a breaker that opened for the `level`-th time in a row (from 0), spread over the upper half of its span:

@@ -1,4 +1,6 @@
 use super::*;
+
+mod steadiness;
 use proptest::prelude::*;
 
 const SLA: Duration = Duration::from_secs(10);
@@ -73,35 +75,39 @@ fn five_failures_in_a_row_open_it_and_four_do_not() {
     for _ in 0..4 {
         assert_eq!(bed.call(Class::Transport, FAST), None);
     }
-    assert_eq!(bed.call(Class::Success, FAST), None);
+    let mut bed = Bed::new();
     let change = bed.fail_in_a_row();
     assert_eq!(
         change,
-        Change { from: State::Closed, to: State::Open, reason: Reason::FailedInARow(5), at: ms(100) }
+        Change { from: State::Closed, to: State::Open, reason: Reason::FailedInARow(5), at: ms(50) }
     );
     assert_eq!(change.reason.to_string(), "5 calls failed in a row");
 }
 
 #[test]
-fn half_the_calls_failing_open_it_once_there_are_enough() {
+fn half_the_calls_failing_open_it_once_that_is_no_chance() {
     let mut bed = Bed::new();
-    let changes: Vec<_> = (0..10)
+    let outcome = |n| if n % 5 == 0 { Class::Success } else { Class::ContractBreach };
+    let change = (0..20).find_map(|n| bed.call(outcome(n), FAST)).expect("eight of ten are none");
+    assert_eq!(change.reason, Reason::FailedRate { failed: 8, of: 10 });
+    let mut bed = Bed::new();
+    let changes: Vec<_> = (0..100)
         .map(|n| bed.call(if n % 2 == 0 { Class::Success } else { Class::ContractBreach }, FAST))
         .collect();
-    assert!(changes[..9].iter().all(Option::is_none), "nine calls are too few to judge");
-    let change = changes[9].clone().expect("the tenth opens it");
-    assert_eq!(change.reason, Reason::FailedRate { failed: 5, of: 10 });
+    assert!(changes[..99].iter().all(Option::is_none), "it might be chance");
+    let change = changes[99].clone().expect("the hundredth opens it");
+    assert_eq!(change.reason, Reason::FailedRate { failed: 50, of: 100 });
 }
 
 #[test]
 fn fewer_timeouts_than_failures_open_it() {
     let mut bed = Bed::new();
-    let outcome = |n| if n % 3 == 0 { (Class::Timeout, SLA) } else { (Class::Success, FAST) };
+    let outcome = |n| if n % 2 == 0 { (Class::Timeout, SLA) } else { (Class::Success, FAST) };
     let change = (1..=30).find_map(|n| {
         let (class, latency) = outcome(n);
         bed.call(class, latency)
     });
-    assert_eq!(change.expect("opens").reason, Reason::TimedOutRate { timed_out: 4, of: 12 });
+    assert_eq!(change.expect("opens").reason, Reason::TimedOutRate { timed_out: 8, of: 16 });
 }
 
 #[test]
@@ -401,12 +407,12 @@ fn each_class_counts_for_what_its_policy_says() {
         ("weights.low-confidence", "100%"),
         ("in_a_row", "100"),
     ]);
-    let all = |bed: &mut Bed, class| (0..10).find_map(|_| bed.call(class, FAST));
+    let all = |bed: &mut Bed, class| (0..40).find_map(|_| bed.call(class, FAST));
     assert_eq!(all(&mut bed, Class::Success), None);
-    // Twenty calls of which ten count half: a quarter. The next ten make it half of thirty.
+    // Eighty calls of which forty count half: a quarter. The next forty make it half of all.
     assert_eq!(all(&mut bed, Class::ContractBreach), None);
     let change = all(&mut bed, Class::LowConfidence).expect("half of all");
-    assert_eq!(change.reason, Reason::FailedRate { failed: 20, of: 30 });
+    assert_eq!(change.reason, Reason::FailedRate { failed: 80, of: 120 });
 
     let mut bed = Bed::with(&[("weights.transport", "0%")]);
     assert!(

@@ -25,6 +25,19 @@ pub struct Counts {
     pub slow: u32,
 }
 
+impl Counts {
+    /// What is left without `others`, which are among them; what the window has forgotten of those is not counted twice.
+    pub(super) const fn without(self, others: Self) -> Self {
+        Self {
+            calls: self.calls.saturating_sub(others.calls),
+            failed: self.failed.saturating_sub(others.failed),
+            weight: self.weight.saturating_sub(others.weight),
+            timed_out: self.timed_out.saturating_sub(others.timed_out),
+            slow: self.slow.saturating_sub(others.slow),
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Window {
     bucket: Duration,
