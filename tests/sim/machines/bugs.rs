@@ -1,0 +1,61 @@
+//! Bugs that are planted, one at a time, to prove that the laws bite. Each is a line of the wiring left out or doubled, as
+//! it could happen to the shell; the kernel stays as it is.
+
+use super::laws;
+
+/// A bug, and in which words of [`laws`] it is found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// A call that timed out keeps its permit.
+    PermitLeaked,
+    /// A half-open breaker that has all its probes under way lets one more through.
+    ProbeNotCounted,
+    /// A retry is made although the budget said no.
+    BudgetOverdrawn,
+    /// A breaker that opens is opened for ever.
+    NoWayBack,
+    /// A call that found nobody is forgotten.
+    CallForgotten,
+    /// A repeated sending goes under a key of its own.
+    RetryWithoutKey,
+    /// The ledger forgets what it said was never seen.
+    NoFencing,
+    /// The ledger does not know what it has done.
+    NoLedger,
+    /// A late answer is handed on to a caller who has one.
+    AnsweredTwice,
+    /// A place becomes free and nobody who waits is told.
+    LostWakeUp,
+    /// The ledger lets work begin before its key is on disk.
+    BeganBeforeSync,
+    /// A paused instance is called.
+    PauseNotAsked,
+    /// A call is made without a place behind the bulkheads.
+    PlaceNotTaken,
+    /// An unhealthy instance is called.
+    HealthNotAsked,
+    /// A broken connection is taken for one that was never made.
+    BrokenTakenForRefused,
+    /// A random choice comes from the operating system.
+    ForeignDice,
+}
+
+impl Bug {
+    pub(crate) const ALL: [(Self, &'static str); 15] = [
+        (Self::PermitLeaked, laws::PERMITS),
+        (Self::ProbeNotCounted, laws::PROBES),
+        (Self::BudgetOverdrawn, laws::BUDGETS),
+        (Self::NoWayBack, laws::WAY_BACK),
+        (Self::CallForgotten, laws::ONE_ANSWER),
+        (Self::RetryWithoutKey, laws::KEYS),
+        (Self::NoFencing, laws::ONCE),
+        (Self::NoLedger, laws::ONCE),
+        (Self::AnsweredTwice, laws::ONE_ANSWER),
+        (Self::LostWakeUp, laws::OPEN_DOOR),
+        (Self::BeganBeforeSync, laws::ONCE),
+        (Self::PauseNotAsked, laws::GATES),
+        (Self::PlaceNotTaken, laws::SHARES),
+        (Self::HealthNotAsked, laws::GATES),
+        (Self::BrokenTakenForRefused, laws::ONCE),
+    ];
+}
