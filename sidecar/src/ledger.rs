@@ -11,7 +11,8 @@
 //!   whether the effect took place, and the key never starts work again.
 //!
 //! Failures are kept, but only those of side-effecting keys are replayed: an idempotent call that failed may run again
-//! under its key, and a failure before the work began leaves no trace at all.
+//! under its key. A failure before the work began leaves nothing but, for a side effect, the promise that this sending will
+//! not begin later: its caller may take the key to another instance.
 //!
 //! Work is a shared future. Whoever waits for it drives it, so a call that nobody joins costs no task and no channel;
 //! when the last one who waits goes away, the future is dropped and with it the agent's work is cut. For work that must
@@ -241,8 +242,15 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if !self.settled {
-            self.ledger.table.lock().forget(self.ask.id, self.turn);
+        if self.settled {
+            return;
+        }
+        let Ask { id, effect, epoch, .. } = self.ask;
+        let mut table = self.ledger.table.lock();
+        table.forget(id, self.turn);
+        // Told "not begun", the caller may take the key elsewhere: a second copy of this sending must not begin it here.
+        if effect == EffectClass::SideEffecting && epoch > 0 {
+            table.fence(id, epoch);
         }
     }
 }

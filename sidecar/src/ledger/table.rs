@@ -51,7 +51,7 @@ enum Stage {
         bytes: usize,
         at: Instant,
     },
-    /// It was reported as never seen: sendings up to this epoch are stragglers.
+    /// It was reported as never seen, or refused: sendings up to this epoch are stragglers.
     Fenced {
         epoch: u64,
         at: Instant,
@@ -221,7 +221,7 @@ pub(super) fn reused() -> Failure {
 /// "Busy" rather than "failed": it says nothing about the agent, and whoever is still there sends again under a new epoch.
 fn superseded(epoch: u64) -> Failure {
     let text =
-        format!("sending {epoch} of this attempt comes after it was reported as never seen; send it anew");
+        format!("sending {epoch} of this attempt comes after it was reported as not begun; send it anew");
     failure::failure(Class::Overload, Reason::AgentBusy, Began::No, text)
 }
 

@@ -3,6 +3,7 @@ use std::time::Duration;
 use mainstay_kernel::json::Json;
 use mainstay_kernel::outcome::{Class, Usage};
 use mainstay_kernel::time::Wall;
+use mainstay_proto::reason::Reason;
 use mainstay_store::MemoryStore;
 use tokio::sync::oneshot;
 
@@ -184,7 +185,7 @@ async fn a_disk_that_fails_keeps_the_agent_from_being_called() {
     assert_eq!((failure.class, failure.began), (Class::Transport, Began::No));
     assert_eq!(failure.code, "STORE_READ_ONLY");
     store.heal();
-    assert_eq!(*work(&ledger, ASK, answer("x")).await, answer("x"));
+    assert_eq!(*work(&ledger, Ask { epoch: 2, ..ASK }, answer("x")).await, answer("x"));
 }
 
 #[tokio::test]
@@ -221,6 +222,21 @@ async fn a_straggler_cannot_begin_what_was_reported_as_never_seen() {
     assert_eq!(*work(&ledger, Ask { epoch: 3, ..SET }, answer("x")).await, answer("x"));
     assert!(matches!(ledger.known_for_good(A, 9), Ok(Known::Ended(_))), "what has ended is not fenced");
     assert_eq!(recorded(&ledger, SET), answer("x"));
+}
+
+#[tokio::test]
+async fn a_sending_that_was_refused_cannot_begin_when_a_copy_of_it_comes_later() {
+    let (ledger, _store) = on_disk();
+    let busy = failure::failure(Class::Overload, Reason::AgentBusy, Began::No, "busy");
+    let refused = ledger.decide(ASK, |claim| {
+        let work = async move { claim.abandon(busy) };
+        (work.boxed(), AbortHandle::new_pair().0)
+    });
+    let Ok(Verdict::Wait { work: refused, .. }) = refused else { panic!("not refused by the work") };
+    assert_eq!(refused.await.as_ref().as_ref().unwrap_err().class, Class::Overload);
+    let copy = find(&ledger, ASK).unwrap_err();
+    assert_eq!((copy.class, copy.began), (Class::Overload, Began::No));
+    assert_eq!(*work(&ledger, Ask { epoch: 2, ..ASK }, answer("x")).await, answer("x"), "a later one may");
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ pub(crate) enum Bug {
     RetryWithoutKey,
     /// The ledger forgets what it said was never seen.
     NoFencing,
+    /// A sidecar that refused a call takes a second copy of it.
+    RefusalTakenBack,
     /// The ledger does not know what it has done.
     NoLedger,
     /// A late answer is handed on to a caller who has one.
@@ -41,7 +43,7 @@ pub(crate) enum Bug {
 }
 
 impl Bug {
-    pub(crate) const ALL: [(Self, &'static str); 15] = [
+    pub(crate) const ALL: [(Self, &'static str); 16] = [
         (Self::PermitLeaked, laws::PERMITS),
         (Self::ProbeNotCounted, laws::PROBES),
         (Self::BudgetOverdrawn, laws::BUDGETS),
@@ -49,6 +51,7 @@ impl Bug {
         (Self::CallForgotten, laws::ONE_ANSWER),
         (Self::RetryWithoutKey, laws::KEYS),
         (Self::NoFencing, laws::ONCE),
+        (Self::RefusalTakenBack, laws::ONCE),
         (Self::NoLedger, laws::ONCE),
         (Self::AnsweredTwice, laws::ONE_ANSWER),
         (Self::LostWakeUp, laws::OPEN_DOOR),

@@ -151,7 +151,7 @@ impl Sidecar {
         }
         if self.mood == Mood::Refuses || self.running(request.capability) >= self.most {
             // A refusal is a promise: the key may go elsewhere now.
-            if request.effect == EffectClass::SideEffecting {
+            if request.effect == EffectClass::SideEffecting && bug != Some(Bug::RefusalTakenBack) {
                 self.ledger.insert(request.key, Entry::Fenced(request.epoch));
             }
             return refused(Class::Overload);
