@@ -95,8 +95,8 @@ fn the_same_seed_twice_writes_the_same_bytes_and_another_seed_others() {
 #[test]
 fn every_planted_bug_is_found_by_the_law_it_breaks() {
     for (bug, law) in Bug::ALL {
-        let (_, found) = seeds::search(&Machines(Some(bug)), 500);
-        let Some((seed, broken)) = found else { panic!("{bug:?} is not found in 500 worlds") };
+        let (_, found) = seeds::search(&Machines(Some(bug)), SEEDS);
+        let Some((seed, broken)) = found else { panic!("{bug:?} is not found in {SEEDS} worlds") };
         println!("{bug:?}: seed {seed}. {broken}");
         assert_eq!(broken.law, law, "{bug:?} is found by another law: seed {seed}. {broken}");
     }

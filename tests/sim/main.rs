@@ -8,6 +8,7 @@
 //! - [`seeds`]: which worlds are played (`SEED`, `SEEDS`); [`agenda`]: virtual time; [`transcript`]: what happened.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::print_stdout, reason = "transcripts and figures are what a simulation gives people to read")]
 
 mod agenda;
 mod machines;

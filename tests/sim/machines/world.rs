@@ -324,11 +324,11 @@ impl World {
     }
 
     fn asks(&mut self, at: usize, call: usize, number: u64, key: AttemptId) {
-        let ledger = match self.sidecars[at].link {
-            Link::Cut => return,
-            _ if !self.sidecars[at].up => Ledger::Unreachable,
-            _ => self.sidecars[at].outcome(key, number),
-        };
+        if self.sidecars[at].link == Link::Cut {
+            return;
+        }
+        let up = self.sidecars[at].up;
+        let ledger = if up { self.sidecars[at].outcome(key, number) } else { Ledger::Unreachable };
         self.log(format_args!("the ledger of at{at} says to call {call}: {ledger:?}"));
         let delay = self.delay();
         self.agenda.after(delay, Event::Told { call, number, ledger });
@@ -359,12 +359,13 @@ impl World {
         }
         health.begin_poll(now);
         let sidecar = &self.sidecars[at];
-        let evidence = match sidecar.link {
-            Link::Cut => Evidence::PollFailed(PollFailure::TimedOut),
-            _ if !sidecar.up => Evidence::PollFailed(PollFailure::Unreachable),
-            _ => Evidence::PollPassed,
+        let (cut, up) = (sidecar.link == Link::Cut, sidecar.up);
+        let evidence = match (cut, up) {
+            (true, _) => Evidence::PollFailed(PollFailure::TimedOut),
+            (false, false) => Evidence::PollFailed(PollFailure::Unreachable),
+            (false, true) => Evidence::PollPassed,
         };
-        let delay = if sidecar.link == Link::Cut { POLL_TIMEOUT } else { self.delay() };
+        let delay = if cut { POLL_TIMEOUT } else { self.delay() };
         self.agenda.after(delay, Event::Polled { at, evidence });
     }
 
