@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 const FILES: &[&str] =
-    &["common", "registry", "sidecar", "workflows", "routes", "orchestrator", "operations"];
+    &["common", "registry", "sidecar", "workflows", "routes", "orchestrator", "operations", "drills"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -6,11 +6,12 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::client::Client;
 use crate::commands::breakers::BreakersCommand;
+use crate::commands::drill::DrillCommand;
 use crate::commands::routes::RoutesCommand;
 use crate::commands::workflows::WorkflowsCommand;
 use crate::commands::{
-    agents, breakers, cancel, completions, events, explain, invoke, pauses, resolve, routes, run, runs,
-    serve, sidecar, status, trace, workflows,
+    agents, breakers, cancel, completions, drill, events, explain, invoke, pauses, resolve, routes, run,
+    runs, serve, sidecar, status, trace, workflows,
 };
 use crate::console::{Console, Output, tell_failure};
 use crate::demo;
@@ -99,6 +100,9 @@ enum Command {
     Pauses(pauses::PausesArgs),
     /// List what the control plane decided lately and why: breakers, health, leases, pauses
     Events(events::EventsArgs),
+    /// Inject a fault on purpose and score what the system does about it
+    #[command(subcommand)]
+    Drill(DrillCommand),
     /// Show where a call of a capability could go, to make it without the control plane on the way
     Resolve(resolve::ResolveArgs),
     /// Show how the control plane does
@@ -171,6 +175,9 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         Command::Agent(args) => asking(globals, async |client| agents::show(args, client, &console).await),
         Command::Breakers(command) => {
             asking(globals, async |client| breakers::run(command, client, &console).await)
+        }
+        Command::Drill(command) => {
+            asking(globals, async |client| drill::run(command, client, &console).await)
         }
         Command::Runs(args) => asking(globals, async |client| runs::run(args, client, &console).await),
         Command::Trace(args) => asking(globals, async |client| trace::run(args, client, &console).await),

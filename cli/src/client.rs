@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mainstay_proto::pb::agent_registry_client::AgentRegistryClient;
+use mainstay_proto::pb::drills_client::DrillsClient;
 use mainstay_proto::pb::operations_client::OperationsClient;
 use mainstay_proto::pb::orchestrator_client::OrchestratorClient;
 use mainstay_proto::pb::routes_client::RoutesClient;
@@ -81,6 +82,12 @@ impl Client {
     #[must_use]
     pub fn operations(&self) -> OperationsClient<Channel> {
         OperationsClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
+    }
+
+    /// Faults on purpose.
+    #[must_use]
+    pub fn drills(&self) -> DrillsClient<Channel> {
+        DrillsClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
     }
 
     /// What a failed question means to a person.

@@ -4,6 +4,7 @@ pub mod agents;
 pub mod breakers;
 pub mod cancel;
 pub mod completions;
+pub mod drill;
 pub mod events;
 pub mod explain;
 pub mod invoke;

@@ -28,6 +28,7 @@ const INSECURE_LISTEN: Setting =
 const ALLOW_NETWORK: Setting = Setting::list("allow_network", "--allow-network", "MAINSTAY_ALLOW_NETWORK");
 const MAX_PAYLOAD: Setting = Setting::new("max_payload", "--max-payload", "MAINSTAY_MAX_PAYLOAD");
 const MAX_OPEN_RUNS: Setting = Setting::new("max_open_runs", "--max-open-runs", "MAINSTAY_MAX_OPEN_RUNS");
+const ALLOW_DRILLS: Setting = Setting::new("allow_drills", "--allow-drills", "MAINSTAY_ALLOW_DRILLS");
 const SHUTDOWN_GRACE: Setting = Setting::new("shutdown_grace", "--shutdown-grace", "MAINSTAY_SHUTDOWN_GRACE");
 const MAX_CALLS: Setting = Setting::new("max_calls", "--max-calls", "MAINSTAY_MAX_CALLS");
 const AGENT_SHARE: Setting = Setting::new("agent_share", "--agent-share", "MAINSTAY_AGENT_SHARE");
@@ -39,7 +40,7 @@ const LOG: Setting = Setting::new("log", "--log", "MAINSTAY_LOG_FORMAT");
 const LOG_LEVEL: Setting = Setting::new("log_level", "--log-level", "MAINSTAY_LOG");
 
 /// Every setting, in the order of the documentation.
-const ALL: [Setting; 15] = [
+const ALL: [Setting; 16] = [
     DATA,
     LISTEN,
     ADMIN,
@@ -47,6 +48,7 @@ const ALL: [Setting; 15] = [
     ALLOW_NETWORK,
     MAX_PAYLOAD,
     MAX_OPEN_RUNS,
+    ALLOW_DRILLS,
     SHUTDOWN_GRACE,
     MAX_CALLS,
     AGENT_SHARE,
@@ -83,6 +85,8 @@ pub struct Settings {
     pub max_payload: usize,
     /// Runs that may be open at once.
     pub max_open_runs: usize,
+    /// Whether faults may be injected on purpose.
+    pub allow_drills: bool,
     /// How long calls under way may take to end.
     pub shutdown_grace: Duration,
     /// How the calls under way are divided among agents and tenants.
@@ -120,6 +124,7 @@ impl Settings {
             allow_networks: sources.many(ALLOW_NETWORK),
             max_payload: sources.one(MAX_PAYLOAD, 4 * 1024 * 1024, size),
             max_open_runs: sources.one(MAX_OPEN_RUNS, 10_000, count),
+            allow_drills: sources.one(ALLOW_DRILLS, false, switch),
             shutdown_grace: sources.one(SHUTDOWN_GRACE, Duration::from_secs(10), span),
             bulkheads: bulkhead::Config {
                 whole: sources.one(MAX_CALLS, walls.whole, count),

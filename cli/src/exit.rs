@@ -100,6 +100,8 @@ impl Exit {
             | R::RouteVersionTaken
             | R::InputSchemaMismatch
             | R::AttemptReused
+            | R::DrillsNotAllowed
+            | R::DrillTargetUnfit
             | R::RunEnded => Self::Refused,
             R::LeaseUnknown
             | R::WorkflowNotFound
@@ -109,10 +111,12 @@ impl Exit {
             | R::BreakerNotFound
             | R::CapabilityUnknown
             | R::PauseNotFound
+            | R::DrillNotFound
             | R::CapabilityNotServed => Self::NotFound,
             R::NoInstance
             | R::Paused
             | R::AgentBusy
+            | R::DrillUnderWay
             | R::StoreReadOnly
             | R::StoreFailed
             | R::ServerNotReady

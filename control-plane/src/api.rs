@@ -1,6 +1,7 @@
 //! The gRPC services: parse, ask a handle, answer. No decision is taken here.
 
 mod documents;
+pub mod drills;
 pub mod operations;
 pub mod orchestrator;
 pub mod page;

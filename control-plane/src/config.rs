@@ -35,6 +35,8 @@ pub struct Config {
     pub max_payload: usize,
     /// Runs that may be open at once.
     pub max_open_runs: usize,
+    /// Whether faults may be injected on purpose.
+    pub allow_drills: bool,
     /// How long calls under way may take to end when the server stops.
     pub shutdown_grace: Duration,
     /// How the calls under way are divided among agents and tenants.
@@ -59,6 +61,7 @@ impl Default for Config {
             allow_networks: Vec::new(),
             max_payload: DEFAULT_MAX_PAYLOAD,
             max_open_runs: 10_000,
+            allow_drills: false,
             shutdown_grace: Duration::from_secs(10),
             bulkheads: bulkhead::Config::default(),
             queue: queue::Config::default(),

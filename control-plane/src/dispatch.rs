@@ -20,6 +20,7 @@ use mainstay_kernel::retry::{Retries, RetryPolicy};
 use mainstay_kernel::run::AttemptRecord;
 use mainstay_kernel::time::{Mono, Wall};
 
+use crate::faults::{Faults, Sending};
 use crate::host::Clock;
 use crate::metrics::Metrics;
 use crate::registry::{self, Candidate, Fleet, Route};
@@ -34,6 +35,7 @@ mod waits;
 
 use exchange::Exchange;
 use pool::Live;
+use report::Mark;
 use retract::Retractor;
 use waits::Waits;
 
@@ -46,6 +48,7 @@ pub struct Handle {
     metrics: Metrics,
     retractor: Retractor,
     waits: Waits,
+    faults: Option<Faults>,
 }
 
 /// A call to be made.
@@ -99,7 +102,21 @@ impl Handle {
     /// Calls over the instances of a registry. Answers hold to `limits`.
     #[must_use]
     pub fn new(clock: Clock, registry: registry::Handle, limits: Limits, metrics: Metrics) -> Self {
-        Self { clock, registry, limits, metrics, retractor: Retractor::default(), waits: Waits::default() }
+        Self {
+            clock,
+            registry,
+            limits,
+            metrics,
+            retractor: Retractor::default(),
+            waits: Waits::default(),
+            faults: None,
+        }
+    }
+
+    /// With a layer that may strike what is sent.
+    #[must_use]
+    pub fn with_faults(self, faults: Option<Faults>) -> Self {
+        Self { faults, ..self }
     }
 
     /// Makes a call. It ends by its deadline at the latest.
@@ -107,9 +124,14 @@ impl Handle {
         let route = self.registry.route(&call.tenant, &call.capability);
         let effect = route.strictest_effect();
         let mut dice = self.clock.dice();
+        let faults = self.faults.as_ref();
+        let counted = faults.and_then(|faults| faults.call(&call.tenant, &call.capability, call.deadline));
         if let (Some(since), EffectClass::SideEffecting) = (call.resumed, effect)
             && let Some(settled) = inquire::settle(self, &route, &call, since).await
         {
+            if let Some(counted) = counted {
+                counted.ended(settled.result.as_ref().err());
+            }
             return Report { effect, result: settled.result, attempts: vec![settled.record] };
         }
         let mut machine = call::Call::new(call::Request {
@@ -121,8 +143,13 @@ impl Handle {
             if_paused: if call.step.is_some() { IfPaused::Wait } else { IfPaused::Fail },
             retries: call.retries,
         });
-        let result = self.drive(&mut machine, &route, &call, &mut dice).await;
-        let attempts = report::attempts(&self.registry, self.clock.now(), &call, machine.into_record());
+        let mut marks = Vec::new();
+        let result = self.drive(&mut machine, &route, &call, &mut dice, &mut marks).await;
+        let mut attempts = report::attempts(&self.registry, self.clock.now(), &call, machine.into_record());
+        report::mark(&mut attempts, marks);
+        if let Some(counted) = counted {
+            counted.ended(result.as_ref().err());
+        }
         for attempt in &attempts {
             self.metrics.attempt(attempt.class);
         }
@@ -143,8 +170,10 @@ impl Handle {
         route: &Arc<Route>,
         call: &Call,
         dice: &mut Dice,
+        marks: &mut Vec<Mark>,
     ) -> Result<Answer, Failure> {
         let mut queued = None;
+        let mut sent = 0;
         loop {
             // Before looking, so that a change between the look and the wait is not missed.
             let changed = route.changed(call.agent.is_some() || machine.is_bound());
@@ -155,7 +184,12 @@ impl Handle {
                 Decision::Send(dispatch) => {
                     queued = None;
                     let candidate = &candidates[dispatch.index];
-                    let ended = self.exchange(call, candidate, dispatch, dice).await;
+                    let sending = self.faults.as_ref();
+                    let sending =
+                        sending.and_then(|faults| faults.sending(&candidate.instance, &call.capability));
+                    let ended = self.exchange(call, candidate, dispatch, sending.as_ref(), dice).await;
+                    marks.extend(sending.and_then(|sending| Mark::of(sent, sending, &ended)));
+                    sent += 1;
                     machine.on_attempt_ended(ended, self.clock.mono());
                 }
                 Decision::AskLedger { instance, key, timeout } => {
@@ -196,6 +230,7 @@ impl Handle {
         call: &Call,
         candidate: &Candidate,
         dispatch: call::Dispatch<permit::Held>,
+        sending: Option<&Sending>,
         dice: &mut Dice,
     ) -> Result<Answer, Failure> {
         let started = self.clock.mono();
@@ -207,7 +242,10 @@ impl Handle {
             limits: self.limits,
         };
         let begun = self.retractor.guard(&candidate.instance.channel, dispatch.key, Arc::clone(&call.left));
-        let ended = exchange.run(call).await;
+        let ended = match sending {
+            None => exchange.run(call).await,
+            Some(sending) => exchange.run_under(sending, call).await,
+        };
         begun.over();
         let now = self.clock.mono();
         let class =

@@ -12,6 +12,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::faults::Faults;
 use crate::host::Clock;
 use crate::registry::{Handle, Instance};
 
@@ -47,6 +48,7 @@ pub struct Service {
     clock: Clock,
     registry: Handle,
     places: Arc<Semaphore>,
+    faults: Option<Faults>,
 }
 
 impl Service {
@@ -54,7 +56,13 @@ impl Service {
     #[must_use]
     pub fn new(config: Config, clock: Clock, registry: Handle) -> Self {
         let places = Arc::new(Semaphore::new(config.concurrency));
-        Self { config, clock, registry, places }
+        Self { config, clock, registry, places, faults: None }
+    }
+
+    /// With a layer that may keep polls from their instances.
+    #[must_use]
+    pub fn with_faults(self, faults: Option<Faults>) -> Self {
+        Self { faults, ..self }
     }
 
     /// Polls until it is dropped.
@@ -79,8 +87,12 @@ impl Service {
             let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
             instance.begin_poll(self.clock.mono());
             let (registry, timeout) = (self.registry.clone(), self.config.timeout);
+            let finds_nobody = self.faults.as_ref().is_some_and(|faults| faults.poll_fails(&instance));
             tokio::spawn(async move {
-                let evidence = poll(&instance, timeout).await;
+                let evidence = match finds_nobody {
+                    true => Evidence::PollFailed(PollFailure::Unreachable),
+                    false => poll(&instance, timeout).await,
+                };
                 drop(place);
                 registry.observe(&instance, evidence);
             });

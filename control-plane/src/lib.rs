@@ -9,6 +9,7 @@
 //! - Runs: [`engine`], [`workflows`] (their documents), [`follow`] and [`listing`] (looking at them).
 //! - Routing: [`routing`]. [`documents`] keeps the documents of both.
 //! - What was decided lately: [`events`].
+//! - On purpose: [`drills`] and the layer they act through, [`faults`].
 //! - On disk: [`records`]. From the OS: [`host`]. To Prometheus: [`metrics`].
 
 pub mod address;
@@ -17,8 +18,10 @@ pub mod api;
 pub mod config;
 pub mod dispatch;
 pub mod documents;
+pub mod drills;
 pub mod engine;
 pub mod events;
+pub mod faults;
 pub mod follow;
 pub mod health;
 pub mod host;

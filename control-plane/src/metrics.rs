@@ -35,6 +35,7 @@ struct Inner {
     open_runs: Gauge,
     instances: Gauge,
     paused: Family<Kind, Gauge>,
+    drill_active: Gauge,
     ready: Gauge,
     store_writable: Gauge,
     store_commits: Counter,
@@ -80,6 +81,7 @@ impl Default for Metrics {
             open_runs: Gauge::default(),
             instances: Gauge::default(),
             paused: Family::default(),
+            drill_active: Gauge::default(),
             ready: Gauge::default(),
             store_writable: Gauge::default(),
             store_commits: Counter::default(),
@@ -127,6 +129,7 @@ impl Default for Metrics {
         registry.register("open_runs", "Runs that have not ended", inner.open_runs.clone());
         registry.register("instances", "Instances with a live lease", inner.instances.clone());
         registry.register("paused", "Targets that are paused, by kind", inner.paused.clone());
+        registry.register("drill_active", "1 while a drill injects a fault", inner.drill_active.clone());
         registry.register("ready", "1 while open runs are driven", inner.ready.clone());
         registry.register("store_writable", "1 while the store takes writes", inner.store_writable.clone());
         registry.register(
@@ -160,6 +163,10 @@ impl Metrics {
 
     pub(crate) fn attempt(&self, class: Class) {
         self.0.attempts.get_or_create(&Outcome { class: class.as_str() }).inc();
+    }
+
+    pub(crate) fn drill(&self, acts: bool) {
+        self.0.drill_active.set(i64::from(acts));
     }
 
     pub(crate) fn refused(&self) {

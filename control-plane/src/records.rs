@@ -5,6 +5,7 @@
 
 pub mod breaker;
 pub mod document;
+pub mod drill;
 pub mod event;
 pub mod idempotency;
 pub mod instance;

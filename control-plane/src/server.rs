@@ -17,6 +17,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use mainstay_kernel::event::Kind;
 use mainstay_proto::{DESCRIPTORS, pb};
+use mainstay_store::sled::DiskFault;
 use mainstay_store::{Batch, Blobs, MemoryStore, ReadError, SledOptions, SledStore, Store};
 use mainstay_transport::health::HealthReporter;
 use mainstay_transport::server as transport;
@@ -29,11 +30,12 @@ use tonic_health::ServingStatus;
 use crate::admin::Admin;
 use crate::api::page::Pages;
 use crate::config::{Checked, Config, ConfigErrors};
+use crate::faults::{Disk, Faults};
 use crate::host::Clock;
 use crate::listing::Listing;
 use crate::metrics::Metrics;
 use crate::records::key;
-use crate::{api, dispatch, engine, events, health, invoke, registry, routing, workflows};
+use crate::{api, dispatch, drills, engine, events, health, invoke, registry, routing, workflows};
 
 /// What a message may be larger than its payload: names, labels, intent, descriptions.
 const ENVELOPE: usize = 256 * 1024;
@@ -45,13 +47,14 @@ const STOP: Duration = Duration::from_secs(2);
 const CACHE: u64 = 16 * 1024 * 1024;
 
 /// Names under which the health service tells of this server; the empty one is all of it.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "",
     "mainstay.v1.Orchestrator",
     "mainstay.v1.AgentRegistry",
     "mainstay.v1.Workflows",
     "mainstay.v1.Routes",
     "mainstay.v1.Operations",
+    "mainstay.v1.Drills",
 ];
 
 /// A control plane that has its addresses and its store, and is ready to run.
@@ -119,7 +122,9 @@ impl Server {
         let grpc = bind("listen", config.listen).await?;
         let admin = bind("admin", config.admin).await?;
         let clock = Clock::system();
-        let (store, blobs, backend) = open(config.data.clone()).await?;
+        let disk = config.allow_drills.then(|| Arc::new(Disk::default()));
+        let (store, blobs, backend) = open(config.data.clone(), disk.clone()).await?;
+        let faults = disk.map(|disk| Faults::new(clock.clone(), disk));
         let pages = Pages::new(secret(&*store, &clock).await?);
         let metrics = Metrics::default();
 
@@ -137,8 +142,10 @@ impl Server {
             registry::open(registry_config, clock.clone(), Arc::clone(&store), blobs.clone(), events.clone())
                 .await
                 .map_err(|error| StartError::Registry(error.to_string()))?;
-        let health_service = health::Service::new(health::Config::default(), clock.clone(), registry.clone());
-        let dispatch = dispatch::Handle::new(clock.clone(), registry.clone(), limits, metrics.clone());
+        let health_service = health::Service::new(health::Config::default(), clock.clone(), registry.clone())
+            .with_faults(faults.clone());
+        let dispatch = dispatch::Handle::new(clock.clone(), registry.clone(), limits, metrics.clone())
+            .with_faults(faults.clone());
         let (engine, engine_service) = engine::Handle::new(
             engine::Config { max_open_runs: config.max_open_runs },
             clock.clone(),
@@ -151,6 +158,15 @@ impl Server {
             },
         );
 
+        let drills = match faults {
+            None => None,
+            Some(faults) => {
+                let (store, registry, engine) = (Arc::clone(&store), registry.clone(), engine.clone());
+                let (clock, metrics, events) = (clock.clone(), metrics.clone(), events.clone());
+                let parts = drills::Parts { clock, faults, store, registry, engine, metrics, events };
+                Some(open_drills(parts).await?)
+            }
+        };
         let size = config.max_payload + ENVELOPE;
         let stopping = CancellationToken::new();
         let orchestrator = api::orchestrator::Api {
@@ -192,7 +208,11 @@ impl Server {
                 pb::workflows_server::WorkflowsServer::new(workflows).max_decoding_message_size(size),
             )
             .add_service(pb::routes_server::RoutesServer::new(documents).max_decoding_message_size(size))
-            .add_service(pb::operations_server::OperationsServer::new(operations));
+            .add_service(pb::operations_server::OperationsServer::new(operations))
+            .add_service(pb::drills_server::DrillsServer::new(api::drills::Api {
+                drills,
+                stopping: stopping.clone(),
+            }));
         let (reporter, health_api) = mainstay_transport::health::service();
         routes = reflection(routes.add_service(health_api));
         let admin_routes = Admin { store, engine: engine.clone(), registry, metrics }.routes();
@@ -334,19 +354,29 @@ async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener,
     TcpListener::bind(address).await.map_err(|source| StartError::Bind { setting, address, source })
 }
 
-async fn open(data: Option<PathBuf>) -> Result<(Arc<dyn Store>, Blobs, &'static str), StartError> {
+async fn open(
+    data: Option<PathBuf>,
+    disk: Option<Arc<Disk>>,
+) -> Result<(Arc<dyn Store>, Blobs, &'static str), StartError> {
     let Some(path) = data else {
         return Ok((Arc::new(MemoryStore::new()), Blobs::in_memory(), "memory"));
     };
     let opening = path.clone();
     let opened = tokio::task::spawn_blocking(move || {
-        let options = SledOptions { cache_bytes: CACHE, ..SledOptions::default() };
+        let disk_fault = disk.map(|disk| disk as Arc<dyn DiskFault>);
+        let options = SledOptions { cache_bytes: CACHE, disk_fault };
         let store = SledStore::open(opening.join("store"), options).map_err(|error| error.to_string())?;
         let blobs = Blobs::open(opening.join("blobs")).map_err(|error| error.to_string())?;
         Ok((Arc::new(store) as Arc<dyn Store>, blobs, "sled"))
     });
     let opened = opened.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
     opened.map_err(|detail| StartError::Store { path, detail })
+}
+
+async fn open_drills(parts: drills::Parts) -> Result<drills::Handle, StartError> {
+    let opened = tokio::task::spawn_blocking(|| drills::open(parts)).await;
+    let opened = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    opened.map_err(|error| StartError::Records(error.to_string()))
 }
 
 /// The secret under which page tokens are made: kept in the store, so that tokens outlive a restart.

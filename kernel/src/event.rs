@@ -80,6 +80,27 @@ pub enum Kind {
     /// The operating mode got better, or somebody else answers for it.
     #[serde(rename = "mode.raised")]
     ModeRaised,
+    /// A fault is injected on purpose.
+    #[serde(rename = "drill.began")]
+    DrillBegan,
+    /// Something noticed it.
+    #[serde(rename = "drill.detected")]
+    DrillDetected,
+    /// The fault is over.
+    #[serde(rename = "drill.ended")]
+    DrillEnded,
+    /// Everything is well again.
+    #[serde(rename = "drill.recovered")]
+    DrillRecovered,
+    /// Every rule of the scorecard held.
+    #[serde(rename = "drill.passed")]
+    DrillPassed,
+    /// One did not.
+    #[serde(rename = "drill.failed")]
+    DrillFailed,
+    /// The server ended in the middle of one.
+    #[serde(rename = "drill.interrupted")]
+    DrillInterrupted,
 }
 
 impl Event {
@@ -112,7 +133,7 @@ impl Event {
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 21] = [
         Self::ServerStarted,
         Self::ServerStopping,
         Self::StoreReadOnly,
@@ -127,6 +148,13 @@ impl Kind {
         Self::Resumed,
         Self::ModeLowered,
         Self::ModeRaised,
+        Self::DrillBegan,
+        Self::DrillDetected,
+        Self::DrillEnded,
+        Self::DrillRecovered,
+        Self::DrillPassed,
+        Self::DrillFailed,
+        Self::DrillInterrupted,
     ];
 
     /// The name, as `area.what`.
@@ -147,6 +175,13 @@ impl Kind {
             Self::Resumed => "pause.lifted",
             Self::ModeLowered => "mode.lowered",
             Self::ModeRaised => "mode.raised",
+            Self::DrillBegan => "drill.began",
+            Self::DrillDetected => "drill.detected",
+            Self::DrillEnded => "drill.ended",
+            Self::DrillRecovered => "drill.recovered",
+            Self::DrillPassed => "drill.passed",
+            Self::DrillFailed => "drill.failed",
+            Self::DrillInterrupted => "drill.interrupted",
         }
     }
 
@@ -165,7 +200,9 @@ impl Kind {
             | Self::InstanceUnhealthy
             | Self::InstanceLapsed
             | Self::Paused
-            | Self::ModeLowered => true,
+            | Self::ModeLowered
+            | Self::DrillBegan
+            | Self::DrillFailed => true,
             Self::ServerStarted
             | Self::ServerStopping
             | Self::StoreWritable
@@ -173,7 +210,12 @@ impl Kind {
             | Self::BreakerClosed
             | Self::InstanceHealthy
             | Self::Resumed
-            | Self::ModeRaised => false,
+            | Self::ModeRaised
+            | Self::DrillDetected
+            | Self::DrillEnded
+            | Self::DrillRecovered
+            | Self::DrillPassed
+            | Self::DrillInterrupted => false,
         }
     }
 

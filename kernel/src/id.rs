@@ -97,6 +97,8 @@ ids! {
     InstanceId = "ins_";
     /// One lease. Whoever holds the id may renew and end the registration.
     LeaseId = "lse_";
+    /// One drill. UUIDv7: orders by the time it began.
+    DrillId = "drl_";
 }
 
 impl AttemptId {

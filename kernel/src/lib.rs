@@ -15,6 +15,7 @@ pub mod call;
 pub mod concurrency;
 pub mod dice;
 pub mod document;
+pub mod drill;
 pub mod effect;
 pub mod event;
 pub mod expr;

@@ -107,6 +107,20 @@ reasons! {
         "The target is not paused, so there is nothing to resume.",
         "`mainstay pauses` lists what is. Each target has an entry of its own: resuming an agent does not resume its capability.";
 
+    // Drills.
+    DrillsNotAllowed = "DRILLS_NOT_ALLOWED", FailedPrecondition,
+        "The server was started without the fault layer, so nothing can be injected.",
+        "Start it with `--allow-drills` (or `allow_drills: true` in its file) where faults on purpose are welcome.";
+    DrillUnderWay = "DRILL_UNDER_WAY", FailedPrecondition,
+        "Another drill is under way or still watched. Two at once would explain nothing.",
+        "Wait for its scorecard, or end its fault with `mainstay drill stop`.";
+    DrillTargetUnfit = "DRILL_TARGET_UNFIT", FailedPrecondition,
+        "The target is not well before the drill: what is broken already cannot show how it breaks.",
+        "The error says what is wrong. Bring it back into service first (`mainstay agent NAME`, `mainstay breakers`), then drill.";
+    DrillNotFound = "DRILL_NOT_FOUND", NotFound,
+        "No fault is being injected that could be stopped.",
+        "`mainstay drill list` shows the drill under way, `mainstay drill history` those before.";
+
     // Workflows.
     WorkflowInvalid = "WORKFLOW_INVALID", InvalidArgument,
         "The workflow document has errors; nothing was stored.",

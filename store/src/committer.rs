@@ -50,6 +50,7 @@ struct Counters {
     commits: AtomicU64,
     groups: AtomicU64,
     conflicts: AtomicU64,
+    refused: AtomicU64,
     reopened: AtomicU64,
 }
 
@@ -107,7 +108,10 @@ impl<E: Engine> Shared<E> {
             return Commit::settled(Err(error));
         }
         match self.status.refusal() {
-            Some(reason) => Commit::settled(Err(CommitError::ReadOnly { reason })),
+            Some(reason) => {
+                self.counters.refused.fetch_add(1, Relaxed);
+                Commit::settled(Err(CommitError::ReadOnly { reason }))
+            }
             None => self.queue.push(batch),
         }
     }
@@ -118,6 +122,7 @@ impl<E: Engine> Shared<E> {
             groups: self.counters.groups.load(Relaxed),
             syncs,
             conflicts: self.counters.conflicts.load(Relaxed),
+            refused: self.counters.refused.load(Relaxed),
             queued: self.queue.len(),
             reopened: self.counters.reopened.load(Relaxed),
             damaged: self.view.quarantine.met(),
@@ -153,6 +158,7 @@ impl<E: Engine> Worker<E> {
             self.persist(&mut group)
         });
         if let Err(reason) = persisted {
+            shared.counters.refused.fetch_add(group.commits(), Relaxed);
             group.fail(&reason);
             return Err(reason);
         }
@@ -190,6 +196,7 @@ impl<E: Engine> Worker<E> {
         let mut pause = FIRST_PAUSE;
         loop {
             for (_, promise) in self.shared.queue.drain() {
+                self.shared.counters.refused.fetch_add(1, Relaxed);
                 promise.settle(Err(CommitError::ReadOnly { reason: reason.clone() }));
             }
             if self.shared.queue.closed_within(pause) {

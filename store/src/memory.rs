@@ -134,6 +134,7 @@ impl Store for MemoryStore {
         }
         let mut state = self.0.state.lock();
         if let Some(reason) = self.0.status.refusal() {
+            state.stats.refused += 1;
             return Commit::settled(Err(CommitError::ReadOnly { reason }));
         }
         if let Some(held) = &mut state.held {

@@ -108,6 +108,8 @@ pub struct Stats {
     pub syncs: u64,
     /// Batches refused because a precondition did not hold.
     pub conflicts: u64,
+    /// Batches refused, or ended with nobody knowing how, because the disk refuses writes.
+    pub refused: u64,
     /// Batches that wait for the committer now.
     pub queued: usize,
     /// Times the store was reopened after a disk error.

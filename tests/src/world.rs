@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mainstay_proto::pb;
 use pb::agent_registry_client::AgentRegistryClient;
+use pb::drills_client::DrillsClient;
 use pb::operations_client::OperationsClient;
 use pb::orchestrator_client::OrchestratorClient;
 use pb::workflows_client::WorkflowsClient;
@@ -26,6 +27,7 @@ pub use agent::{Agent, Capability};
 #[derive(Debug)]
 pub struct World {
     folder: TempDir,
+    flags: Vec<String>,
     control_plane: Process,
     /// Where gRPC is served; the same after a restart.
     pub grpc: String,
@@ -37,13 +39,19 @@ pub struct World {
 impl World {
     /// Starts a control plane and waits until it is ready.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// As [`World::start`], with more flags for `serve`.
+    pub async fn start_with(flags: &[&str]) -> Self {
+        let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
         let folder = tempfile::tempdir().expect("a folder");
         let [grpc, admin] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
-        let control_plane = launch(folder.path(), &grpc, &admin);
+        let control_plane = launch(folder.path(), &grpc, &admin, &flags);
         let ready = ready_file(&folder.path().join("control-plane.ready")).await;
         let (grpc, admin) = (text(&ready, "grpc"), text(&ready, "admin"));
         let channel = Channel::from_shared(format!("http://{grpc}")).expect("an address").connect_lazy();
-        let world = Self { folder, control_plane, grpc, admin, channel };
+        let world = Self { folder, flags, control_plane, grpc, admin, channel };
         world.until_ready().await;
         world
     }
@@ -63,7 +71,7 @@ impl World {
     pub async fn relaunch(&mut self) {
         let ready = self.folder.path().join("control-plane.ready");
         std::fs::remove_file(&ready).ok();
-        self.control_plane = launch(self.folder.path(), &self.grpc, &self.admin);
+        self.control_plane = launch(self.folder.path(), &self.grpc, &self.admin, &self.flags);
         ready_file(&ready).await;
     }
 
@@ -114,6 +122,12 @@ impl World {
     #[must_use]
     pub fn operations(&self) -> OperationsClient<Channel> {
         OperationsClient::new(self.channel.clone())
+    }
+
+    /// Drills.
+    #[must_use]
+    pub fn drills(&self) -> DrillsClient<Channel> {
+        DrillsClient::new(self.channel.clone())
     }
 
     /// The connection under all clients.
@@ -282,12 +296,12 @@ pub fn spec(workflow: &str, input: &str) -> pb::RunSpec {
     pb::RunSpec { workflow: workflow.to_owned(), input: input.to_owned().into(), ..Default::default() }
 }
 
-fn launch(folder: &Path, grpc: &str, admin: &str) -> Process {
+fn launch(folder: &Path, grpc: &str, admin: &str, flags: &[String]) -> Process {
     // A file that may not grow sends a signal first, which a full disk does not: ignored, it is an error of the write.
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(mainstay());
     command.current_dir(folder).args(["serve", "--data", "data", "--listen", grpc, "--admin", admin]);
-    command.args(["--ready-file", "control-plane.ready", "--until-stdin-closes"]);
+    command.args(["--ready-file", "control-plane.ready", "--until-stdin-closes"]).args(flags);
     Process::start("control-plane", command, folder)
 }
 

@@ -28,6 +28,7 @@ pub struct AgentArgs {
 }
 
 pub(crate) async fn list(args: AgentsArgs, client: &Client, console: &Console) -> Result<(), Failure> {
+    super::drill::warn(client).await;
     let agents = all(args.capability, client).await?;
     console.show(&agents, |agents, style| render::agent::list(agents, style))
 }
@@ -53,6 +54,7 @@ pub(crate) async fn all(capability: Option<String>, client: &Client) -> Result<V
 }
 
 pub(crate) async fn show(args: AgentArgs, client: &Client, console: &Console) -> Result<(), Failure> {
+    super::drill::warn(client).await;
     let request = pb::GetAgentRequest { tenant: client.tenant(), name: args.name };
     let answer = client.registry().get_agent(ask(request)).await;
     let agent = answer.map_err(|status| client.failure(&status))?.into_inner().agent.unwrap_or_default();

@@ -18,7 +18,7 @@ use crate::render::text::count;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Flags win over the environment, and that over the file. In the file the settings are called \
-    data, listen, admin, insecure_listen, allow_network, max_payload, max_open_runs, shutdown_grace, max_calls, agent_share, \
+    data, listen, admin, insecure_listen, allow_network, max_payload, max_open_runs, allow_drills, shutdown_grace, max_calls, agent_share, \
     tenant_share, max_waiting, breaker, log, log_level."
 )]
 pub struct ServeArgs {
@@ -46,6 +46,9 @@ pub struct ServeArgs {
     /// Runs that may be open at once [env: MAINSTAY_MAX_OPEN_RUNS] [default: 10000]
     #[arg(long, value_name = "N")]
     max_open_runs: Option<String>,
+    /// Let `mainstay drill` inject faults on purpose [env: MAINSTAY_ALLOW_DRILLS]
+    #[arg(long)]
+    allow_drills: bool,
     /// How long calls under way may take to end at shutdown [env: MAINSTAY_SHUTDOWN_GRACE] [default: 10s]
     #[arg(long, value_name = "TIME")]
     shutdown_grace: Option<String>,
@@ -127,6 +130,7 @@ impl ServeArgs {
             ("allow_network", self.allow_network.clone()),
             ("max_payload", one(&self.max_payload)),
             ("max_open_runs", one(&self.max_open_runs)),
+            ("allow_drills", self.allow_drills.then(|| "true".to_owned()).into_iter().collect()),
             ("shutdown_grace", one(&self.shutdown_grace)),
             ("max_calls", one(&self.max_calls)),
             ("agent_share", one(&self.agent_share)),
@@ -148,6 +152,7 @@ fn config(settings: Settings) -> Config {
         allow_networks: settings.allow_networks,
         max_payload: settings.max_payload,
         max_open_runs: settings.max_open_runs,
+        allow_drills: settings.allow_drills,
         shutdown_grace: settings.shutdown_grace,
         bulkheads: settings.bulkheads,
         queue: settings.queue,

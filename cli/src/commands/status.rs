@@ -14,6 +14,7 @@ use crate::view::status::StatusView;
 pub struct StatusArgs {}
 
 pub(crate) async fn run(client: &Client, console: &Console) -> Result<(), Failure> {
+    super::drill::warn(client).await;
     let answer = client.operations().get_server_info(ask(pb::GetServerInfoRequest {})).await;
     let info = answer.map_err(|status| client.failure(&status))?.into_inner();
     console.show(&StatusView::from(info), render::status::status)

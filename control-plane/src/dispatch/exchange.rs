@@ -15,6 +15,7 @@ use pb::agent_sidecar_client::AgentSidecarClient;
 use tonic::Request;
 
 use super::Call;
+use crate::faults::{Sending, Strike};
 
 /// What an answer may be larger than its payload: usage, warnings, framing.
 const ENVELOPE: usize = 64 * 1024;
@@ -40,12 +41,21 @@ impl Exchange {
         let timeout = self.timeout;
         match tokio::time::timeout(timeout, self.send(call)).await {
             Ok(ended) => ended,
-            Err(_) => Err(failure(
-                Class::Timeout,
-                Reason::AgentTimeout,
-                format!("no answer within {timeout:?}"),
-                Began::Unknown,
-            )),
+            Err(_) => Err(timed_out(timeout)),
+        }
+    }
+
+    /// The same to the target of a drill: a struck call is held back, or ends without having been sent.
+    pub(super) async fn run_under(mut self, sending: &Sending, call: &Call) -> Result<Answer, Failure> {
+        match sending.strike() {
+            None => self.run(call).await,
+            Some(Strike::Fail(failure)) => Err(failure.clone()),
+            Some(Strike::Hold(delay)) => {
+                let allowed = self.timeout;
+                tokio::time::sleep((*delay).min(allowed)).await;
+                self.timeout = allowed.saturating_sub(*delay);
+                if self.timeout.is_zero() { Err(timed_out(allowed)) } else { self.run(call).await }
+            }
         }
     }
 
@@ -106,6 +116,11 @@ fn refused(status: &tonic::Status) -> Failure {
         message: status.message().to_owned(),
         retry_after: seen.retry_after,
     })
+}
+
+fn timed_out(timeout: Duration) -> Failure {
+    let text = format!("no answer within {timeout:?}");
+    failure(Class::Timeout, Reason::AgentTimeout, text, Began::Unknown)
 }
 
 fn broken(text: &str) -> Failure {

@@ -11,7 +11,6 @@ use mainstay_kernel::outcome::{Answer, Class, Failure};
 use mainstay_kernel::run::AttemptRecord;
 use mainstay_kernel::time::{Now, Wall};
 use mainstay_proto::pb;
-use mainstay_transport::channel::Channel;
 use mainstay_transport::deadline;
 use pb::agent_sidecar_client::AgentSidecarClient;
 use pb::outcome_response::State;
@@ -34,16 +33,19 @@ const AGAIN: Duration = Duration::from_millis(250);
 /// Asks one instance's ledger.
 pub(super) async fn ask(handle: &Handle, instance: InstanceId, key: AttemptId, timeout: Duration) -> Ledger {
     match handle.registry.instance(instance) {
-        Some(instance) => ask_at(handle, instance.channel.clone(), key, timeout).await,
+        Some(instance) => ask_at(handle, &instance, key, timeout).await,
         None => Ledger::Unreachable,
     }
 }
 
-async fn ask_at(handle: &Handle, channel: Channel, key: AttemptId, timeout: Duration) -> Ledger {
+async fn ask_at(handle: &Handle, instance: &Instance, key: AttemptId, timeout: Duration) -> Ledger {
+    if handle.faults.as_ref().is_some_and(|faults| faults.is_silent(instance)) {
+        return Ledger::Unreachable;
+    }
     let mut request =
         tonic::Request::new(pb::OutcomeRequest { attempt_id: key.to_string(), epoch: handle.epoch(0) });
     deadline::set(&mut request, timeout);
-    let mut client = AgentSidecarClient::new(channel);
+    let mut client = AgentSidecarClient::new(instance.channel.clone());
     match tokio::time::timeout(timeout, client.outcome(request)).await {
         Ok(Ok(answer)) => match answer.into_inner().state {
             Some(State::Ended(ended)) => Ledger::Ended(exchange::read(ended, &handle.limits)),
@@ -63,10 +65,10 @@ pub(super) async fn settle(handle: &Handle, route: &Arc<Route>, call: &Call, sin
     loop {
         let mut everyone = route.everyone();
         everyone.retain(|candidate| candidate.instance.lapsed_at().is_none_or(|lapsed| lapsed >= since));
-        let channels: Vec<_> = everyone.iter().map(|candidate| candidate.instance.channel.clone()).collect();
-        let asked = channels.into_iter().map(|channel| async move {
+        let instances: Vec<_> = everyone.iter().map(|candidate| Arc::clone(&candidate.instance)).collect();
+        let asked = instances.into_iter().map(|instance| async move {
             let left = call.deadline - handle.clock.mono();
-            ask_at(handle, channel, call.key, left.clamp(LEAST, TIMEOUT)).await
+            ask_at(handle, &instance, call.key, left.clamp(LEAST, TIMEOUT)).await
         });
         // In the order of the questions, so that an answer tells whose it is.
         let answers = stream::iter(asked).buffered(AT_ONCE).collect().await;

@@ -1,12 +1,21 @@
 //! What the kernel's record of a call says to people: who was called, who was passed over, what was waited for.
 
 use mainstay_kernel::call::{Record, Search};
-use mainstay_kernel::outcome::{Class, NO_INSTANCE};
+use mainstay_kernel::outcome::{Answer, Class, Failure, NO_INSTANCE};
 use mainstay_kernel::run::AttemptRecord;
 use mainstay_kernel::time::Now;
 
 use super::Call;
+use crate::faults::Sending;
 use crate::registry::Handle;
+
+/// What a drill did to one sending of a call.
+#[derive(Debug)]
+pub(super) struct Mark {
+    /// Which sending, from 0.
+    sending: usize,
+    text: String,
+}
 
 /// The attempts of a call.
 pub(super) fn attempts(registry: &Handle, now: Now, call: &Call, record: Record) -> Vec<AttemptRecord> {
@@ -45,6 +54,23 @@ pub(super) fn attempts(registry: &Handle, now: Now, call: &Call, record: Record)
         last.notes.push(format!("not tried again: {why}"));
     }
     attempts
+}
+
+impl Mark {
+    /// What is to be put down of the sending of this number, which ended.
+    pub(super) fn of(number: usize, sending: Sending, ended: &Result<Answer, Failure>) -> Option<Self> {
+        let class = ended.as_ref().map_or_else(|failure| failure.class, |_| Class::Success);
+        Some(Self { sending: number, text: sending.ended(class)? })
+    }
+}
+
+/// Puts down what a drill did to them.
+pub(super) fn mark(attempts: &mut [AttemptRecord], marks: Vec<Mark>) {
+    for Mark { sending, text } in marks {
+        if let Some(attempt) = attempts.get_mut(sending) {
+            attempt.notes.push(text);
+        }
+    }
 }
 
 /// A call that nobody took.

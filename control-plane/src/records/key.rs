@@ -43,6 +43,8 @@ pub const ROUTES: u8 = 0x16;
 pub const DECISION: u8 = 0x17;
 /// A decision that changed how traffic is treated.
 pub const EVENT: u8 = 0x1d;
+/// A drill, of the server as a whole.
+pub const DRILL: u8 = 0x1c;
 /// The server's own secret, for sealing page tokens.
 pub const SECRET: u8 = 0x1f;
 
