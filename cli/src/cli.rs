@@ -77,7 +77,7 @@ enum Command {
     /// Store, list, show and check workflow documents
     #[command(subcommand)]
     Workflows(WorkflowsCommand),
-    /// Store, list, show and check routing documents
+    /// Store, list, show and check routing documents, and say why requests went where they went
     #[command(subcommand)]
     Routes(RoutesCommand),
     /// Run a workflow and wait for its end
@@ -170,6 +170,13 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         }
         Command::Routes(RoutesCommand::Get(args)) => {
             asking(globals, async |client| routes::get(args, client, &console).await)
+        }
+        Command::Routes(RoutesCommand::Explain(args)) => {
+            let input = input::payload(args.input.as_deref())?;
+            asking(globals, async |client| routes::explain(args, input, client, &console).await)
+        }
+        Command::Routes(RoutesCommand::Decisions(args)) => {
+            asking(globals, async |client| routes::decisions(args, client, &console).await)
         }
         Command::Agents(args) => asking(globals, async |client| agents::list(args, client, &console).await),
         Command::Agent(args) => asking(globals, async |client| agents::show(args, client, &console).await),

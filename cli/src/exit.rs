@@ -106,6 +106,7 @@ impl Exit {
             R::LeaseUnknown
             | R::WorkflowNotFound
             | R::RouteNotFound
+            | R::DecisionNotFound
             | R::RunNotFound
             | R::AgentNotFound
             | R::BreakerNotFound

@@ -1,6 +1,6 @@
 //! The gRPC services: parse, ask a handle, answer. No decision is taken here.
 
-mod documents;
+pub(crate) mod documents;
 pub mod drills;
 pub mod operations;
 pub mod orchestrator;

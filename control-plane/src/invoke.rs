@@ -1,4 +1,5 @@
-//! A direct call: routed, retried and bounded like any other, but without a journal. Its client waits for it.
+//! A direct call: retried and bounded like any other, but without a journal. Its client waits for it, and names a
+//! capability, or a routing document that finds one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use mainstay_kernel::id::AttemptId;
 use mainstay_kernel::json::Limits;
 use mainstay_kernel::outcome::{Class, Failure};
 use mainstay_kernel::retry::{Retries, RetryPolicy};
+use mainstay_kernel::route::Target;
 use mainstay_proto::fault::Fault;
 use mainstay_proto::reason::Reason;
 use mainstay_proto::{agent, outcome, pb};
@@ -14,8 +16,9 @@ use mainstay_transport::deadline::Deadline;
 use mainstay_transport::retry;
 use tonic::Request;
 
+use crate::api::documents::catalog_fault;
 use crate::host::Clock;
-use crate::{dispatch, registry};
+use crate::{dispatch, registry, routing};
 
 /// How long a call may take where the client sets no deadline.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
@@ -28,22 +31,36 @@ pub struct Handle {
     clock: Clock,
     registry: registry::Handle,
     dispatch: dispatch::Handle,
+    routing: routing::Handle,
     limits: Limits,
 }
 
 impl Handle {
     /// Direct calls over dispatch. Payloads hold to `limits`.
     #[must_use]
-    pub fn new(clock: Clock, registry: registry::Handle, dispatch: dispatch::Handle, limits: Limits) -> Self {
-        Self { clock, registry, dispatch, limits }
+    pub fn new(
+        clock: Clock,
+        registry: registry::Handle,
+        dispatch: dispatch::Handle,
+        routing: routing::Handle,
+        limits: Limits,
+    ) -> Self {
+        Self { clock, registry, dispatch, routing, limits }
     }
 
-    /// Makes the call that `request` asks for.
+    /// Makes the call that `request` asks for, or routes it by the document it names.
     pub async fn call(&self, request: Request<pb::InvokeRequest>) -> Result<pb::InvokeResponse, Fault> {
+        if !request.get_ref().route.is_empty() {
+            return self.route(request).await;
+        }
         let time = Deadline::of(request.extensions()).map_or(DEFAULT_DEADLINE, Deadline::remaining);
         let retries = retries(request.metadata());
         let request = request.into_inner();
         let tenant = agent::tenant(&request.tenant)?;
+        if !request.labels.is_empty() || request.route_version != 0 {
+            let field = if request.labels.is_empty() { "route_version" } else { "labels" };
+            return Err(Fault::invalid(field, "is for routed requests: name a routing document in `route`"));
+        }
         let capability = agent::name("capability", &request.capability)?;
         let agent = match request.agent.as_str() {
             "" => None,
@@ -93,9 +110,71 @@ impl Handle {
                     agent: last.map(|attempt| attempt.agent.clone()).unwrap_or_default(),
                     instance: last.map(|attempt| attempt.instance.clone()).unwrap_or_default(),
                     attempts,
+                    routed: None,
                 })
             }
             Err(failure) => Err(fault(failure).with("attempts", attempts)),
+        }
+    }
+
+    /// Sends a request down the rungs of the document it names.
+    async fn route(&self, request: Request<pb::InvokeRequest>) -> Result<pb::InvokeResponse, Fault> {
+        let time = Deadline::of(request.extensions()).map_or(DEFAULT_DEADLINE, Deadline::remaining);
+        let retries = retries(request.metadata());
+        let request = request.into_inner();
+        let terms = routing::Terms {
+            key: agent::text("idempotency_key", request.idempotency_key, MAX_KEY)?,
+            intent: agent::text("intent", request.intent, agent::MAX_TEXT)?.into(),
+            time,
+            retries,
+        };
+        let asked = routing::Request {
+            tenant: agent::tenant(&request.tenant)?,
+            route: agent::name("route", &request.route)?,
+            version: (request.route_version != 0).then_some(request.route_version),
+            input: outcome::payload("input", &request.input, &self.limits)?,
+            labels: agent::labels("labels", request.labels)?,
+            target: target(&request.capability, &request.agent)?,
+        };
+        let routed = self.routing.call(asked, terms).await;
+        let routed = routed.map_err(|error| catalog_fault(error).violation("route", "is not stored"))?;
+        let told = pb::Routed {
+            decision_id: routed.id.to_string(),
+            rung: pb::Rung::from(routed.decision.rung).into(),
+            capability: routed
+                .decision
+                .target
+                .as_ref()
+                .map(|it| it.capability.to_string())
+                .unwrap_or_default(),
+            fallback: routed.decision.is_fallback(),
+        };
+        match routed.result {
+            Ok(answer) => Ok(pb::InvokeResponse {
+                answer: Some((&answer).into()),
+                agent: routed.agent,
+                instance: routed.instance,
+                attempts: routed.attempts,
+                routed: Some(told),
+            }),
+            Err(failure) => {
+                Err(fault(failure).with("attempts", routed.attempts).with("decision_id", routed.id))
+            }
+        }
+    }
+}
+
+/// The target that a routed request names itself, if it does.
+pub(crate) fn target(capability: &str, agent: &str) -> Result<Option<Target>, Fault> {
+    let agent = match agent {
+        "" => None,
+        name => Some(mainstay_proto::agent::name("agent", name)?),
+    };
+    match (capability, agent) {
+        ("", None) => Ok(None),
+        ("", Some(_)) => Err(Fault::invalid("capability", "is missing: an agent alone is no target")),
+        (name, agent) => {
+            Ok(Some(Target { capability: mainstay_proto::agent::name("capability", name)?, agent }))
         }
     }
 }
@@ -106,7 +185,7 @@ pub(crate) fn retries(metadata: &tonic::metadata::MetadataMap) -> Retries {
 }
 
 /// The key of a client's own: the same for the same tenant, capability and text.
-fn keyed(tenant: &str, capability: &str, key: &str) -> AttemptId {
+pub(crate) fn keyed(tenant: &str, capability: &str, key: &str) -> AttemptId {
     let mut hash = blake3::Hasher::new_derive_key("mainstay direct call key v1");
     for part in [tenant, capability, key] {
         hash.update(&(part.len() as u64).to_be_bytes()).update(part.as_bytes());

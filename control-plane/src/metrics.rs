@@ -32,6 +32,8 @@ struct Inner {
     events_lost: Counter,
     refused_calls: Counter,
     retries: Family<Verdict, Counter>,
+    routed: Family<Rung, Counter>,
+    decisions_lost: Counter,
     open_runs: Gauge,
     instances: Gauge,
     paused: Family<Kind, Gauge>,
@@ -64,6 +66,11 @@ struct Outcome {
     class: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Rung {
+    rung: &'static str,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("mainstay");
@@ -78,6 +85,8 @@ impl Default for Metrics {
             events_lost: Counter::default(),
             refused_calls: Counter::default(),
             retries: Family::default(),
+            routed: Family::default(),
+            decisions_lost: Counter::default(),
             open_runs: Gauge::default(),
             instances: Gauge::default(),
             paused: Family::default(),
@@ -110,6 +119,16 @@ impl Default for Metrics {
             "retries",
             "Retries asked of the agents' budgets since the start, by verdict",
             inner.retries.clone(),
+        );
+        registry.register(
+            "routed",
+            "Requests routed by a document since the start, by the rung that decided",
+            inner.routed.clone(),
+        );
+        registry.register(
+            "decisions_lost",
+            "Routing decisions that came faster than the disk took them, since the start",
+            inner.decisions_lost.clone(),
         );
         registry.register(
             "lowered_limits",
@@ -171,6 +190,14 @@ impl Metrics {
 
     pub(crate) fn refused(&self) {
         self.0.refused_calls.inc();
+    }
+
+    pub(crate) fn routed(&self, rung: mainstay_kernel::route::Rung) {
+        self.0.routed.get_or_create(&Rung { rung: rung.as_str() }).inc();
+    }
+
+    pub(crate) fn decision_lost(&self) {
+        self.0.decisions_lost.inc();
     }
 
     pub(crate) fn retry(&self, leave: Leave) {

@@ -4,6 +4,7 @@
 //! adds is meaning. A record of a newer schema than this program knows is refused by name, never guessed at.
 
 pub mod breaker;
+pub mod decision;
 pub mod document;
 pub mod drill;
 pub mod event;

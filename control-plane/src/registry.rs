@@ -41,6 +41,7 @@ mod pausing;
 mod register;
 mod resolve;
 mod routes;
+mod standing;
 
 pub use breakers::{Hand, Turn, Turned, Which};
 pub use fleet::{Fleet, Place};

@@ -1,52 +1,94 @@
-//! The catalogue of routing documents.
+//! Routing: requests that name a routing document go down its rungs.
+//!
+//! The documents lie in a [`Catalog`]; the newest version of one routes from the moment it is put. [`Handle::call`] walks
+//! the rungs and makes the calls, [`Handle::explain`] rehearses it, [`decisions`] keeps what was decided, and the service
+//! of [`learning`] keeps the classifiers up with the registry.
 
-use mainstay_kernel::document::{DocumentHash, Problem};
+use std::sync::Arc;
+
 use mainstay_kernel::name::Name;
 use mainstay_kernel::route::Routing;
-use mainstay_proto::reason::Reason;
 
-use crate::documents::{self, Document, Kind};
-use crate::records::document::Keys;
-use crate::records::key;
+use crate::documents::{self, CatalogError};
+use crate::host::Clock;
+use crate::metrics::Metrics;
+use crate::{dispatch, registry};
 
-/// The catalogue. Cheap to clone.
+pub mod decisions;
+mod document;
+mod ladder;
+mod learning;
+mod live;
+
+pub use ladder::{Request, Routed, Terms};
+pub use learning::Service;
+
+/// The catalogue of routing documents. Cheap to clone.
 pub type Catalog = documents::Handle<Routing>;
 
-static ROUTES: Kind = Kind {
-    keys: Keys { ordinal: key::ROUTES, noun: "routing document" },
-    invalid: Reason::RouteInvalid,
-    version_taken: Reason::RouteVersionTaken,
-    not_found: Reason::RouteNotFound,
-};
+/// Routes requests. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    clock: Clock,
+    catalog: Catalog,
+    registry: registry::Handle,
+    dispatch: dispatch::Handle,
+    metrics: Metrics,
+    learning: learning::Handle,
+    decisions: decisions::Handle,
+}
 
-impl Document for Routing {
-    const KIND: &'static Kind = &ROUTES;
+/// What routing stands on.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// The documents.
+    pub catalog: Catalog,
+    /// The agents.
+    pub registry: registry::Handle,
+    /// What makes calls.
+    pub dispatch: dispatch::Handle,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Where decisions are kept.
+    pub decisions: decisions::Handle,
+}
 
-    fn parse(text: &str) -> Result<Self, Vec<Problem>> {
-        Self::parse(text)
+impl Handle {
+    /// Routing, and what learns its classifiers.
+    #[must_use]
+    pub fn new(clock: Clock, parts: Parts) -> (Self, Service) {
+        let Parts { catalog, registry, dispatch, metrics, decisions } = parts;
+        let (learning, service) = learning::new(clock.clone(), registry.clone());
+        (Self { clock, catalog, registry, dispatch, metrics, learning, decisions }, service)
     }
 
-    fn name(&self) -> &Name {
-        self.name()
+    /// The documents.
+    #[must_use]
+    pub const fn catalog(&self) -> &Catalog {
+        &self.catalog
     }
 
-    fn version(&self) -> u32 {
-        self.version()
+    /// What was decided.
+    #[must_use]
+    pub const fn decisions(&self) -> &decisions::Handle {
+        &self.decisions
     }
 
-    fn description(&self) -> &str {
-        self.description()
-    }
-
-    fn hash(&self) -> DocumentHash {
-        self.hash()
-    }
-
-    fn parts(&self) -> usize {
-        self.rules().len()
-    }
-
-    fn lint(&self) -> &[Problem] {
-        self.lint()
+    /// A routing document: from memory, or off the threads that serve.
+    async fn document(
+        &self,
+        tenant: &Name,
+        name: &Name,
+        version: Option<u32>,
+    ) -> Result<Arc<Routing>, CatalogError> {
+        if let Some(known) = self.catalog.cached(tenant, name, version) {
+            return Ok(known);
+        }
+        let (catalog, tenant, name) = (self.catalog.clone(), tenant.clone(), name.clone());
+        let read = tokio::task::spawn_blocking(move || catalog.resolve(&tenant, &name, version)).await;
+        read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -130,7 +130,8 @@ impl Server {
 
         let (events, events_service) = log(&clock, &store).await?;
         let catalog = workflows::Handle::new(clock.clone(), Arc::clone(&store), blobs.clone());
-        let routing = routing::Catalog::new(clock.clone(), Arc::clone(&store), blobs.clone());
+        let routings = routing::Catalog::new(clock.clone(), Arc::clone(&store), blobs.clone());
+        let (decisions, decisions_service) = decisions(&clock, &store, &metrics).await?;
         let registry_config = registry::Config {
             addresses,
             bulkheads: config.bulkheads,
@@ -167,12 +168,23 @@ impl Server {
                 Some(open_drills(parts).await?)
             }
         };
+        let (routing, routing_service) = routing::Handle::new(
+            clock.clone(),
+            routing::Parts {
+                catalog: routings,
+                registry: registry.clone(),
+                dispatch: dispatch.clone(),
+                metrics: metrics.clone(),
+                decisions,
+            },
+        );
+
         let size = config.max_payload + ENVELOPE;
         let stopping = CancellationToken::new();
         let orchestrator = api::orchestrator::Api {
             engine: engine.clone(),
             listing: Listing::new(Arc::clone(&store)),
-            invoke: invoke::Handle::new(clock.clone(), registry.clone(), dispatch, limits),
+            invoke: invoke::Handle::new(clock.clone(), registry.clone(), dispatch, routing.clone(), limits),
             pages: pages.clone(),
             limits,
             stopping: stopping.clone(),
@@ -184,7 +196,7 @@ impl Server {
             stopping: stopping.clone(),
         };
         let workflows = api::workflows::Api { catalog: catalog.clone(), pages: pages.clone() };
-        let documents = api::routes::Api { catalog: routing, pages: pages.clone() };
+        let documents = api::routes::Api { routing, limits, pages: pages.clone() };
         let operations = api::operations::Api {
             clock: clock.clone(),
             started_at: clock.wall(),
@@ -222,6 +234,8 @@ impl Server {
             Part::new("events", events_service.run()),
             Part::new("registry", registry_service.run()),
             Part::new("health", health_service.run()),
+            Part::new("decisions", decisions_service.run()),
+            Part::new("classifiers", routing_service.run()),
             Part::new("engine", engine_service.run()),
         ];
         Ok(Self {
@@ -346,6 +360,18 @@ async fn report(reporter: HealthReporter, engine: engine::Handle, events: events
 async fn log(clock: &Clock, store: &Arc<dyn Store>) -> Result<(events::Handle, events::Service), StartError> {
     let (clock, store) = (clock.clone(), Arc::clone(store));
     let opened = tokio::task::spawn_blocking(move || events::open(clock, store)).await;
+    let opened = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    opened.map_err(|error| StartError::Records(error.to_string()))
+}
+
+/// Opens what was decided about routed requests.
+async fn decisions(
+    clock: &Clock,
+    store: &Arc<dyn Store>,
+    metrics: &Metrics,
+) -> Result<(routing::decisions::Handle, routing::decisions::Service), StartError> {
+    let (clock, store, metrics) = (clock.clone(), Arc::clone(store), metrics.clone());
+    let opened = tokio::task::spawn_blocking(move || routing::decisions::open(clock, store, metrics)).await;
     let opened = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
     opened.map_err(|error| StartError::Records(error.to_string()))
 }

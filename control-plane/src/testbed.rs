@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::host::Clock;
 use crate::metrics::Metrics;
 use crate::registry::{Registered, Registration};
-use crate::{dispatch, engine, events, registry, workflows};
+use crate::{dispatch, engine, events, invoke, registry, routing, workflows};
 
 mod stub;
 
@@ -36,6 +36,7 @@ pub(crate) struct Bed {
     pub(crate) registry: registry::Handle,
     pub(crate) dispatch: dispatch::Handle,
     pub(crate) catalog: workflows::Handle,
+    pub(crate) routing: routing::Handle,
     pub(crate) engine: engine::Handle,
     pub(crate) metrics: Metrics,
     pub(crate) registry_service: Option<registry::Service>,
@@ -70,6 +71,20 @@ impl Bed {
         let dispatch =
             dispatch::Handle::new(clock.clone(), registry.clone(), Limits::default(), metrics.clone());
         let catalog = workflows::Handle::new(clock.clone(), Arc::clone(&shared), blobs.clone());
+        let (decisions, decisions_service) =
+            routing::decisions::open(clock.clone(), Arc::clone(&shared), metrics.clone()).unwrap();
+        tokio::spawn(decisions_service.run());
+        let (routing, routing_service) = routing::Handle::new(
+            clock.clone(),
+            routing::Parts {
+                catalog: routing::Catalog::new(clock.clone(), Arc::clone(&shared), blobs.clone()),
+                registry: registry.clone(),
+                dispatch: dispatch.clone(),
+                metrics: metrics.clone(),
+                decisions,
+            },
+        );
+        tokio::spawn(routing_service.run());
         let parts = engine::Parts {
             catalog: catalog.clone(),
             registry: registry.clone(),
@@ -86,6 +101,7 @@ impl Bed {
             registry,
             dispatch,
             catalog,
+            routing,
             engine,
             metrics,
             registry_service: Some(registry_service),
@@ -101,6 +117,12 @@ impl Bed {
 
     pub(crate) async fn ready(&self, wanted: bool) {
         self.engine.readiness().wait_for(|ready| *ready == wanted).await.unwrap();
+    }
+
+    /// What makes direct calls.
+    pub(crate) fn invoke(&self) -> invoke::Handle {
+        let (clock, registry) = (self.clock.clone(), self.registry.clone());
+        invoke::Handle::new(clock, registry, self.dispatch.clone(), self.routing.clone(), Limits::default())
     }
 
     /// Registers a stub and lets its first poll pass.

@@ -95,6 +95,8 @@ ids! {
     AttemptId = "att_";
     /// One registered instance of an agent. Derived from tenant, agent and instance name: survives re-registration.
     InstanceId = "ins_";
+    /// One decision on a routed request. UUIDv7: orders by the time the request came.
+    DecisionId = "dec_";
     /// One lease. Whoever holds the id may renew and end the registration.
     LeaseId = "lse_";
     /// One drill. UUIDv7: orders by the time it began.

@@ -217,6 +217,12 @@ impl Rung {
     pub const ALL: [Self; 6] =
         [Self::Target, Self::Rules, Self::Classifier, Self::Router, Self::Generalist, Self::Static];
 
+    /// The rung of this name.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rung| rung.as_str() == name)
+    }
+
     /// The name used in records, tables and metric labels.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -133,6 +133,9 @@ reasons! {
     RouteNotFound = "ROUTE_NOT_FOUND", NotFound,
         "No routing document of that name and version is stored for this tenant.",
         "`mainstay routes list` shows what is there; `mainstay routes put FILE` stores one.";
+    DecisionNotFound = "DECISION_NOT_FOUND", NotFound,
+        "No decision of that id is kept for this tenant: the newest 8,192 are, for at most seven days.",
+        "`mainstay routes decisions` lists them. An id is `dec_` and 32 hexadecimal digits; `mainstay invoke --route` prints it.";
     RouteInvalid = "ROUTE_INVALID", InvalidArgument,
         "The routing document has errors; nothing was stored, and requests are routed as before.",
         "Each finding names its place and what to do. `mainstay routes lint FILE` shows them all.";

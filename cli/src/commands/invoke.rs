@@ -6,6 +6,7 @@ use clap::Args;
 use mainstay_kernel::time::text;
 use mainstay_proto::pb;
 
+use super::run::label;
 use crate::client::{Client, within};
 use crate::console::Console;
 use crate::failure::Failure;
@@ -15,8 +16,15 @@ use crate::view::call::AnswerView;
 /// Flags of `invoke`.
 #[derive(Debug, Args)]
 pub struct InvokeArgs {
-    /// The capability
-    capability: String,
+    /// The capability; may be left out with --route, which then decides
+    #[arg(required_unless_present = "route")]
+    capability: Option<String>,
+    /// Route the request by this document: rules, classifier, router agent, generalist, static response
+    #[arg(long, value_name = "NAME")]
+    route: Option<String>,
+    /// A label that the document's rules read, KEY=VALUE; may be given several times
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label, requires = "route")]
+    labels: Vec<(String, String)>,
     /// JSON, @FILE, or - for standard input
     #[arg(long, value_name = "JSON")]
     pub(crate) input: Option<String>,
@@ -42,11 +50,14 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let request = pb::InvokeRequest {
         tenant: client.tenant(),
-        capability: args.capability,
+        capability: args.capability.unwrap_or_default(),
         agent: args.agent.unwrap_or_default(),
         input: input.into(),
         idempotency_key: args.key.unwrap_or_default(),
         intent: args.intent.unwrap_or_default(),
+        route: args.route.unwrap_or_default(),
+        labels: args.labels.into_iter().collect(),
+        ..Default::default()
     };
     let answer = client.orchestrator().invoke(within(request, args.deadline)).await;
     let answer = answer.map_err(|status| client.failure(&status))?.into_inner();

@@ -1,14 +1,16 @@
-//! `mainstay routes put | list | get | lint`.
+//! `mainstay routes put | list | get | lint | explain | decisions`.
 
 use clap::{Args, Subcommand};
-use mainstay_kernel::route::Routing;
+use mainstay_kernel::route::{Routing, Rung};
 use mainstay_proto::pb;
 
+use super::run::label;
 use super::workflows::lint_each;
 use crate::client::{Client, ask};
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::render::text::lines;
+use crate::view::decision::{DecisionView, DecisionsView};
 use crate::view::finding::FindingView;
 use crate::view::routing::{PutView, RoutingView};
 use crate::{input, render};
@@ -27,6 +29,49 @@ pub enum RoutesCommand {
     Get(GetArgs),
     /// Check documents and store nothing; needs no server
     Lint(LintArgs),
+    /// Show why a request went where it went, or where one would go now
+    Explain(ExplainArgs),
+    /// List what was decided about routed requests, newest first
+    Decisions(DecisionsArgs),
+}
+
+/// Flags of `routes explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The decision, as `invoke --route` and `routes decisions` print it
+    #[arg(value_name = "DECISION_ID", required_unless_present = "route", conflicts_with = "route")]
+    decision: Option<String>,
+    /// Rehearse a request by this document instead: nothing is called
+    #[arg(long, value_name = "NAME")]
+    route: Option<String>,
+    /// The request: JSON, @FILE, or - for standard input
+    #[arg(long, value_name = "JSON", requires = "route")]
+    pub(crate) input: Option<String>,
+    /// A label that the document's rules read, KEY=VALUE; may be given several times
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label, requires = "route")]
+    labels: Vec<(String, String)>,
+    /// The capability that the request names itself
+    #[arg(long, value_name = "NAME", requires = "route")]
+    capability: Option<String>,
+}
+
+/// Flags of `routes decisions`.
+#[derive(Debug, Args)]
+pub struct DecisionsArgs {
+    /// Only by this document
+    #[arg(long, value_name = "NAME")]
+    route: Option<String>,
+    /// Only those taken on this rung
+    #[arg(long, value_name = "RUNG", value_parser = rung)]
+    rung: Option<pb::Rung>,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    limit: u32,
+}
+
+fn rung(text: &str) -> Result<pb::Rung, String> {
+    let names = || Rung::ALL.map(Rung::as_str).join(", ");
+    Rung::of(text).map(Into::into).ok_or_else(|| format!("is none of {}", names()))
 }
 
 /// Flags of `routes put`.
@@ -94,4 +139,58 @@ pub(crate) fn lint(args: &LintArgs, console: &Console) -> Result<(), Failure> {
         Ok(routing) => FindingView::warnings(routing.lint()),
         Err(problems) => FindingView::errors(&problems),
     })
+}
+
+pub(crate) async fn explain(
+    args: ExplainArgs,
+    input: Vec<u8>,
+    client: &Client,
+    console: &Console,
+) -> Result<(), Failure> {
+    let decision = match args.decision {
+        Some(decision_id) => {
+            let request = pb::GetDecisionRequest { tenant: client.tenant(), decision_id };
+            let answer = client.routes().get_decision(ask(request)).await;
+            answer.map_err(|status| client.failure(&status))?.into_inner().decision
+        }
+        None => {
+            let request = pb::ExplainRouteRequest {
+                tenant: client.tenant(),
+                route: args.route.unwrap_or_default(),
+                input: input.into(),
+                labels: args.labels.into_iter().collect(),
+                capability: args.capability.unwrap_or_default(),
+                ..Default::default()
+            };
+            let answer = client.routes().explain_route(ask(request)).await;
+            answer.map_err(|status| client.failure(&status))?.into_inner().decision
+        }
+    };
+    console.show(&DecisionView::from(decision.unwrap_or_default()), render::decision::explain)
+}
+
+pub(crate) async fn decisions(
+    args: DecisionsArgs,
+    client: &Client,
+    console: &Console,
+) -> Result<(), Failure> {
+    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let (mut decisions, mut page_token) = (Vec::new(), String::new());
+    while decisions.len() < limit {
+        let request = pb::ListDecisionsRequest {
+            tenant: client.tenant(),
+            route: args.route.clone().unwrap_or_default(),
+            rung: args.rung.unwrap_or_default().into(),
+            page_size: PAGE.min(i32::try_from(limit - decisions.len()).unwrap_or(PAGE)),
+            page_token,
+        };
+        let page = client.routes().list_decisions(ask(request)).await;
+        let page = page.map_err(|status| client.failure(&status))?.into_inner();
+        decisions.extend(page.decisions.into_iter().map(DecisionView::from));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    console.show(&DecisionsView { decisions, more: !page_token.is_empty() }, render::decision::list)
 }

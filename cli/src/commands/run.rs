@@ -111,7 +111,7 @@ fn goes_on(run_id: &str) -> Failure {
         .hint(format!("`mainstay trace {run_id}` shows it, `mainstay cancel {run_id}` ends it"))
 }
 
-fn label(text: &str) -> Result<(String, String), String> {
+pub(crate) fn label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
 }

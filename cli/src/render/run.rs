@@ -55,10 +55,17 @@ pub fn end(run: &RunView, style: Style) -> String {
 pub fn answer(view: &AnswerView, style: Style) -> String {
     let attempts = count(usize::try_from(view.attempts).unwrap_or_default(), "attempt");
     let who = format!("{}/{} in {attempts}", plain(&view.agent), plain(&view.instance));
+    let who = match &view.routed {
+        Some(routed) if routed.fallback => "no agent".to_owned(),
+        _ => who,
+    };
     let spent = spent(&view.usage);
     let mut text =
         paint(&format!("{who}{}{spent}", if spent.is_empty() { "" } else { ", " }), Tone::Dim, style);
     text += "\n";
+    if let Some(routed) = &view.routed {
+        text += &super::decision::routed(routed, style);
+    }
     for warning in &view.warnings {
         text += &format!("{} {}\n", paint("warning:", Tone::Busy, style), plain(warning));
     }

@@ -3,6 +3,7 @@
 use mainstay_proto::pb;
 use serde::Serialize;
 
+use super::decision::RoutedView;
 use super::value::{Payload, Span, When, word};
 
 /// Why something failed.
@@ -77,6 +78,9 @@ pub struct AnswerView {
     pub instance: String,
     /// How many attempts it took in all.
     pub attempts: u32,
+    /// Where it was routed, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routed: Option<RoutedView>,
     /// What it consumed.
     pub usage: UsageView,
     /// The agent's confidence in basis points.
@@ -132,6 +136,7 @@ impl From<pb::InvokeResponse> for AnswerView {
             agent: response.agent,
             instance: response.instance,
             attempts: response.attempts,
+            routed: response.routed.map(Into::into),
             usage: answer.usage.unwrap_or_default().into(),
             confidence_bp: answer.confidence_bp,
             warnings: answer.warnings,

@@ -79,7 +79,7 @@ pub(super) fn put_fault(error: PutError) -> Fault {
 }
 
 /// What a client is told of a document that is not to be had.
-pub(super) fn catalog_fault(error: CatalogError) -> Fault {
+pub(crate) fn catalog_fault(error: CatalogError) -> Fault {
     let reason = match &error {
         CatalogError::NotFound { kind, .. } => kind.not_found,
         CatalogError::Damaged(_) => Reason::RecordDamaged,

@@ -133,9 +133,13 @@ impl Machine {
         }
     }
 
-    /// The router agent is not asked: this is a rehearsal.
-    pub fn skip_router(&mut self) {
-        self.decision.pass(Rung::Router, None, Why::NotAsked, "would be asked");
+    /// What would be decided if everybody took their call. Nobody is called; the router agent is not asked.
+    #[must_use]
+    pub fn rehearse(mut self, registry: &dyn Registry) -> Decision {
+        while let Move::Ask(question) = self.next(registry) {
+            self.decision.pass(Rung::Router, Some(question.target), Why::NotAsked, "would be asked");
+        }
+        self.decision
     }
 
     /// The call has failed. True if it never reached an agent, so that the next rung may be tried; otherwise the failure is

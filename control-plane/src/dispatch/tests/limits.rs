@@ -6,7 +6,7 @@ use mainstay_transport::deadline::Deadline;
 use tonic::{Code, Request};
 
 use super::*;
-use crate::{engine, invoke};
+use crate::engine;
 
 fn limit(bed: &Bed, granted: registry::Registered) -> (u32, u32) {
     let instance = bed.registry.instance(granted.id).unwrap();
@@ -90,8 +90,7 @@ async fn a_direct_call_whose_turn_cannot_come_in_time_is_refused_at_once_and_a_r
     assert!(soon.contains(&refused.retry_after.unwrap()), "{refused:?}");
     assert!(bed.exposition().contains("mainstay_refused_calls_total 1"));
 
-    let invoke =
-        invoke::Handle::new(bed.clock.clone(), bed.registry.clone(), bed.dispatch.clone(), Limits::default());
+    let invoke = bed.invoke();
     let mut request = Request::new(pb::InvokeRequest { capability: "work".into(), ..Default::default() });
     request.extensions_mut().insert(Deadline::after(Duration::from_secs(3)));
     let status = Status::from(invoke.call(request).await.unwrap_err());

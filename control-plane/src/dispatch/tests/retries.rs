@@ -103,8 +103,7 @@ async fn offer(bed: &Bed, invoke: &invoke::Handle, seconds: u64) -> usize {
 #[tokio::test(start_paused = true)]
 async fn a_dependency_below_three_levels_of_agents_that_fails_altogether_gets_little_more_than_was_offered() {
     let bed = Bed::new().await;
-    let invoke =
-        invoke::Handle::new(bed.clock.clone(), bed.registry.clone(), bed.dispatch.clone(), Limits::default());
+    let invoke = bed.invoke();
     let (front, middle, back) = (Stub::start().await, Stub::start().await, Stub::start().await);
     front.always(asks(&invoke, "middle"));
     middle.always(asks(&invoke, "back"));
