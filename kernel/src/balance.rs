@@ -57,8 +57,8 @@ pub trait Candidates {
 
 /// Chooses a candidate and takes leave to call it; `None` if none may be called now.
 ///
-/// Constant time while most candidates may be called. If both drawn may not be, the rest is tried in turn from a random
-/// place, each once.
+/// Constant time while a good part of the candidates may be called. If both drawn may not be, the rest is tried, each once:
+/// from a random place on in strides that lead to every one, so that neighbours who fail together do not hold it up.
 pub fn choose<C: Candidates>(candidates: &mut C, dice: &mut Dice) -> Option<(usize, C::Permit)> {
     let len = candidates.len();
     if len == 0 {
@@ -74,11 +74,25 @@ pub fn choose<C: Candidates>(candidates: &mut C, dice: &mut Dice) -> Option<(usi
             return Some((*index, permit));
         }
     }
-    let from = dice.below(len);
-    (0..len)
-        .map(|step| (from + step) % len)
+    let (from, stride) = (dice.below(len), stride(len, dice));
+    let place = move |at: &usize| Some((at + stride) % len);
+    std::iter::successors(Some(from), place)
+        .take(len)
         .filter(|index| !drawn.contains(index))
         .find_map(|index| candidates.take(index).map(|permit| (index, permit)))
+}
+
+/// A stride that leads to every one of `len` places: one that has no divisor in common with it. Of the numbers below a
+/// thousand every second or third is one.
+fn stride(len: usize, dice: &mut Dice) -> usize {
+    let divisor = |mut a: usize, mut b: usize| {
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    let first = dice.below(len);
+    (first..len).find(|stride| divisor(len, *stride) == 1).unwrap_or(1)
 }
 
 /// Up to `count` of the candidates with these scores, the most advisable first: [`choose`], again and again, each once.
