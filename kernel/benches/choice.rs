@@ -56,7 +56,7 @@ impl Thousand {
     /// The first `count` breakers are open for good.
     fn with_open(mut self, count: usize) -> Self {
         for lane in &mut self.lanes[..count] {
-            let _ = lane.breaker_mut().trip("bench".to_owned(), self.now);
+            drop(lane.breaker_mut().trip("bench".to_owned(), self.now));
         }
         self
     }
@@ -66,16 +66,14 @@ impl Thousand {
         for at in 0..count {
             for _ in 0..5 {
                 if let (Ok(permit), _) = self.lanes[at].admit(self.well, self.now) {
-                    let _ = self.lanes[at].end(permit, Class::Transport, SLA, self.now, &mut self.dice);
+                    drop(self.lanes[at].end(permit, Class::Transport, SLA, self.now, &mut self.dice));
                 }
             }
         }
         self.now = self.now + Duration::from_secs(60);
         for lane in &mut self.lanes[..count] {
-            while let (Ok(permit), _) = lane.admit(self.well, self.now) {
-                // A probe whose end nobody tells.
-                std::mem::forget(permit);
-            }
+            // Probes whose end nobody tells.
+            while lane.admit(self.well, self.now).0.is_ok() {}
         }
         self
     }
