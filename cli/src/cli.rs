@@ -7,11 +7,12 @@ use clap::{Args, Parser, Subcommand};
 use crate::client::Client;
 use crate::commands::breakers::BreakersCommand;
 use crate::commands::drill::DrillCommand;
+use crate::commands::limits::LimitsCommand;
 use crate::commands::routes::RoutesCommand;
 use crate::commands::workflows::WorkflowsCommand;
 use crate::commands::{
-    agents, breakers, cancel, completions, drill, events, explain, invoke, pauses, resolve, routes, run,
-    runs, serve, sidecar, status, trace, workflows,
+    agents, breakers, cancel, completions, drill, events, explain, invoke, limits, pauses, resolve, routes,
+    run, runs, serve, sidecar, status, trace, workflows,
 };
 use crate::console::{Console, Output, tell_failure};
 use crate::demo;
@@ -103,6 +104,9 @@ enum Command {
     /// Inject a fault on purpose and score what the system does about it
     #[command(subcommand)]
     Drill(DrillCommand),
+    /// List, set and clear how many calls in a second an agent, capability or tenant takes
+    #[command(subcommand)]
+    Limits(LimitsCommand),
     /// Show where a call of a capability could go, to make it without the control plane on the way
     Resolve(resolve::ResolveArgs),
     /// Show how the control plane does
@@ -190,6 +194,9 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         Command::Trace(args) => asking(globals, async |client| trace::run(args, client, &console).await),
         Command::Resolve(args) => asking(globals, async |client| resolve::run(args, client, &console).await),
         Command::Cancel(args) => asking(globals, async |client| cancel::run(args, client, &console).await),
+        Command::Limits(command) => {
+            asking(globals, async |client| limits::run(command, client, &console).await)
+        }
         Command::Pause(args) => asking(globals, async |client| pauses::pause(args, client, &console).await),
         Command::Drain(args) => asking(globals, async |client| pauses::drain(args, client, &console).await),
         Command::Resume(args) => asking(globals, async |client| pauses::resume(args, client, &console).await),

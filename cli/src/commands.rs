@@ -8,6 +8,7 @@ pub mod drill;
 pub mod events;
 pub mod explain;
 pub mod invoke;
+pub mod limits;
 pub mod pauses;
 pub mod resolve;
 pub mod routes;

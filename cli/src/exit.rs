@@ -113,6 +113,7 @@ impl Exit {
             | R::CapabilityUnknown
             | R::PauseNotFound
             | R::DrillNotFound
+            | R::LimitNotFound
             | R::CapabilityNotServed => Self::NotFound,
             R::NoInstance
             | R::Paused
@@ -122,6 +123,7 @@ impl Exit {
             | R::StoreFailed
             | R::ServerNotReady
             | R::Overloaded
+            | R::RateLimited
             | R::ServerDraining => Self::TryAgain,
             R::InstanceHeld | R::LeaseNotYours => Self::Denied,
             R::RecordDamaged | R::Internal => Self::Internal,

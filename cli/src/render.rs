@@ -11,6 +11,7 @@ pub mod breaker;
 pub mod decision;
 pub mod drill;
 pub mod finding;
+pub mod limit;
 pub mod log;
 pub mod page;
 pub mod paint;

@@ -15,6 +15,7 @@ use mainstay_kernel::id::{AttemptId, RunId};
 use mainstay_kernel::json::{Json, Limits};
 use mainstay_kernel::name::Name;
 use mainstay_kernel::outcome::{Answer, Failure};
+use mainstay_kernel::rate::Turns;
 use mainstay_kernel::retry::budget::Leave;
 use mainstay_kernel::retry::{Retries, RetryPolicy};
 use mainstay_kernel::run::AttemptRecord;
@@ -172,13 +173,14 @@ impl Handle {
         dice: &mut Dice,
         marks: &mut Vec<Mark>,
     ) -> Result<Answer, Failure> {
-        let mut queued = None;
+        let (mut queued, mut turns) = (None, Turns::default());
         let mut sent = 0;
         loop {
             // Before looking, so that a change between the look and the wait is not missed.
             let changed = route.changed(call.agent.is_some() || machine.is_bound());
+            let amended = route.amended();
             let candidates = self.candidates(route, call);
-            let mut pool = Live::new(self, call, route, &candidates);
+            let mut pool = Live::new(self, call, route, &candidates, &mut turns);
             match machine.next(&mut pool, self.clock.mono(), dice) {
                 Decision::Finish(result) => return result,
                 Decision::Send(dispatch) => {
@@ -201,6 +203,7 @@ impl Handle {
                     if why.ends_with_pool_change() {
                         queued.get_or_insert_with(|| route.wait());
                         let _shown = self.waits.begin(call.step.as_ref(), &why);
+                        let changed = if why.ends_with_room() { changed } else { amended };
                         tokio::select! { () = until => {}, () = changed => {} }
                     } else {
                         until.await;

@@ -8,7 +8,7 @@
 //! - Calls: [`dispatch`] (one logical attempt), [`invoke`] (a direct call).
 //! - Runs: [`engine`], [`workflows`] (their documents), [`follow`] and [`listing`] (looking at them).
 //! - Routing: [`routing`]. [`documents`] keeps the documents of both.
-//! - What was decided lately: [`events`].
+//! - By an operator's hand: [`pauses`], [`rates`]. What was decided lately: [`events`].
 //! - On purpose: [`drills`] and the layer they act through, [`faults`].
 //! - On disk: [`records`]. From the OS: [`host`]. To Prometheus: [`metrics`].
 
@@ -29,6 +29,7 @@ pub mod invoke;
 pub mod listing;
 pub mod metrics;
 pub mod pauses;
+pub mod rates;
 pub mod records;
 pub mod registry;
 pub mod routing;

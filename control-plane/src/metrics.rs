@@ -31,6 +31,7 @@ struct Inner {
     lowered_limits: Gauge,
     events_lost: Counter,
     refused_calls: Counter,
+    rated_calls: Family<Verdict, Counter>,
     retries: Family<Verdict, Counter>,
     routed: Family<Rung, Counter>,
     decisions_lost: Counter,
@@ -84,6 +85,7 @@ impl Default for Metrics {
             lowered_limits: Gauge::default(),
             events_lost: Counter::default(),
             refused_calls: Counter::default(),
+            rated_calls: Family::default(),
             retries: Family::default(),
             routed: Family::default(),
             decisions_lost: Counter::default(),
@@ -144,6 +146,11 @@ impl Default for Metrics {
             "events_lost",
             "Events that came faster than the disk took them, since the start",
             inner.events_lost.clone(),
+        );
+        registry.register(
+            "rated_calls",
+            "Calls over a declared rate since the start, by verdict",
+            inner.rated_calls.clone(),
         );
         registry.register("open_runs", "Runs that have not ended", inner.open_runs.clone());
         registry.register("instances", "Instances with a live lease", inner.instances.clone());
@@ -221,6 +228,9 @@ impl Metrics {
         for (state, changes) in registry.breaker_changes() {
             let counter = inner.breaker_changes.get_or_create(&State { state: state.as_str() }).clone();
             counter.inner().store(changes, Relaxed);
+        }
+        for (verdict, calls) in registry.rates().counts() {
+            inner.rated_calls.get_or_create(&Verdict { verdict }).inner().store(calls, Relaxed);
         }
         let pauses = registry.pauses().all(None);
         for kind in Target::KINDS {

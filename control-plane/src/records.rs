@@ -11,6 +11,7 @@ pub mod event;
 pub mod idempotency;
 pub mod instance;
 pub mod key;
+pub mod limit;
 pub mod open_run;
 pub mod pause;
 pub mod run_summary;

@@ -24,18 +24,20 @@ use mainstay_kernel::id::{InstanceId, LeaseId};
 use mainstay_kernel::lease::Ttl;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::queue;
-use mainstay_store::{Blobs, Store};
+use mainstay_kernel::time::Mono;
+use mainstay_store::{Blobs, ReadError, Store};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, broadcast};
 
 use crate::address::Policy;
 use crate::host::Clock;
-use crate::{events, pauses};
+use crate::{events, pauses, rates};
 
 mod breakers;
 mod fleet;
 mod instance;
 mod leases;
+mod limiting;
 mod load;
 mod pausing;
 mod register;
@@ -125,6 +127,7 @@ struct Shared {
     turns: Vec<tokio::sync::Mutex<()>>,
     routes: Routes,
     pauses: pauses::Handle,
+    rates: rates::Handle,
     events: events::Handle,
     dice: Mutex<Dice>,
     /// Told when an instance is to be polled at once.
@@ -157,9 +160,11 @@ pub async fn open(
 ) -> Result<(Handle, Service), OpenError> {
     let dice = Mutex::new(clock.dice());
     let whole = Arc::new(Mutex::new(config.bulkheads.bulkhead(Wall::Whole)));
-    let reading = Arc::clone(&store);
-    let pauses = tokio::task::spawn_blocking(move || pauses::open(reading)).await;
-    let pauses = pauses.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    let (reading, now) = (Arc::clone(&store), clock.mono());
+    let by_hand =
+        move || Ok::<_, ReadError>((pauses::open(Arc::clone(&reading))?, rates::open(reading, now)?));
+    let by_hand = tokio::task::spawn_blocking(by_hand).await;
+    let (pauses, rates) = by_hand.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
     let handle = Handle(Arc::new(Shared {
         config,
         clock,
@@ -170,6 +175,7 @@ pub async fn open(
         turns: (0..TURNS).map(|_| tokio::sync::Mutex::default()).collect(),
         routes: Routes::default(),
         pauses,
+        rates,
         events,
         dice,
         poll: Notify::new(),
@@ -362,7 +368,8 @@ impl Known {
             let config = &shared.config.bulkheads;
             let of_tenant = self.tenants.entry(tenant.clone());
             let of_tenant = of_tenant.or_insert_with(|| Arc::new(Mutex::new(config.bulkhead(Wall::Tenant))));
-            Arc::new(Fleet::new(config, Arc::clone(of_tenant), Arc::clone(&shared.whole)))
+            let rates = shared.rates.meters(tenant);
+            Arc::new(Fleet::new(config, Arc::clone(of_tenant), Arc::clone(&shared.whole), rates))
         });
         Arc::clone(fleet)
     }
@@ -384,7 +391,7 @@ impl Known {
         }
     }
 
-    fn remove(&mut self, instance: &Instance) {
+    fn remove(&mut self, instance: &Instance, now: Mono) {
         self.by_id.remove(&instance.id);
         self.by_lease.remove(&instance.vitals.lock().lease.id());
         let agent = (instance.tenant.clone(), instance.spec.name.clone());
@@ -393,6 +400,7 @@ impl Known {
             if instances.is_empty() {
                 self.by_name.remove(&agent);
                 self.fleets.remove(&agent);
+                instance.fleet.rates().forget(&instance.spec.name, now);
                 // One that only the map still holds has no fleet and no call under way.
                 self.tenants.retain(|_, places| Arc::strong_count(places) > 1);
             }

@@ -171,6 +171,7 @@ pub(crate) fn registration(
         keywords: Vec::new(),
         examples: Vec::new(),
         breaker: Default::default(),
+        rate: None,
     };
     Registration {
         tenant: name("default"),
@@ -179,6 +180,7 @@ pub(crate) fn registration(
             version: "1".to_owned(),
             labels: Default::default(),
             capabilities: capabilities.iter().map(capability).collect(),
+            rate: None,
         },
         instance: name(instance),
         address: "http://127.0.0.1:9".to_owned(),

@@ -9,6 +9,7 @@ use crate::breaker;
 use crate::effect::EffectClass;
 use crate::json::Json;
 use crate::name::Name;
+use crate::rate::Rate;
 
 /// An agent: what it is called and what it can do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,9 @@ pub struct AgentSpec {
     pub labels: BTreeMap<String, String>,
     /// What it can do; at least one.
     pub capabilities: Vec<CapabilitySpec>,
+    /// How many calls it takes, all instances and capabilities together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
 }
 
 /// One thing an agent can do.
@@ -57,6 +61,9 @@ pub struct CapabilitySpec {
     /// When calls are kept from an instance that fails; what is not declared is as the server has it.
     #[serde(default, skip_serializing_if = "breaker::Policy::is_empty")]
     pub breaker: breaker::Policy,
+    /// How many calls of it the agent takes, all instances together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
 }
 
 impl AgentSpec {

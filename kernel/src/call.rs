@@ -25,8 +25,9 @@
 //! # Waiting
 //! A call that finds nobody to take it waits for the pool to change, for the first breaker to let a probe through, or for
 //! its deadline, whichever is first. Fail-over does not wait: it has a failure to report, and a back-off to wait in. Where
-//! a pause is all that stands in the way, the [`Request`] says whether to wait: a person ends it, and may take hours. And
-//! whoever could not have its turn before its deadline is told so at once ([`crate::queue`]).
+//! a pause is all that stands in the way, the [`Request`] says whether to wait: a person ends it, and may take hours. Where
+//! it is a declared rate ([`crate::rate`]), the call's turn is booked and waited for. And whoever could not have its turn
+//! before its deadline is told so at once ([`crate::queue`]).
 //!
 //! **Invariant:** between two decisions the machine holds no permit. The only one it ever takes goes out with
 //! [`Decision::Send`].
@@ -37,6 +38,7 @@ use crate::dice::Dice;
 use crate::id::{AttemptId, InstanceId};
 use crate::outcome::{
     Answer, Began, CALL_CANCELLED, Class, DEADLINE_PASSED, Failure, NO_INSTANCE, OVERLOADED, PAUSED,
+    RATE_LIMITED,
 };
 use crate::retry::GiveUp;
 use crate::time::Mono;
@@ -281,19 +283,35 @@ impl Call {
             self.phase = Phase::Done(Err(failure));
             return None;
         }
-        if begins && let Err(refused) = pool.queue(self.request.deadline - now) {
-            let failure = self.last.take().unwrap_or_else(|| Failure {
-                retry_after: Some(refused.retry_after),
-                ..failure(Class::Overload, OVERLOADED, refused.to_string(), Began::No)
-            });
-            self.close_search(now);
-            self.phase = Phase::Done(Err(failure));
+        let remaining = self.request.deadline - now;
+        if begins && let Err(refused) = pool.queue(remaining) {
+            self.refuse(OVERLOADED, refused.to_string(), refused.retry_after, now);
             return None;
         }
-        // A breaker lets probes through then. Never at once: a pool that errs must not make the shell spin.
-        let opening =
-            self.search.passed_over.try_again().unwrap_or(self.request.deadline).max(now + LEAST_USEFUL);
-        Some(Decision::Wait { until: opening.min(self.request.deadline), why })
+        let opening = match self.search.passed_over.soonest() {
+            None => self.search.passed_over.try_again().unwrap_or(self.request.deadline),
+            Some((instance, _)) => match pool.turn(instance, remaining, now) {
+                Ok(turn) => turn,
+                Err(refused) => {
+                    self.refuse(RATE_LIMITED, refused.to_string(), refused.retry_after, now);
+                    return None;
+                }
+            },
+        };
+        // A breaker lets probes through then, or it is the call's turn. Never at once: a pool that errs must not make the
+        // shell spin.
+        let until = opening.max(now + LEAST_USEFUL).min(self.request.deadline);
+        Some(Decision::Wait { until, why })
+    }
+
+    /// The call cannot have its turn in time. If something failed before, that is what is told.
+    fn refuse(&mut self, code: &str, message: String, retry_after: Duration, now: Mono) {
+        let failure = self.last.take().unwrap_or_else(|| Failure {
+            retry_after: Some(retry_after),
+            ..failure(Class::Overload, code, message, Began::No)
+        });
+        self.close_search(now);
+        self.phase = Phase::Done(Err(failure));
     }
 
     fn send<P>(

@@ -101,6 +101,12 @@ pub enum Kind {
     /// The server ended in the middle of one.
     #[serde(rename = "drill.interrupted")]
     DrillInterrupted,
+    /// An operator set a rate.
+    #[serde(rename = "limit.set")]
+    LimitSet,
+    /// An operator cleared one.
+    #[serde(rename = "limit.cleared")]
+    LimitCleared,
 }
 
 impl Event {
@@ -133,7 +139,7 @@ impl Event {
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::ServerStarted,
         Self::ServerStopping,
         Self::StoreReadOnly,
@@ -155,6 +161,8 @@ impl Kind {
         Self::DrillPassed,
         Self::DrillFailed,
         Self::DrillInterrupted,
+        Self::LimitSet,
+        Self::LimitCleared,
     ];
 
     /// The name, as `area.what`.
@@ -182,6 +190,8 @@ impl Kind {
             Self::DrillPassed => "drill.passed",
             Self::DrillFailed => "drill.failed",
             Self::DrillInterrupted => "drill.interrupted",
+            Self::LimitSet => "limit.set",
+            Self::LimitCleared => "limit.cleared",
         }
     }
 
@@ -215,7 +225,9 @@ impl Kind {
             | Self::DrillEnded
             | Self::DrillRecovered
             | Self::DrillPassed
-            | Self::DrillInterrupted => false,
+            | Self::DrillInterrupted
+            | Self::LimitSet
+            | Self::LimitCleared => false,
         }
     }
 

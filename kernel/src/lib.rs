@@ -29,6 +29,7 @@ pub mod outcome;
 pub mod pause;
 pub mod priority;
 pub mod queue;
+pub mod rate;
 pub mod retry;
 pub mod route;
 pub mod run;

@@ -64,6 +64,8 @@ pub const NO_INSTANCE: &str = "NO_INSTANCE";
 pub const PAUSED: &str = "PAUSED";
 /// The code of a call that could not have had its turn in time.
 pub const OVERLOADED: &str = "OVERLOADED";
+/// The code of a call that is over a declared rate and whose turn would come too late.
+pub const RATE_LIMITED: &str = "RATE_LIMITED";
 /// The code of a call whose deadline had passed before it could be sent.
 pub const DEADLINE_PASSED: &str = "DEADLINE_PASSED";
 /// The code of a call its caller no longer wanted.

@@ -8,10 +8,11 @@ use mainstay_kernel::breaker;
 use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::json::{Json, Limits};
 use mainstay_kernel::name::Name;
+use mainstay_kernel::rate::Rate;
 
 use crate::fault::Fault;
 use crate::reason::Reason;
-use crate::{outcome, pb, time};
+use crate::{outcome, pb, rate, time};
 
 /// Most capabilities of one agent: a screenful. More belong to several agents.
 pub const MAX_CAPABILITIES: usize = 64;
@@ -111,6 +112,7 @@ impl TryFrom<pb::AgentSpec> for AgentSpec {
             version,
             labels: labels("labels", message.labels)?,
             capabilities,
+            rate: declared_rate(message.rate)?,
         })
     }
 }
@@ -159,8 +161,13 @@ impl TryFrom<pb::Capability> for CapabilitySpec {
             keywords: message.keywords,
             examples: message.examples,
             breaker: breaker.map_err(|fault| fault.inside("breaker"))?.unwrap_or_default(),
+            rate: declared_rate(message.rate)?,
         })
     }
+}
+
+fn declared_rate(rate: Option<pb::Rate>) -> Result<Option<Rate>, Fault> {
+    rate.map(Rate::try_from).transpose().map_err(|fault| fault.inside("rate"))
 }
 
 fn effect(effect: pb::EffectClass) -> Result<EffectClass, Fault> {
@@ -188,6 +195,7 @@ impl From<&AgentSpec> for pb::AgentSpec {
             version: spec.version.clone(),
             labels: spec.labels.clone().into_iter().collect(),
             capabilities: spec.capabilities.iter().map(Into::into).collect(),
+            rate: spec.rate.as_ref().map(rate::view),
         }
     }
 }
@@ -218,6 +226,7 @@ impl From<&CapabilitySpec> for pb::Capability {
             keywords: spec.keywords.clone(),
             examples: spec.examples.clone(),
             breaker: (!spec.breaker.is_empty()).then(|| (&spec.breaker).into()),
+            rate: spec.rate.as_ref().map(rate::view),
         }
     }
 }
@@ -258,6 +267,8 @@ mod tests {
         let weights_bp = [("slow".to_owned(), 2_500)].into();
         let breaker = pb::BreakerPolicy { failed_bp: Some(4_000), weights_bp, ..Default::default() };
         sent.capabilities[0].breaker = Some(breaker);
+        sent.capabilities[0].rate = Some(pb::Rate { calls: "90/m".into(), burst: Some(5) });
+        sent.rate = Some(pb::Rate { calls: "10/s".into(), burst: Some(10) });
         let kernel = AgentSpec::try_from(sent.clone()).unwrap();
         assert_eq!(pb::AgentSpec::from(&kernel), sent);
     }
@@ -265,7 +276,7 @@ mod tests {
     #[test]
     fn each_bad_field_is_named_with_its_path() {
         type Break = fn(&mut pb::AgentSpec);
-        let cases: [(Break, &str); 13] = [
+        let cases: [(Break, &str); 15] = [
             (|s| s.name = "p\u{0430}y".into(), "name"),
             (|s| s.version = String::new(), "version"),
             (|s| s.capabilities.clear(), "capabilities"),
@@ -280,6 +291,11 @@ mod tests {
             (
                 |s| breaker(s).weights_bp = [("overload".into(), 0)].into(),
                 "capabilities[0].breaker.weights[\"overload\"]",
+            ),
+            (|s| s.rate = Some(Default::default()), "rate.calls"),
+            (
+                |s| s.capabilities[0].rate = Some(pb::Rate { calls: "1/s".into(), burst: Some(0) }),
+                "capabilities[0].rate.burst",
             ),
             (|s| s.labels = [("Bad Key".into(), String::new())].into(), "labels[\"Bad Key\"]"),
         ];

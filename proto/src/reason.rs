@@ -120,6 +120,9 @@ reasons! {
     DrillNotFound = "DRILL_NOT_FOUND", NotFound,
         "No fault is being injected that could be stopped.",
         "`mainstay drill list` shows the drill under way, `mainstay drill history` those before.";
+    LimitNotFound = "LIMIT_NOT_FOUND", NotFound,
+        "Nobody set a rate for the target, so there is nothing to clear.",
+        "`mainstay limits list` shows every rate and where it comes from. One that a manifest declares is changed there, or overridden with `mainstay limits set`.";
 
     // Workflows.
     WorkflowInvalid = "WORKFLOW_INVALID", InvalidArgument,
@@ -170,6 +173,9 @@ reasons! {
     AgentBusy = "AGENT_BUSY", ResourceExhausted,
         "The agent is at its declared concurrency. Busy is not dead: this opens no breaker.",
         "Raise `max_concurrency` in the manifest if the agent can take it, or run more instances.";
+    RateLimited = "RATE_LIMITED", ResourceExhausted,
+        "The call is over a declared rate of its agent, capability or tenant, and its turn would come after its deadline.",
+        "The error names the rate and when to try again. `mainstay limits list` shows every rate; `mainstay limits set TARGET RATE` changes one while the server runs; a longer deadline lets the call wait for its turn.";
     AgentFailed = "AGENT_FAILED", Aborted,
         "The agent answered that it failed.",
         "The message is the agent's own. Look at the agent's log for the attempt id.";

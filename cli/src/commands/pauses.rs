@@ -57,10 +57,10 @@ pub struct PausesArgs {
 
 /// Who does it.
 #[derive(Debug, Args)]
-struct Author {
+pub(super) struct Author {
     /// Who does it, for the record
     #[arg(long, value_name = "NAME", env = "USER", default_value = "", hide_default_value = true)]
-    by: String,
+    pub(super) by: String,
 }
 
 pub(crate) async fn pause(args: PauseArgs, client: &Client, console: &Console) -> Result<(), Failure> {
@@ -99,6 +99,6 @@ pub(crate) async fn list(args: PausesArgs, client: &Client, console: &Console) -
 }
 
 /// A tenant that is the target names itself; `--tenant` is about everything else.
-fn tenant(client: &Client, target: &str) -> String {
+pub(super) fn tenant(client: &Client, target: &str) -> String {
     if target.starts_with("tenant/") { String::new() } else { client.tenant() }
 }

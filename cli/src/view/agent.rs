@@ -19,6 +19,9 @@ pub struct AgentView {
     pub tenant: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// Calls it takes, such as `10/s`, as it declares.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<String>,
     /// What it can do.
     pub capabilities: Vec<CapabilityView>,
     /// Where it runs, and where it did.
@@ -42,6 +45,9 @@ pub struct CapabilityView {
     pub sla: Option<Span>,
     /// Calls that one instance takes at once.
     pub max_concurrency: u32,
+    /// Calls of it the agent takes, such as `10/s`, as it declares.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<String>,
     /// What a call costs on average, in 10^-9 US dollars; 0 if unknown.
     pub cost_hint_nano_usd: i64,
     /// Failures it may answer with.
@@ -121,6 +127,7 @@ impl From<pb::Agent> for AgentView {
             version: spec.version,
             tenant: agent.tenant,
             labels: spec.labels.into_iter().collect(),
+            rate: spec.rate.map(|rate| rate.calls),
             capabilities: spec.capabilities.into_iter().map(Into::into).collect(),
             instances: agent.instances.into_iter().map(Into::into).collect(),
             pauses: agent.pauses.into_iter().map(Into::into).collect(),
@@ -137,6 +144,7 @@ impl From<pb::Capability> for CapabilityView {
             effect: word(effect, "EFFECT_CLASS_"),
             sla: Span::of(capability.sla.as_ref()),
             max_concurrency: capability.max_concurrency,
+            rate: capability.rate.map(|rate| rate.calls),
             cost_hint_nano_usd: capability.cost_hint_nano_usd,
             failure_modes: capability.failure_modes.into_iter().collect(),
             keywords: capability.keywords,

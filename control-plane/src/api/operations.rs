@@ -21,6 +21,7 @@ use crate::registry::{Hand, Turned, Which};
 use crate::{engine, events as log, registry, workflows};
 
 mod events;
+mod limits;
 mod pauses;
 
 /// Bytes of an operator's words: a sentence or two, shown in tables.
@@ -112,6 +113,30 @@ impl pb::operations_server::Operations for Api {
     ) -> Result<Response<pb::ResumeResponse>, Status> {
         let lifted = self.lift_pause(request.into_inner()).await?;
         Ok(Response::new(pb::ResumeResponse { lifted: Some(lifted) }))
+    }
+
+    async fn set_limit(
+        &self,
+        request: Request<pb::SetLimitRequest>,
+    ) -> Result<Response<pb::SetLimitResponse>, Status> {
+        let limit = self.put_limit(request.into_inner()).await?;
+        Ok(Response::new(pb::SetLimitResponse { limit: Some(limit) }))
+    }
+
+    async fn clear_limit(
+        &self,
+        request: Request<pb::ClearLimitRequest>,
+    ) -> Result<Response<pb::ClearLimitResponse>, Status> {
+        let cleared = self.lift_limit(request.into_inner()).await?;
+        Ok(Response::new(pb::ClearLimitResponse { cleared: Some(cleared) }))
+    }
+
+    async fn list_limits(
+        &self,
+        request: Request<pb::ListLimitsRequest>,
+    ) -> Result<Response<pb::ListLimitsResponse>, Status> {
+        let limits = self.limits(&request.into_inner())?;
+        Ok(Response::new(pb::ListLimitsResponse { limits }))
     }
 
     async fn list_pauses(

@@ -8,6 +8,7 @@ use mainstay_kernel::health;
 use mainstay_kernel::id::InstanceId;
 use mainstay_kernel::pause::Pause;
 use mainstay_kernel::queue::{self, Ahead};
+use mainstay_kernel::rate::{self, Turns};
 use mainstay_kernel::retry::budget::Leave;
 use mainstay_kernel::time::Mono;
 
@@ -26,6 +27,8 @@ pub(super) struct Live<'a> {
     call: &'a Call,
     route: &'a Arc<Route>,
     candidates: &'a [Candidate],
+    /// What the call has booked with the rates it is subject to.
+    turns: &'a mut Turns,
     paused: Look,
 }
 
@@ -35,8 +38,10 @@ impl<'a> Live<'a> {
         call: &'a Call,
         route: &'a Arc<Route>,
         candidates: &'a [Candidate],
+        turns: &'a mut Turns,
     ) -> Self {
-        Self { dispatch, call, route, candidates, paused: dispatch.registry.pauses().look(&call.tenant) }
+        let paused = dispatch.registry.pauses().look(&call.tenant);
+        Self { dispatch, call, route, candidates, turns, paused }
     }
 
     /// What keeps this call from this candidate, by a newer look than the first, if there is one.
@@ -68,6 +73,9 @@ impl Pool for Live<'_> {
         if let Some(pause) = self.paused.candidate(&candidate.instance.spec.name, &candidate.instance.name) {
             return Err(Rejection::Paused(pause));
         }
+        let (agent, capability) = (&candidate.instance.spec.name, &self.call.capability);
+        let rates = candidate.instance.fleet.rates();
+        rates.check(agent, capability, self.turns, now).map_err(Rejection::Rated)?;
         let place = candidate.instance.fleet.enter().map_err(|(wall, full)| Rejection::Bulkhead {
             wall,
             most: full.most,
@@ -80,10 +88,12 @@ impl Pool for Live<'_> {
         }
         let held = Held::new(Arc::clone(&candidate.lane), Arc::clone(self.route), place, leave?);
         // Asked again with the permit in hand: a drain that did not count it is seen here.
-        match self.paused_since(candidate) {
-            Some(pause) => Err(Rejection::Paused(pause)),
-            None => Ok(held),
+        if let Some(pause) = self.paused_since(candidate) {
+            return Err(Rejection::Paused(pause));
         }
+        // Last of all, so that only a call that is made counts.
+        rates.admit(agent, capability, self.turns, now).map_err(Rejection::Rated)?;
+        Ok(held)
     }
 
     fn pause(&self) -> Option<Arc<Pause>> {
@@ -113,6 +123,15 @@ impl Pool for Live<'_> {
         admitted
     }
 
+    fn turn(&mut self, instance: InstanceId, remaining: Duration, now: Mono) -> Result<Mono, rate::Refused> {
+        let Some(candidate) = self.candidates.iter().find(|it| it.instance.id == instance) else {
+            return Ok(now);
+        };
+        let instance = &candidate.instance;
+        let of = (&instance.spec.name, &self.call.capability);
+        self.dispatch.registry.rates().book(instance.fleet.rates(), of, self.turns, remaining, now)
+    }
+
     fn retry(&mut self, instance: InstanceId, _: Mono) -> Leave {
         let instance = self.dispatch.registry.instance(instance);
         self.dispatch.leave(instance.as_ref().map(|instance| &*instance.fleet), Duration::ZERO)
@@ -136,7 +155,8 @@ mod tests {
             bed.healthy(granted.id);
             let (call, route) = (call(&bed, "work", 1), bed.registry.route(&name("default"), &name("work")));
             let candidates = route.candidates();
-            let mut pool = Live::new(&bed.dispatch, &call, &route, &candidates);
+            let mut turns = Turns::default();
+            let mut pool = Live::new(&bed.dispatch, &call, &route, &candidates, &mut turns);
             drop(pool.gate(0, bed.clock.mono()).unwrap());
             let (reason, since) = ("upgrade".to_owned(), Wall::from_millis(1));
             let pause = Pause { target: target.parse().unwrap(), reason, by: String::new(), since };

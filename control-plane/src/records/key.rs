@@ -45,6 +45,8 @@ pub const DECISION: u8 = 0x17;
 pub const EVENT: u8 = 0x1d;
 /// A drill, of the server as a whole.
 pub const DRILL: u8 = 0x1c;
+/// A rate that an operator set.
+pub const LIMIT: u8 = 0x1b;
 /// The server's own secret, for sealing page tokens.
 pub const SECRET: u8 = 0x1f;
 

@@ -8,6 +8,8 @@ use mainstay_kernel::retry::budget::{Budget, Leave};
 use mainstay_kernel::time::Mono;
 use parking_lot::Mutex;
 
+use crate::rates::Meters;
+
 /// An agent's instances, as one. It lasts as long as any of them is on record.
 #[derive(Debug)]
 pub struct Fleet {
@@ -17,6 +19,8 @@ pub struct Fleet {
     tenant: Arc<Mutex<Bulkhead>>,
     /// Shared with all fleets.
     whole: Arc<Mutex<Bulkhead>>,
+    /// Of the tenant, and shared with all its fleets.
+    rates: Arc<Meters>,
 }
 
 /// A place within all walls around an agent, given back when it is dropped.
@@ -25,9 +29,14 @@ pub struct Fleet {
 pub struct Place(Arc<Fleet>);
 
 impl Fleet {
-    pub(super) fn new(config: &Config, tenant: Arc<Mutex<Bulkhead>>, whole: Arc<Mutex<Bulkhead>>) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        tenant: Arc<Mutex<Bulkhead>>,
+        whole: Arc<Mutex<Bulkhead>>,
+        rates: Arc<Meters>,
+    ) -> Self {
         let places = Mutex::new(config.bulkhead(Wall::Agent));
-        Self { budget: Mutex::default(), places, tenant, whole }
+        Self { budget: Mutex::default(), places, tenant, whole, rates }
     }
 
     /// Takes a place for a call.
@@ -46,6 +55,11 @@ impl Fleet {
             return Err((Wall::Whole, full));
         }
         Ok(Place(Arc::clone(self)))
+    }
+
+    /// The rates that calls to the agent are subject to.
+    pub(crate) fn rates(&self) -> &Arc<Meters> {
+        &self.rates
     }
 
     /// A call went well: it pays for a share of a retry.

@@ -179,8 +179,9 @@ pub(super) async fn forget(registry: &Handle, instance: &Arc<Instance>) {
     }
     {
         let mut known = registry.0.known.write();
-        known.remove(instance);
+        known.remove(instance, registry.0.clock.mono());
         registry.0.routes.remove(instance, |_| true);
     }
+    registry.0.rates.forget_unused();
     registry.changed(instance);
 }

@@ -101,6 +101,7 @@ fn restore(
         breakers: shared.config.breakers,
     };
     let leased = birth.lapsed_at.is_none();
+    birth.fleet.rates().declare(&birth.spec, birth.registered_at, now);
     let instance = Arc::new(Instance::new(birth, None, None, now));
     instance.resume_breakers(breakers, shared.clock.now());
     known.put(&instance, leased.then_some(stored.lease));

@@ -219,6 +219,7 @@ fn admit(
         lapsed_at: None,
         breakers: shared.config.breakers,
     };
+    birth.fleet.rates().declare(&birth.spec, birth.registered_at, now);
     let instance = Arc::new(Instance::new(birth, before.as_deref(), registration.lease, now));
     known.put(&instance, Some(stored.lease));
     shared.routes.place(&instance, true);

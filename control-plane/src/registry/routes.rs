@@ -30,6 +30,8 @@ pub struct Route {
     /// Calls that only some may take. They are all woken, because a free place may not be for the first of them; and they
     /// wait apart, so that none of them is woken in vain instead of a call that could use the place.
     choosy: Notify,
+    /// Calls that wait for their turn at a rate: a place that becomes free is nothing to them.
+    in_turn: Notify,
     waiting: AtomicU32,
 }
 
@@ -154,6 +156,11 @@ impl Route {
         if choosy { self.choosy.notified() } else { self.anyone.notified() }
     }
 
+    /// Completes when candidates or rates change, and not when one has room. As [`Route::changed`].
+    pub fn amended(&self) -> tokio::sync::futures::Notified<'_> {
+        self.in_turn.notified()
+    }
+
     /// Calls that wait.
     #[must_use]
     pub fn waiting(&self) -> u32 {
@@ -172,10 +179,11 @@ impl Route {
         self.choosy.notify_waiters();
     }
 
-    /// Candidates changed: all waiting calls look again.
+    /// Candidates or rates changed: all waiting calls look again.
     pub(super) fn tell_all(&self) {
         self.anyone.notify_waiters();
         self.choosy.notify_waiters();
+        self.in_turn.notify_waiters();
     }
 
     fn place(&self, candidate: Candidate, leased: bool) {

@@ -12,6 +12,7 @@ use crate::health;
 use crate::id::InstanceId;
 use crate::pause::Pause;
 use crate::queue;
+use crate::rate;
 use crate::retry::budget::Leave;
 use crate::time::Mono;
 
@@ -52,6 +53,16 @@ pub trait Pool {
     /// Why it may not, and when to try again.
     fn queue(&self, remaining: Duration) -> Result<(), queue::Refused>;
 
+    /// When the call's turn comes at the rate that keeps it from this instance. A turn is booked for it unless it has one
+    /// that can still be taken; it is the call's until it is sent, and [`Pool::gate`] then lets it through.
+    ///
+    /// # Errors
+    /// It would come after so much time, and none is booked. A pool that never says [`Rejection::Rated`] is never asked.
+    fn turn(&mut self, instance: InstanceId, remaining: Duration, now: Mono) -> Result<Mono, rate::Refused> {
+        let _ = (instance, remaining);
+        Ok(now)
+    }
+
     /// Asks the budget of this instance's agent for a retry, now and not later. The instance need not be a candidate any more.
     fn retry(&mut self, instance: InstanceId, now: Mono) -> Leave;
 }
@@ -86,6 +97,8 @@ pub enum Rejection {
         /// When to look again: a place that becomes free is not told to everyone who could use it.
         until: Mono,
     },
+    /// The call is over a rate it is subject to there.
+    Rated(rate::Over),
     /// It, or its agent, is paused.
     Paused(Arc<Pause>),
 }
@@ -149,6 +162,7 @@ impl fmt::Display for Rejection {
             Self::Bulkhead { wall, most, .. } => {
                 write!(f, "{wall} has {most} calls under way, all it may have")
             }
+            Self::Rated(over) => write!(f, "{over}"),
             Self::Paused(pause) => write!(f, "{pause}"),
         }
     }

@@ -8,6 +8,7 @@ use super::pool::Rejection;
 use crate::id::{AttemptId, InstanceId};
 use crate::outcome::{Answer, Class, Failure, Usage};
 use crate::pause::Pause;
+use crate::rate::Over;
 use crate::retry::{GiveUp, Retry};
 use crate::time::Mono;
 
@@ -74,6 +75,9 @@ pub struct PassedOver {
     busy: u32,
     tried: u32,
     paused: u32,
+    rated: u32,
+    /// Where the call would have its turn first, and the rate that it is over there.
+    soonest: Option<(InstanceId, Over)>,
     /// The first pause that was met.
     pause: Option<Arc<Pause>>,
     try_again: Option<Mono>,
@@ -104,6 +108,8 @@ pub enum Waiting {
     },
     /// The end of a pause: it is all that keeps the call back.
     Paused(Arc<Pause>),
+    /// Its turn at a rate: it is all that keeps the call back.
+    Turn(Over),
     /// The end of a back-off.
     BackOff,
     /// The time to ask the ledger again, or its answer.
@@ -202,6 +208,13 @@ impl PassedOver {
                 self.busy += 1;
                 self.try_again = [self.try_again, Some(*until)].into_iter().flatten().min();
             }
+            Rejection::Rated(over) => {
+                self.rated += 1;
+                self.try_again = [self.try_again, Some(over.until)].into_iter().flatten().min();
+                if self.soonest.as_ref().is_none_or(|(_, soonest)| over.until < soonest.until) {
+                    self.soonest = Some((instance, over.clone()));
+                }
+            }
             Rejection::Paused(pause) => {
                 self.paused += 1;
                 self.pause.get_or_insert_with(|| Arc::clone(pause));
@@ -226,15 +239,28 @@ impl PassedOver {
     /// How many were passed over in all.
     #[must_use]
     pub const fn total(&self) -> u32 {
-        self.unhealthy + self.open + self.busy + self.tried + self.paused
+        self.unhealthy + self.open + self.busy + self.tried + self.paused + self.rated
     }
 
     pub(super) const fn try_again(&self) -> Option<Mono> {
         self.try_again
     }
 
-    /// A pause is named where it is all that stands in the way: who is busy or recovers may take the call sooner.
+    /// Where the call would have its turn first, if a rate is all that stands in the way.
+    pub(super) fn soonest(&self) -> Option<(InstanceId, &Over)> {
+        match self {
+            Self { unhealthy: 0, open: 0, busy: 0, soonest: Some((instance, over)), .. } => {
+                Some((*instance, over))
+            }
+            _ => None,
+        }
+    }
+
+    /// A rate or a pause is named where it is all that stands in the way: who is busy or recovers may take the call sooner.
     pub(super) fn why_none(&self) -> Waiting {
+        if let Some((_, over)) = self.soonest() {
+            return Waiting::Turn(over.clone());
+        }
         match self {
             Self { unhealthy: 0, open: 0, busy: 0, pause: Some(pause), .. } => {
                 Waiting::Paused(Arc::clone(pause))
@@ -249,6 +275,9 @@ impl fmt::Display for PassedOver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let why = self.why_none();
         fmt::Display::fmt(&why, f)?;
+        if self.rated > 0 && !matches!(why, Waiting::Turn(_)) {
+            write!(f, ", {} over their rate", self.rated)?;
+        }
         if self.paused > 0 && !matches!(why, Waiting::Paused(_)) {
             write!(f, ", {} paused", self.paused)?;
         }
@@ -260,7 +289,17 @@ impl Waiting {
     /// Whether a change of the pool ends the wait: look again then, and not only when time is up.
     #[must_use]
     pub const fn ends_with_pool_change(&self) -> bool {
-        matches!(self, Self::NoCandidate | Self::NonePermitted { .. } | Self::Paused(_))
+        match self {
+            Self::NoCandidate | Self::NonePermitted { .. } | Self::Paused(_) | Self::Turn(_) => true,
+            Self::BackOff | Self::Ledger | Self::UnderWay => false,
+        }
+    }
+
+    /// Whether a place that becomes free ends it. It is of no use to a call that waits for its turn, which would only take
+    /// the news from another.
+    #[must_use]
+    pub const fn ends_with_room(&self) -> bool {
+        self.ends_with_pool_change() && !matches!(self, Self::Turn(_))
     }
 }
 
@@ -278,6 +317,7 @@ impl fmt::Display for Waiting {
                 Ok(())
             }
             Self::Paused(pause) => write!(f, "{pause}"),
+            Self::Turn(over) => write!(f, "{over}"),
             Self::BackOff => f.write_str("backing off"),
             Self::Ledger => f.write_str("asking the ledger"),
             Self::UnderWay => f.write_str("under way"),

@@ -7,9 +7,11 @@ use crate::bulkhead::Wall;
 use crate::effect::EffectClass;
 use crate::health::{self, PollFailure};
 use crate::json::Json;
+use crate::name::Name;
 use crate::outcome::{OUTCOME_UNKNOWN, Usage};
 use crate::pause::Pause;
 use crate::queue;
+use crate::rate;
 use crate::retry::budget::{self, Budget, Leave};
 use crate::retry::{GiveUp, Retries, RetryPolicy};
 
@@ -18,6 +20,7 @@ mod doubt;
 mod laws;
 mod pauses;
 mod queues;
+mod turns;
 
 const SLA: Duration = Duration::from_secs(10);
 const KEY: AttemptId = AttemptId::from_bytes([9; 16]);
@@ -28,6 +31,15 @@ fn ms(n: u64) -> Mono {
 
 fn id(n: usize) -> InstanceId {
     InstanceId::from_bytes([u8::try_from(n).unwrap(); 16])
+}
+
+/// Each candidate is an agent of its own.
+fn agent(index: usize) -> Name {
+    Name::new(&format!("a{index}")).unwrap()
+}
+
+fn work() -> Name {
+    Name::new("work").unwrap()
 }
 
 fn failed(class: Class, began: Began) -> Failure {
@@ -65,6 +77,9 @@ struct Fleet {
     refused: Option<queue::Refused>,
     /// Until when no place is left behind the bulkheads.
     walled: Option<Mono>,
+    /// The rates of those who are called, as a shell keeps them, and the turns the call has.
+    limits: Option<rate::Limits>,
+    turns: rate::Turns,
 }
 
 impl Fleet {
@@ -96,8 +111,14 @@ impl Pool for Fleet {
         if let Some(until) = self.walled.filter(|until| now < *until) {
             return Err(Rejection::Bulkhead { wall: Wall::Tenant, most: 9, until });
         }
+        if let Some(limits) = &self.limits {
+            limits.check(&agent(index), &work(), &self.turns, now).map_err(Rejection::Rated)?;
+        }
         let (state, lane) = &mut self.lanes[index];
         let permit = lane.admit(verdict(*state), now).0?;
+        if let Some(limits) = &mut self.limits {
+            limits.admit(&agent(index), &work(), &mut self.turns, now).unwrap();
+        }
         self.given += 1;
         Ok(permit)
     }
@@ -106,6 +127,11 @@ impl Pool for Fleet {
     }
     fn queue(&self, _: Duration) -> Result<(), queue::Refused> {
         self.refused.map_or(Ok(()), Err)
+    }
+    fn turn(&mut self, instance: InstanceId, remaining: Duration, now: Mono) -> Result<Mono, rate::Refused> {
+        let index = (0..self.lanes.len()).find(|index| id(*index) == instance).expect("a candidate");
+        let limits = self.limits.as_mut().expect("a rate kept it back");
+        limits.book(&agent(index), &work(), &mut self.turns, remaining, now)
     }
     fn retry(&mut self, _: InstanceId, now: Mono) -> Leave {
         self.budget.withdraw(now, Duration::ZERO)

@@ -10,6 +10,7 @@ use mainstay_kernel::breaker::Policy;
 use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::json::{Json, Limits};
 use mainstay_kernel::name::Name;
+use mainstay_kernel::rate::{Rate, RateError};
 use mainstay_kernel::schema::{MAX_SCHEMA_BYTES, Schema};
 
 use super::Contract;
@@ -29,6 +30,7 @@ pub(super) fn read(fields: &mut Fields<'_>, folder: &Path) -> Option<(AgentSpec,
     let name = fields.require("name", "the agent needs one").and_then(|value| value.name());
     let version = fields.text("version").unwrap_or_else(|| "0".to_owned());
     let labels = fields.text_map("labels");
+    let rate = fields.take("rate").and_then(|value| declared_rate(&value));
     let list = fields.require("capabilities", "say what the agent can do").map(|value| value.items());
     let listed = list.as_ref().map_or(0, Vec::len);
     let contracts: Vec<Contract> = list?.iter().filter_map(|item| contract(item.fields()?, folder)).collect();
@@ -36,7 +38,7 @@ pub(super) fn read(fields: &mut Fields<'_>, folder: &Path) -> Option<(AgentSpec,
         return None;
     }
     let capabilities = contracts.iter().map(|contract| (*contract.spec).clone()).collect();
-    let spec = AgentSpec { name: name?, version, labels, capabilities };
+    let spec = AgentSpec { name: name?, version, labels, capabilities, rate };
     let by_name = contracts.into_iter().map(|contract| (contract.spec.name.clone(), contract));
     Some((spec, by_name.collect()))
 }
@@ -59,6 +61,7 @@ fn contract(mut fields: Fields<'_>, folder: &Path) -> Option<Contract> {
     let keywords = fields.texts("keywords");
     let examples = fields.texts("examples");
     let breaker = fields.take("breaker").map(|value| breaker_policy(&value)).unwrap_or_default();
+    let rate = fields.take("rate").and_then(|value| declared_rate(&value));
     let path = fields.take("path").and_then(|value| url_path(&value)).unwrap_or_default();
     fields.finish();
     let (input, output) = (input?, output?);
@@ -75,6 +78,7 @@ fn contract(mut fields: Fields<'_>, folder: &Path) -> Option<Contract> {
         keywords,
         examples,
         breaker,
+        rate,
     };
     Some(Contract { spec: Arc::new(spec), input, output, path })
 }
@@ -106,6 +110,26 @@ fn breaker_policy(value: &Value<'_>) -> Policy {
         value.note(error.to_string());
     }
     policy
+}
+
+/// A rate like `10/s`, or `{ calls: 10/s, burst: 20 }`.
+fn declared_rate(value: &Value<'_>) -> Option<Rate> {
+    let read = |calls: &Value<'_>, burst| {
+        let rate = Rate::read(&calls.text()?, burst);
+        rate.map_err(|error| match error {
+            RateError::Calls => calls.note(error.to_string()),
+            RateError::Burst => value.note(format!("burst {error}")),
+        })
+        .ok()
+    };
+    if value.node.entries().is_none() {
+        return read(value, None);
+    }
+    let mut fields = value.fields()?;
+    let calls = fields.require("calls", "say how many calls, like 10/s");
+    let burst = fields.integer("burst", 1..=Rate::MOST);
+    fields.finish();
+    read(&calls?, burst)
 }
 
 fn cost(value: &Value<'_>) -> Option<i64> {

@@ -300,6 +300,22 @@ fn each_mistake_names_its_line_and_its_field() {
         ),
         (
             "effect: read-only",
+            "effect: read-only\n    rate: 10",
+            "line 7, column 11: capabilities[0].rate: must be 1 to 1000000 calls in a second, minute or hour",
+        ),
+        (
+            "effect: read-only",
+            "effect: read-only\n    rate: { calls: 10/d, burst: 2 }",
+            "line 7, column 20: capabilities[0].rate.calls: must be 1 to 1000000 calls in a second",
+        ),
+        (
+            "version: 1.10",
+            "rate: { calls: 1/s, burst: 0 }",
+            "line 2, column 28: rate.burst: is 0; it must be",
+        ),
+        ("version: 1.10", "rate: { burst: 5 }", "line 2, column 7: rate.calls: is missing; say how many"),
+        (
+            "effect: read-only",
             "effect: read-only\n    path: quote",
             "line 7, column 11: capabilities[0].path: is \"quote\"; write a URL path",
         ),

@@ -17,7 +17,7 @@ use crate::api::store_fault;
 use crate::pauses::PauseError;
 
 /// Longest reason and author: a sentence for whoever wonders at night.
-const MAX_REASON: usize = 256;
+pub(super) const MAX_REASON: usize = 256;
 /// Longest time that one drain waits. Work that takes longer is asked for again.
 const MAX_WAIT: Duration = Duration::from_secs(600);
 /// How often a drain counts what is under way: a person waits for it, and counting takes microseconds.
