@@ -120,6 +120,11 @@ impl Handle {
         Self { faults, ..self }
     }
 
+    /// The layer, if there is one.
+    pub(crate) const fn faults(&self) -> Option<&Faults> {
+        self.faults.as_ref()
+    }
+
     /// Makes a call. It ends by its deadline at the latest.
     pub async fn call(&self, call: Call) -> Report {
         let route = self.registry.route(&call.tenant, &call.capability);

@@ -189,6 +189,12 @@ impl Handle {
         self.0.open.lock().len()
     }
 
+    /// Whether a run has a task that drives it.
+    #[must_use]
+    pub fn drives(&self, id: RunId) -> bool {
+        self.0.has(id)
+    }
+
     /// Runs of a workflow that have not ended, and those of any that are on their way to the disk: which workflow those
     /// are of is not looked at, because they are there for milliseconds.
     #[must_use]

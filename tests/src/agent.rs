@@ -3,6 +3,7 @@
 //! Input: `{"x": 1}` answers `{"x": 2}`. Beside `x`: `sleep_ms` (works that long), `fail` (answers 500 with this text),
 //! `fail_times` (fails so often for the same run and step, then works), `bad` (answers what breaks its schema), `garbage`
 //! (answers what is not JSON), `gate` (works until a test opens the gate of that name), `abort` (the process dies).
+//! Asked as a router agent is (`candidates`), it names the first, nine tenths sure.
 //! `POST /sick` and `POST /well` change what `GET /health` says; `POST /open/NAME` opens a gate.
 
 use std::collections::{BTreeSet, HashMap};
@@ -57,6 +58,13 @@ struct Wanted {
     garbage: bool,
     gate: Option<String>,
     abort: bool,
+    candidates: Vec<Candidate>,
+}
+
+/// Where a router agent may send a request.
+#[derive(Debug, Deserialize)]
+struct Candidate {
+    capability: String,
 }
 
 /// Serves the agent, writing to a ledger at `path`.
@@ -127,9 +135,12 @@ async fn work(State(agent): State<Arc<Agent>>, headers: HeaderMap, body: String)
     if agent.fails_once_more(&row, wanted.fail_times) {
         return (StatusCode::INTERNAL_SERVER_ERROR, serde_json::json!({ "error": "not yet" }).to_string());
     }
-    let output = match (wanted.garbage, wanted.bad) {
-        (true, _) => "{\"x\":".to_owned(),
-        (_, true) => r#"{"x":"no number"}"#.to_owned(),
+    let output = match (wanted.garbage, wanted.bad, wanted.candidates.first()) {
+        (_, _, Some(first)) => {
+            serde_json::json!({ "capability": first.capability, "confidence": 0.9 }).to_string()
+        }
+        (true, ..) => "{\"x\":".to_owned(),
+        (_, true, _) => r#"{"x":"no number"}"#.to_owned(),
         _ => format!("{{\"x\":{}}}", wanted.x + 1),
     };
     row.output = Some(output.clone());

@@ -132,6 +132,9 @@ pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result
         Ok(()) => {
             shared.metrics.run_started();
             shared.spawn(run, false);
+            if let Some(faults) = shared.dispatch.faults() {
+                faults.accepted(&tenant, id);
+            }
             Ok(Started { id, created: true })
         }
         // Another request with the same key was faster.

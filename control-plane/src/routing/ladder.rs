@@ -244,6 +244,9 @@ impl Drop for Way<'_> {
     fn drop(&mut self) {
         let decision = self.machine.decision().clone();
         self.handle.metrics.routed(decision.rung);
+        if let Some(faults) = self.handle.dispatch.faults() {
+            faults.routed(&decision);
+        }
         self.handle.decisions.tell(Decided {
             id: self.id,
             tenant: self.request.tenant.clone(),
