@@ -8,11 +8,12 @@ use crate::client::Client;
 use crate::commands::breakers::BreakersCommand;
 use crate::commands::drill::DrillCommand;
 use crate::commands::limits::LimitsCommand;
+use crate::commands::rollouts::RolloutsCommand;
 use crate::commands::routes::RoutesCommand;
 use crate::commands::workflows::WorkflowsCommand;
 use crate::commands::{
-    agents, breakers, cancel, completions, drill, events, explain, invoke, limits, pauses, resolve, routes,
-    run, runs, serve, sidecar, status, trace, workflows,
+    agents, breakers, cancel, completions, drill, events, explain, invoke, limits, pauses, resolve, rollouts,
+    routes, run, runs, serve, sidecar, status, trace, workflows,
 };
 use crate::console::{Console, Output, tell_failure};
 use crate::demo;
@@ -81,6 +82,9 @@ enum Command {
     /// Store, list, show and check routing documents, and say why requests went where they went
     #[command(subcommand)]
     Routes(RoutesCommand),
+    /// Try a new version of an agent beside the old one: put, list, show, promote, rollback
+    #[command(subcommand)]
+    Rollouts(RolloutsCommand),
     /// Run a workflow and wait for its end
     Run(run::RunArgs),
     /// List runs, newest first
@@ -165,6 +169,10 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         }
         Command::Workflows(WorkflowsCommand::Get(args)) => {
             asking(globals, async |client| workflows::get(args, client, &console).await)
+        }
+        Command::Rollouts(RolloutsCommand::Lint(args)) => rollouts::lint(&args, &console),
+        Command::Rollouts(command) => {
+            asking(globals, async |client| rollouts::run(command, client, &console).await)
         }
         Command::Routes(RoutesCommand::Put(args)) => {
             asking(globals, async |client| routes::put(args, client, &console).await)

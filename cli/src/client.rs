@@ -6,6 +6,7 @@ use mainstay_proto::pb::agent_registry_client::AgentRegistryClient;
 use mainstay_proto::pb::drills_client::DrillsClient;
 use mainstay_proto::pb::operations_client::OperationsClient;
 use mainstay_proto::pb::orchestrator_client::OrchestratorClient;
+use mainstay_proto::pb::rollouts_client::RolloutsClient;
 use mainstay_proto::pb::routes_client::RoutesClient;
 use mainstay_proto::pb::workflows_client::WorkflowsClient;
 use mainstay_transport::retry;
@@ -76,6 +77,12 @@ impl Client {
     #[must_use]
     pub fn routes(&self) -> RoutesClient<Channel> {
         RoutesClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
+    }
+
+    /// Two versions of an agent side by side.
+    #[must_use]
+    pub fn rollouts(&self) -> RolloutsClient<Channel> {
+        RolloutsClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
     }
 
     /// The server itself.

@@ -11,6 +11,7 @@ pub mod invoke;
 pub mod limits;
 pub mod pauses;
 pub mod resolve;
+pub mod rollouts;
 pub mod routes;
 pub mod run;
 pub mod runs;

@@ -96,6 +96,11 @@ impl Exit {
             | R::AddressRefused
             | R::WorkflowInvalid
             | R::WorkflowVersionTaken
+            | R::RolloutInvalid
+            | R::RolloutVersionTaken
+            | R::RolloutOverlaps
+            | R::RolloutContractBroken
+            | R::RolloutOver
             | R::RouteInvalid
             | R::RouteVersionTaken
             | R::InputSchemaMismatch
@@ -105,6 +110,7 @@ impl Exit {
             | R::RunEnded => Self::Refused,
             R::LeaseUnknown
             | R::WorkflowNotFound
+            | R::RolloutNotFound
             | R::RouteNotFound
             | R::DecisionNotFound
             | R::RunNotFound

@@ -16,6 +16,7 @@ pub mod log;
 pub mod page;
 pub mod paint;
 pub mod pause;
+pub mod rollout;
 pub mod routing;
 pub mod run;
 pub mod status;

@@ -15,6 +15,7 @@ pub mod limit;
 pub mod log;
 pub mod page;
 pub mod pause;
+pub mod rollout;
 pub mod routing;
 pub mod run;
 pub mod status;

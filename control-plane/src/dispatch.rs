@@ -4,6 +4,7 @@
 //! the thin loop that carries them out over the instances the registry knows. It spawns nothing and holds no lock
 //! while it waits; what it holds (a permit, work begun at a sidecar) is given back when the call is dropped.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::faults::{Faults, Sending};
 use crate::host::Clock;
 use crate::metrics::Metrics;
 use crate::registry::{self, Candidate, Fleet, Route};
+use crate::rollouts;
 
 mod exchange;
 mod inquire;
@@ -32,12 +34,16 @@ mod permit;
 mod pool;
 mod report;
 mod retract;
+mod shadow;
+mod versions;
 mod waits;
 
 use exchange::Exchange;
 use pool::Live;
 use report::Mark;
 use retract::Retractor;
+use shadow::Shadows;
+use versions::Versions;
 use waits::Waits;
 
 /// Makes calls. Cheap to clone.
@@ -50,6 +56,8 @@ pub struct Handle {
     retractor: Retractor,
     waits: Waits,
     faults: Option<Faults>,
+    rollouts: rollouts::Handle,
+    shadows: Shadows,
 }
 
 /// A call to be made.
@@ -71,6 +79,8 @@ pub struct Call {
     pub step: Option<(RunId, String)>,
     /// What the person asked for.
     pub intent: Arc<str>,
+    /// Labels of its run.
+    pub labels: Arc<BTreeMap<String, String>>,
     /// The most time one attempt may take.
     pub timeout: Duration,
     /// When the whole call must have ended.
@@ -102,7 +112,13 @@ pub struct Report {
 impl Handle {
     /// Calls over the instances of a registry. Answers hold to `limits`.
     #[must_use]
-    pub fn new(clock: Clock, registry: registry::Handle, limits: Limits, metrics: Metrics) -> Self {
+    pub fn new(
+        clock: Clock,
+        registry: registry::Handle,
+        rollouts: rollouts::Handle,
+        limits: Limits,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             clock,
             registry,
@@ -111,6 +127,8 @@ impl Handle {
             retractor: Retractor::default(),
             waits: Waits::default(),
             faults: None,
+            rollouts,
+            shadows: Shadows::default(),
         }
     }
 
@@ -149,9 +167,10 @@ impl Handle {
             if_paused: if call.step.is_some() { IfPaused::Wait } else { IfPaused::Fail },
             retries: call.retries,
         });
-        let mut marks = Vec::new();
-        let result = self.drive(&mut machine, &route, &call, &mut dice, &mut marks).await;
+        let (mut marks, mut versions) = (Vec::new(), Versions::default());
+        let result = self.drive(&mut machine, &mut versions, &route, &call, &mut dice, &mut marks).await;
         let mut attempts = report::attempts(&self.registry, self.clock.now(), &call, machine.into_record());
+        versions.tell(&mut attempts);
         report::mark(&mut attempts, marks);
         if let Some(counted) = counted {
             counted.ended(result.as_ref().err());
@@ -173,6 +192,7 @@ impl Handle {
     async fn drive(
         &self,
         machine: &mut call::Call,
+        versions: &mut Versions,
         route: &Arc<Route>,
         call: &Call,
         dice: &mut Dice,
@@ -184,20 +204,31 @@ impl Handle {
             // Before looking, so that a change between the look and the wait is not missed.
             let changed = route.changed(call.agent.is_some() || machine.is_bound());
             let amended = route.amended();
-            let candidates = self.candidates(route, call);
+            let candidates = self.candidates(route, call, machine, versions);
             let mut pool = Live::new(self, call, route, &candidates, &mut turns);
             match machine.next(&mut pool, self.clock.mono(), dice) {
                 Decision::Finish(result) => return result,
                 Decision::Send(dispatch) => {
                     queued = None;
-                    let candidate = &candidates[dispatch.index];
+                    let candidate = &candidates.all[dispatch.index];
                     let sending = self.faults.as_ref();
                     let sending =
                         sending.and_then(|faults| faults.sending(&candidate.instance, &call.capability));
+                    let first = dispatch.epoch == 1 && call.number == 1;
+                    let chosen = versions.sent(dispatch.epoch, first, &candidate.instance);
+                    let shadow = chosen.as_ref().and_then(|chosen| self.shadow(call, route, chosen, dice));
+                    let started = chosen.as_ref().map(|_| self.clock.mono());
                     let ended = self.exchange(call, candidate, dispatch, sending.as_ref(), dice).await;
+                    let now = self.clock.mono();
+                    if let (Some(chosen), Some(started)) = (chosen, started) {
+                        self.compare(&chosen, &ended, now - started);
+                    }
+                    if let Some(shadow) = shadow {
+                        shadow.counts(&ended);
+                    }
                     marks.extend(sending.and_then(|sending| Mark::of(sent, sending, &ended)));
                     sent += 1;
-                    machine.on_attempt_ended(ended, self.clock.mono());
+                    machine.on_attempt_ended(ended, now);
                 }
                 Decision::AskLedger { instance, key, timeout } => {
                     let answer = inquire::ask(self, instance, key, timeout).await;
@@ -222,14 +253,6 @@ impl Handle {
     #[must_use]
     pub fn waiting(&self, run: RunId, step: &str) -> Option<String> {
         self.waits.of(run, step)
-    }
-
-    fn candidates(&self, route: &Route, call: &Call) -> Arc<[Candidate]> {
-        let all = route.candidates();
-        match &call.agent {
-            None => all,
-            Some(agent) => all.iter().filter(|c| c.instance.spec.name == *agent).cloned().collect(),
-        }
     }
 
     /// One sending to one instance, with its permit, and what its end teaches about the instance.
@@ -263,6 +286,7 @@ impl Handle {
         }
         if let Some(change) = dispatch.permit.end(class, now - started, now, dice) {
             self.registry.breaker_changed(&candidate.instance, &call.capability, &change);
+            self.rollouts.breaker_changed(&candidate.instance, &call.capability, &change);
         }
         self.registry.observe(&candidate.instance, mainstay_kernel::health::Evidence::Call(class));
         ended

@@ -93,6 +93,7 @@ impl Handle {
             number: 1,
             step: None,
             intent: agent::text("intent", request.intent, agent::MAX_TEXT)?.into(),
+            labels: Arc::default(),
             timeout: time,
             deadline: self.clock.mono() + time,
             policy: RetryPolicy::DEFAULT,
@@ -111,6 +112,8 @@ impl Handle {
                     instance: last.map(|attempt| attempt.instance.clone()).unwrap_or_default(),
                     attempts,
                     routed: None,
+                    version: last.map(|attempt| attempt.version.clone()).unwrap_or_default(),
+                    notes: last.map(|attempt| attempt.notes.clone()).unwrap_or_default(),
                 })
             }
             Err(failure) => Err(fault(failure).with("attempts", attempts)),
@@ -156,6 +159,7 @@ impl Handle {
                 instance: routed.instance,
                 attempts: routed.attempts,
                 routed: Some(told),
+                ..Default::default()
             }),
             Err(failure) => {
                 Err(fault(failure).with("attempts", routed.attempts).with("decision_id", routed.id))

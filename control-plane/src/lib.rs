@@ -6,6 +6,7 @@
 //! - In: [`api`] (gRPC), [`admin`] (HTTP), [`server`] (all of it together), [`config`].
 //! - Agents: [`registry`], [`health`], [`address`] (who may be dialled).
 //! - Calls: [`dispatch`] (one logical attempt), [`invoke`] (a direct call).
+//! - Versions side by side: [`rollouts`].
 //! - Runs: [`engine`], [`workflows`] (their documents), [`follow`] and [`listing`] (looking at them).
 //! - Routing: [`routing`]. [`documents`] keeps the documents of both.
 //! - By an operator's hand: [`pauses`], [`rates`]. What was decided lately: [`events`].
@@ -32,6 +33,7 @@ pub mod pauses;
 pub mod rates;
 pub mod records;
 pub mod registry;
+pub mod rollouts;
 pub mod routing;
 pub mod server;
 #[cfg(test)]

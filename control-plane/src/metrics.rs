@@ -30,6 +30,8 @@ struct Inner {
     open_breakers: Gauge,
     lowered_limits: Gauge,
     events_lost: Counter,
+    version_calls: Family<VersionOutcome, Counter>,
+    rollout_weight: Family<Rollout, Gauge>,
     refused_calls: Counter,
     rated_calls: Family<Verdict, Counter>,
     retries: Family<Verdict, Counter>,
@@ -72,6 +74,18 @@ struct Rung {
     rung: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VersionOutcome {
+    rollout: String,
+    side: &'static str,
+    class: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Rollout {
+    rollout: String,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("mainstay");
@@ -84,6 +98,8 @@ impl Default for Metrics {
             open_breakers: Gauge::default(),
             lowered_limits: Gauge::default(),
             events_lost: Counter::default(),
+            version_calls: Family::default(),
+            rollout_weight: Family::default(),
             refused_calls: Counter::default(),
             rated_calls: Family::default(),
             retries: Family::default(),
@@ -152,6 +168,16 @@ impl Default for Metrics {
             "Calls over a declared rate since the start, by verdict",
             inner.rated_calls.clone(),
         );
+        registry.register(
+            "version_calls",
+            "Calls whose version a rollout chose since the start, by version and outcome class",
+            inner.version_calls.clone(),
+        );
+        registry.register(
+            "rollout_weight_basis_points",
+            "Share of calls that the candidate of a rollout gets",
+            inner.rollout_weight.clone(),
+        );
         registry.register("open_runs", "Runs that have not ended", inner.open_runs.clone());
         registry.register("instances", "Instances with a live lease", inner.instances.clone());
         registry.register("paused", "Targets that are paused, by kind", inner.paused.clone());
@@ -193,6 +219,19 @@ impl Metrics {
 
     pub(crate) fn drill(&self, acts: bool) {
         self.0.drill_active.set(i64::from(acts));
+    }
+
+    /// A call whose version a rollout chose has ended.
+    pub(crate) fn version(&self, rollout: &str, side: &'static str, class: Class) {
+        let labels = VersionOutcome { rollout: rollout.to_owned(), side, class: class.as_str() };
+        self.0.version_calls.get_or_create(&labels).inc();
+    }
+
+    pub(crate) fn rollout_weight(&self, rollout: &str, weight_bp: u32) {
+        self.0
+            .rollout_weight
+            .get_or_create(&Rollout { rollout: rollout.to_owned() })
+            .set(i64::from(weight_bp));
     }
 
     pub(crate) fn refused(&self) {

@@ -14,6 +14,7 @@ pub mod key;
 pub mod limit;
 pub mod open_run;
 pub mod pause;
+pub mod rollout;
 pub mod run_summary;
 pub mod spill;
 pub mod tenants;

@@ -35,7 +35,7 @@ use crate::host::Clock;
 use crate::listing::Listing;
 use crate::metrics::Metrics;
 use crate::records::key;
-use crate::{api, dispatch, drills, engine, events, health, invoke, registry, routing, workflows};
+use crate::{api, dispatch, drills, engine, events, health, invoke, registry, rollouts, routing, workflows};
 
 /// What a message may be larger than its payload: names, labels, intent, descriptions.
 const ENVELOPE: usize = 256 * 1024;
@@ -47,12 +47,13 @@ const STOP: Duration = Duration::from_secs(2);
 const CACHE: u64 = 16 * 1024 * 1024;
 
 /// Names under which the health service tells of this server; the empty one is all of it.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 8] = [
     "",
     "mainstay.v1.Orchestrator",
     "mainstay.v1.AgentRegistry",
     "mainstay.v1.Workflows",
     "mainstay.v1.Routes",
+    "mainstay.v1.Rollouts",
     "mainstay.v1.Operations",
     "mainstay.v1.Drills",
 ];
@@ -145,8 +146,11 @@ impl Server {
                 .map_err(|error| StartError::Registry(error.to_string()))?;
         let health_service = health::Service::new(health::Config::default(), clock.clone(), registry.clone())
             .with_faults(faults.clone());
-        let dispatch = dispatch::Handle::new(clock.clone(), registry.clone(), limits, metrics.clone())
-            .with_faults(faults.clone());
+        let stores = (Arc::clone(&store), blobs.clone());
+        let (rollouts, rollouts_service) = roll_outs(&clock, stores, &events, &metrics).await?;
+        let dispatch =
+            dispatch::Handle::new(clock.clone(), registry.clone(), rollouts.clone(), limits, metrics.clone())
+                .with_faults(faults.clone());
         let (engine, engine_service) = engine::Handle::new(
             engine::Config { max_open_runs: config.max_open_runs },
             clock.clone(),
@@ -197,6 +201,7 @@ impl Server {
         };
         let workflows = api::workflows::Api { catalog: catalog.clone(), pages: pages.clone() };
         let documents = api::routes::Api { routing, limits, pages: pages.clone() };
+        let rollouts = api::rollouts::Api { clock: clock.clone(), rollouts, registry: registry.clone() };
         let operations = api::operations::Api {
             clock: clock.clone(),
             started_at: clock.wall(),
@@ -220,6 +225,7 @@ impl Server {
                 pb::workflows_server::WorkflowsServer::new(workflows).max_decoding_message_size(size),
             )
             .add_service(pb::routes_server::RoutesServer::new(documents).max_decoding_message_size(size))
+            .add_service(pb::rollouts_server::RolloutsServer::new(rollouts).max_decoding_message_size(size))
             .add_service(pb::operations_server::OperationsServer::new(operations))
             .add_service(pb::drills_server::DrillsServer::new(api::drills::Api {
                 drills,
@@ -233,6 +239,7 @@ impl Server {
         let parts = vec![
             Part::new("events", events_service.run()),
             Part::new("registry", registry_service.run()),
+            Part::new("rollouts", rollouts_service.run()),
             Part::new("health", health_service.run()),
             Part::new("decisions", decisions_service.run()),
             Part::new("classifiers", routing_service.run()),
@@ -372,6 +379,19 @@ async fn decisions(
 ) -> Result<(routing::decisions::Handle, routing::decisions::Service), StartError> {
     let (clock, store, metrics) = (clock.clone(), Arc::clone(store), metrics.clone());
     let opened = tokio::task::spawn_blocking(move || routing::decisions::open(clock, store, metrics)).await;
+    let opened = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    opened.map_err(|error| StartError::Records(error.to_string()))
+}
+
+/// Opens what is rolled out.
+async fn roll_outs(
+    clock: &Clock,
+    stores: (Arc<dyn Store>, Blobs),
+    events: &events::Handle,
+    metrics: &Metrics,
+) -> Result<(rollouts::Handle, rollouts::Service), StartError> {
+    let (clock, events, metrics) = (clock.clone(), events.clone(), metrics.clone());
+    let opened = tokio::task::spawn_blocking(move || rollouts::open(clock, stores, events, metrics)).await;
     let opened = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
     opened.map_err(|error| StartError::Records(error.to_string()))
 }

@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::host::Clock;
 use crate::metrics::Metrics;
 use crate::registry::{Registered, Registration};
-use crate::{dispatch, engine, events, invoke, registry, routing, workflows};
+use crate::{dispatch, engine, events, invoke, registry, rollouts, routing, workflows};
 
 mod stub;
 
@@ -34,6 +34,7 @@ pub(crate) struct Bed {
     pub(crate) blobs: Blobs,
     pub(crate) events: events::Handle,
     pub(crate) registry: registry::Handle,
+    pub(crate) rollouts: rollouts::Handle,
     pub(crate) dispatch: dispatch::Handle,
     pub(crate) catalog: workflows::Handle,
     pub(crate) routing: routing::Handle,
@@ -68,8 +69,17 @@ impl Bed {
                 .await
                 .unwrap();
         let metrics = Metrics::default();
-        let dispatch =
-            dispatch::Handle::new(clock.clone(), registry.clone(), Limits::default(), metrics.clone());
+        let stores = (Arc::clone(&shared), blobs.clone());
+        let (rollouts, rollouts_service) =
+            rollouts::open(clock.clone(), stores, events.clone(), metrics.clone()).unwrap();
+        tokio::spawn(rollouts_service.run());
+        let dispatch = dispatch::Handle::new(
+            clock.clone(),
+            registry.clone(),
+            rollouts.clone(),
+            Limits::default(),
+            metrics.clone(),
+        );
         let catalog = workflows::Handle::new(clock.clone(), Arc::clone(&shared), blobs.clone());
         let (decisions, decisions_service) =
             routing::decisions::open(clock.clone(), Arc::clone(&shared), metrics.clone()).unwrap();
@@ -99,6 +109,7 @@ impl Bed {
             blobs,
             events,
             registry,
+            rollouts,
             dispatch,
             catalog,
             routing,
@@ -207,6 +218,7 @@ pub(crate) fn call(bed: &Bed, capability: &str, key: u8) -> dispatch::Call {
         number: 1,
         step: None,
         intent: "test".into(),
+        labels: Arc::default(),
         timeout: Duration::from_secs(5),
         deadline: bed.clock.mono() + Duration::from_secs(10),
         policy: RetryPolicy::NONE,

@@ -239,6 +239,12 @@ impl Call {
         self.only.is_some()
     }
 
+    /// Which logical attempt it is at, from 1.
+    #[must_use]
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
     /// How it went, so far.
     #[must_use]
     pub const fn record(&self) -> &Record {

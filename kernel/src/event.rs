@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::health::State;
 use crate::name::Name;
 use crate::time::Wall;
-use crate::{breaker, health, mode};
+use crate::{breaker, health, mode, rollout};
 
 /// Bytes of a reason that are kept: a sentence with a name or two in it.
 const MAX_REASON: usize = 500;
@@ -107,6 +107,21 @@ pub enum Kind {
     /// An operator cleared one.
     #[serde(rename = "limit.cleared")]
     LimitCleared,
+    /// A rollout began.
+    #[serde(rename = "rollout.started")]
+    RolloutStarted,
+    /// A candidate gets a larger share of calls.
+    #[serde(rename = "rollout.progressed")]
+    RolloutProgressed,
+    /// Its share stays where it is.
+    #[serde(rename = "rollout.held")]
+    RolloutHeld,
+    /// It gets all calls.
+    #[serde(rename = "rollout.promoted")]
+    RolloutPromoted,
+    /// It gets none any more.
+    #[serde(rename = "rollout.rolled-back")]
+    RolloutRolledBack,
 }
 
 impl Event {
@@ -139,7 +154,7 @@ impl Event {
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 28] = [
         Self::ServerStarted,
         Self::ServerStopping,
         Self::StoreReadOnly,
@@ -163,6 +178,11 @@ impl Kind {
         Self::DrillInterrupted,
         Self::LimitSet,
         Self::LimitCleared,
+        Self::RolloutStarted,
+        Self::RolloutProgressed,
+        Self::RolloutHeld,
+        Self::RolloutPromoted,
+        Self::RolloutRolledBack,
     ];
 
     /// The name, as `area.what`.
@@ -192,6 +212,11 @@ impl Kind {
             Self::DrillInterrupted => "drill.interrupted",
             Self::LimitSet => "limit.set",
             Self::LimitCleared => "limit.cleared",
+            Self::RolloutStarted => "rollout.started",
+            Self::RolloutProgressed => "rollout.progressed",
+            Self::RolloutHeld => "rollout.held",
+            Self::RolloutPromoted => "rollout.promoted",
+            Self::RolloutRolledBack => "rollout.rolled-back",
         }
     }
 
@@ -212,7 +237,8 @@ impl Kind {
             | Self::Paused
             | Self::ModeLowered
             | Self::DrillBegan
-            | Self::DrillFailed => true,
+            | Self::DrillFailed
+            | Self::RolloutRolledBack => true,
             Self::ServerStarted
             | Self::ServerStopping
             | Self::StoreWritable
@@ -227,7 +253,11 @@ impl Kind {
             | Self::DrillPassed
             | Self::DrillInterrupted
             | Self::LimitSet
-            | Self::LimitCleared => false,
+            | Self::LimitCleared
+            | Self::RolloutStarted
+            | Self::RolloutProgressed
+            | Self::RolloutHeld
+            | Self::RolloutPromoted => false,
         }
     }
 
@@ -245,6 +275,18 @@ impl Kind {
     #[must_use]
     pub fn of_mode(change: &mode::Change) -> Self {
         if change.to > change.from { Self::ModeLowered } else { Self::ModeRaised }
+    }
+
+    /// What a rollout's change is.
+    #[must_use]
+    pub fn of_rollout(change: &rollout::Change) -> Self {
+        match (change.to.phase, &change.reason) {
+            (_, rollout::Reason::Put { .. }) => Self::RolloutStarted,
+            (rollout::Phase::Progressing, _) => Self::RolloutProgressed,
+            (rollout::Phase::Held, _) => Self::RolloutHeld,
+            (rollout::Phase::Promoted, _) => Self::RolloutPromoted,
+            (rollout::Phase::RolledBack, _) => Self::RolloutRolledBack,
+        }
     }
 
     /// What a change of health is. An instance that is found well for the first time is no news: thousands are, when a

@@ -4,7 +4,7 @@
 //! decision testable without a runtime and replayable from its record. This crate's `Cargo.toml` is the proof.
 //!
 //! Two shapes only:
-//! - a **machine** may be lost and is rebuilt from evidence ([`lease`], [`health`], [`breaker`], [`balance`], [`call`]);
+//! - a **machine** may be lost and is rebuilt from evidence ([`lease`], [`health`], [`breaker`], [`balance`], [`call`], [`rollout`]);
 //! - the **journal** of a run is durable: state changes only through `fold`, recovery is `fold` over the log ([`run`]).
 
 pub mod agent;
@@ -31,6 +31,7 @@ pub mod priority;
 pub mod queue;
 pub mod rate;
 pub mod retry;
+pub mod rollout;
 pub mod route;
 pub mod run;
 pub mod schema;

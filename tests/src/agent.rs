@@ -4,14 +4,15 @@
 //! `fail_times` (fails so often for the same run and step, then works), `bad` (answers what breaks its schema), `garbage`
 //! (answers what is not JSON), `gate` (works until a test opens the gate of that name), `abort` (the process dies).
 //! Asked as a router agent is (`candidates`), it names the first, nine tenths sure.
-//! `POST /sick` and `POST /well` change what `GET /health` says; `POST /open/NAME` opens a gate.
+//! `POST /sick` and `POST /well` change what `GET /health` says; `POST /open/NAME` opens a gate; `POST /fail/PERCENT` makes so
+//! many of a hundred works fail, whatever their input says.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +44,9 @@ struct Agent {
     ledger: Mutex<File>,
     failed: Mutex<HashMap<String, u32>>,
     sick: AtomicBool,
+    /// How many of a hundred works fail, and how many there were.
+    failing: AtomicU32,
+    works: AtomicU32,
     /// Names of the gates that are open.
     gates: watch::Sender<BTreeSet<String>>,
 }
@@ -76,6 +80,8 @@ pub async fn serve(listener: TcpListener, path: &Path) -> std::io::Result<()> {
         ledger: Mutex::new(File::options().create(true).append(true).open(path)?),
         failed: Mutex::default(),
         sick: AtomicBool::new(false),
+        failing: AtomicU32::new(0),
+        works: AtomicU32::new(0),
         gates: watch::Sender::default(),
     };
     let routes = Router::new()
@@ -90,6 +96,7 @@ pub async fn serve(listener: TcpListener, path: &Path) -> std::io::Result<()> {
             post(|State(agent): State<Arc<Agent>>| async move { agent.sick.store(false, Ordering::SeqCst) }),
         )
         .route("/open/{gate}", post(open))
+        .route("/fail/{percent}", post(fail))
         .with_state(Arc::new(agent));
     axum::serve(listener, routes).await
 }
@@ -107,6 +114,10 @@ async fn health(State(agent): State<Arc<Agent>>) -> StatusCode {
 
 async fn open(State(agent): State<Arc<Agent>>, Segment(gate): Segment<String>) {
     agent.gates.send_if_modified(|open| open.insert(gate));
+}
+
+async fn fail(State(agent): State<Arc<Agent>>, Segment(percent): Segment<u32>) {
+    agent.failing.store(percent, Ordering::SeqCst);
 }
 
 async fn work(State(agent): State<Arc<Agent>>, headers: HeaderMap, body: String) -> (StatusCode, String) {
@@ -132,6 +143,12 @@ async fn work(State(agent): State<Arc<Agent>>, headers: HeaderMap, body: String)
     if let Some(text) = wanted.fail {
         return (StatusCode::INTERNAL_SERVER_ERROR, serde_json::json!({ "error": text }).to_string());
     }
+    if agent.fails_now() {
+        return (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            serde_json::json!({ "error": "a bad version" }).to_string(),
+        );
+    }
     if agent.fails_once_more(&row, wanted.fail_times) {
         return (StatusCode::INTERNAL_SERVER_ERROR, serde_json::json!({ "error": "not yet" }).to_string());
     }
@@ -156,6 +173,12 @@ impl Agent {
         if ledger.write_all(line.as_bytes()).and_then(|()| ledger.sync_data()).is_err() {
             std::process::abort();
         }
+    }
+
+    fn fails_now(&self) -> bool {
+        let (percent, n) = (self.failing.load(Ordering::SeqCst), self.works.fetch_add(1, Ordering::SeqCst));
+        // The n-th fails where the line of that slope passes a whole number.
+        (n + 1) * percent / 100 > n * percent / 100
     }
 
     fn fails_once_more(&self, row: &Row, times: u32) -> bool {

@@ -1,5 +1,6 @@
 //! The live instances, as the kernel's call machine sees them.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +14,11 @@ use mainstay_kernel::retry::budget::Leave;
 use mainstay_kernel::time::Mono;
 
 use super::permit::Held;
+use super::versions::Candidates;
 use super::{Call, Handle};
 use crate::pauses::Look;
 use crate::registry::{Candidate, Route};
+use crate::rollouts::Arranged;
 
 /// When a call that found a bulkhead full looks again. A place that becomes free wakes a call of the same capability; one
 /// of another may use it as well, and finds out by itself.
@@ -29,6 +32,7 @@ pub(super) struct Live<'a> {
     candidates: &'a [Candidate],
     /// What the call has booked with the rates it is subject to.
     turns: &'a mut Turns,
+    arranged: Option<&'a Arranged>,
     paused: Look,
 }
 
@@ -37,11 +41,12 @@ impl<'a> Live<'a> {
         dispatch: &'a Handle,
         call: &'a Call,
         route: &'a Arc<Route>,
-        candidates: &'a [Candidate],
+        candidates: &'a Candidates,
         turns: &'a mut Turns,
     ) -> Self {
+        let (candidates, arranged) = (&*candidates.all, candidates.arranged.as_deref());
         let paused = dispatch.registry.pauses().look(&call.tenant);
-        Self { dispatch, call, route, candidates, turns, paused }
+        Self { dispatch, call, route, candidates, turns, arranged, paused }
     }
 
     /// What keeps this call from this candidate, by a newer look than the first, if there is one.
@@ -58,6 +63,13 @@ impl Pool for Live<'_> {
 
     fn len(&self) -> usize {
         self.candidates.len()
+    }
+
+    fn tier(&self, number: usize) -> Option<Range<usize>> {
+        match self.arranged {
+            Some(arranged) => arranged.tier(number),
+            None => (number == 0).then(|| 0..self.len()),
+        }
     }
 
     fn instance(&self, index: usize) -> InstanceId {
@@ -154,7 +166,7 @@ mod tests {
             let granted = bed.registry.register(offer).await.unwrap();
             bed.healthy(granted.id);
             let (call, route) = (call(&bed, "work", 1), bed.registry.route(&name("default"), &name("work")));
-            let candidates = route.candidates();
+            let candidates = Candidates { all: route.candidates(), arranged: None };
             let mut turns = Turns::default();
             let mut pool = Live::new(&bed.dispatch, &call, &route, &candidates, &mut turns);
             drop(pool.gate(0, bed.clock.mono()).unwrap());

@@ -210,6 +210,7 @@ impl Way<'_> {
             number: 1,
             step: None,
             intent: Arc::clone(&self.terms.intent),
+            labels: Arc::new(self.request.labels.clone()),
             timeout: time,
             deadline: handle.clock.mono() + time,
             policy: RetryPolicy::DEFAULT,

@@ -1,6 +1,7 @@
 //! The instances a call may go to, as the kernel sees them: the shell keeps the locks.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,12 @@ pub trait Pool {
     /// Whether there are none.
     fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The candidates of tier `number`, from 0; `None` behind the last. Those of one tier are equals, and a tier is asked
+    /// only when nobody before it may be called.
+    fn tier(&self, number: usize) -> Option<Range<usize>> {
+        (number == 0).then(|| 0..self.len())
     }
 
     /// Which instance candidate `index` is.
@@ -117,11 +124,21 @@ pub(super) fn choose<P: Pool>(
         passed_over.all_paused(pause);
         return None;
     }
-    balance::choose(&mut Sieve { pool, tried, only, passed_over, now }, dice)
+    let mut number = 0;
+    while let Some(tier) = pool.tier(number) {
+        let mut sieve = Sieve { pool, tier, tried, only, passed_over, now };
+        if let Some(found) = balance::choose(&mut sieve, dice) {
+            let (index, permit) = found;
+            return Some((sieve.tier.start + index, permit));
+        }
+        number += 1;
+    }
+    None
 }
 
 struct Sieve<'a, P> {
     pool: &'a mut P,
+    tier: Range<usize>,
     tried: &'a [InstanceId],
     only: Option<InstanceId>,
     passed_over: &'a mut PassedOver,
@@ -132,14 +149,15 @@ impl<P: Pool> Candidates for Sieve<'_, P> {
     type Permit = P::Permit;
 
     fn len(&self) -> usize {
-        self.pool.len()
+        self.tier.len()
     }
 
     fn score(&self, index: usize) -> f64 {
-        self.pool.score(index, self.now)
+        self.pool.score(self.tier.start + index, self.now)
     }
 
     fn take(&mut self, index: usize) -> Option<P::Permit> {
+        let index = self.tier.start + index;
         let instance = self.pool.instance(index);
         let leave = match self.only {
             Some(only) if only != instance => return None,

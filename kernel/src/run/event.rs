@@ -55,6 +55,9 @@ pub struct AttemptRecord {
     /// The instance called; empty if none could be.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub instance: String,
+    /// The agent's version that was called; empty if none could be, or on records older than this field.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub version: String,
     /// When the call began.
     pub started_at: Wall,
     /// How long it took, in whole microseconds on record.

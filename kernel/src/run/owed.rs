@@ -4,6 +4,7 @@
 //! and drops what is no longer wanted. After a crash nothing is under way, and the same comparison starts everything
 //! again under the same keys. That is all there is to recovery.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ pub struct Call {
     pub deadline: Wall,
     /// What the run's client wants, in words.
     pub intent: Arc<str>,
+    /// The run's labels.
+    pub labels: Arc<BTreeMap<String, String>>,
     /// Whether it may be repeated on its way.
     pub retries: Retries,
 }
@@ -105,6 +108,7 @@ pub fn outstanding(run: &State) -> Owed {
                 timeout: spec.timeout,
                 deadline: run.deadline,
                 intent: run.intent.clone(),
+                labels: Arc::clone(&run.labels),
                 retries: run.retries,
             }),
             StepState::BackingOff { until, .. } => owed.wake_at = owed.wake_at.min(Some(until)),

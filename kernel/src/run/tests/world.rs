@@ -364,6 +364,7 @@ pub(super) fn record(attempt: Attempt, started_at: Wall, duration: Duration, cla
         number,
         agent: "agent".to_owned(),
         instance: "one".to_owned(),
+        version: String::new(),
         started_at,
         duration,
         class,
