@@ -8,11 +8,12 @@ use crate::client::Client;
 use crate::commands::breakers::BreakersCommand;
 use crate::commands::drill::DrillCommand;
 use crate::commands::limits::LimitsCommand;
+use crate::commands::mode::ModeCommand;
 use crate::commands::rollouts::RolloutsCommand;
 use crate::commands::routes::RoutesCommand;
 use crate::commands::workflows::WorkflowsCommand;
 use crate::commands::{
-    agents, breakers, cancel, completions, drill, events, explain, invoke, limits, pauses, resolve, rollouts,
+    agents, breakers, cancel, completions, drill, events, explain, invoke, limits, mode, pauses, resolve, rollouts,
     routes, run, runs, serve, sidecar, status, trace, workflows,
 };
 use crate::console::{Console, Output, tell_failure};
@@ -103,6 +104,9 @@ enum Command {
     Resume(pauses::ResumeArgs),
     /// List what is paused, why and by whom
     Pauses(pauses::PausesArgs),
+    /// Show, set, hand back and watch the operating mode: full, degraded or emergency
+    #[command(subcommand)]
+    Mode(ModeCommand),
     /// List what the control plane decided lately and why: breakers, health, leases, pauses
     Events(events::EventsArgs),
     /// Inject a fault on purpose and score what the system does about it
@@ -209,6 +213,7 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         Command::Drain(args) => asking(globals, async |client| pauses::drain(args, client, &console).await),
         Command::Resume(args) => asking(globals, async |client| pauses::resume(args, client, &console).await),
         Command::Pauses(args) => asking(globals, async |client| pauses::list(args, client, &console).await),
+        Command::Mode(command) => asking(globals, async |client| mode::run(command, client, &console).await),
         Command::Events(args) => asking(globals, async |client| events::run(args, client, &console).await),
         Command::Status(_) => asking(globals, async |client| status::run(client, &console).await),
     }

@@ -9,6 +9,7 @@ pub mod events;
 pub mod explain;
 pub mod invoke;
 pub mod limits;
+pub mod mode;
 pub mod pauses;
 pub mod resolve;
 pub mod rollouts;

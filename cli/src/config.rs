@@ -35,12 +35,14 @@ const AGENT_SHARE: Setting = Setting::new("agent_share", "--agent-share", "MAINS
 const TENANT_SHARE: Setting = Setting::new("tenant_share", "--tenant-share", "MAINSTAY_TENANT_SHARE");
 const MAX_WAITING: Setting = Setting::new("max_waiting", "--max-waiting", "MAINSTAY_MAX_WAITING");
 const BREAKER: Setting = Setting::list("breaker", "--breaker", "MAINSTAY_BREAKER");
+const MEMORY_SOFT_LIMIT: Setting =
+    Setting::new("memory_soft_limit", "--memory-soft-limit", "MAINSTAY_MEMORY_SOFT_LIMIT");
 const LOG: Setting = Setting::new("log", "--log", "MAINSTAY_LOG_FORMAT");
 /// The variable that the sidecar reads, too.
 const LOG_LEVEL: Setting = Setting::new("log_level", "--log-level", "MAINSTAY_LOG");
 
 /// Every setting, in the order of the documentation.
-const ALL: [Setting; 16] = [
+const ALL: [Setting; 17] = [
     DATA,
     LISTEN,
     ADMIN,
@@ -55,6 +57,7 @@ const ALL: [Setting; 16] = [
     TENANT_SHARE,
     MAX_WAITING,
     BREAKER,
+    MEMORY_SOFT_LIMIT,
     LOG,
     LOG_LEVEL,
 ];
@@ -95,6 +98,8 @@ pub struct Settings {
     pub queue: queue::Config,
     /// When breakers open, where a capability declares nothing else.
     pub breakers: breaker::Config,
+    /// Memory to live with, in bytes; `None` leaves it to the system.
+    pub memory_soft_limit: Option<u64>,
     /// How logs look.
     pub log: LogFormat,
     /// What is logged: a level, or directives like `info,mainstay_store=debug`.
@@ -133,6 +138,10 @@ impl Settings {
             },
             queue: queue::Config { most: sources.one(MAX_WAITING, line.most, count) },
             breakers: breakers(&mut sources),
+            memory_soft_limit: sources.one(MEMORY_SOFT_LIMIT, None, |text| {
+                let bytes = size(text)?;
+                Ok(Some(u64::try_from(bytes).unwrap_or(u64::MAX)))
+            }),
             log: sources.one(LOG, LogFormat::Text, log_format),
             log_level: sources.one(LOG_LEVEL, "info".to_owned(), log_level),
         };
@@ -172,12 +181,13 @@ fn part(text: &str) -> Result<u32, String> {
 
 /// `4194304`, `4096KiB` or `4MiB`.
 fn size(text: &str) -> Result<usize, String> {
-    let bad = || "write a number of bytes, or with KiB or MiB, like 4MiB".to_owned();
+    let bad = || "write a number of bytes, or with KiB, MiB or GiB, like 4MiB".to_owned();
     let (number, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
     let unit = match unit {
         "" | "B" => 1,
         "KiB" => 1024,
         "MiB" => 1024 * 1024,
+        "GiB" => 1024 * 1024 * 1024,
         _ => return Err(bad()),
     };
     let number: usize = number.parse().map_err(|_| bad())?;

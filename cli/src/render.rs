@@ -13,6 +13,7 @@ pub mod drill;
 pub mod finding;
 pub mod limit;
 pub mod log;
+pub mod mode;
 pub mod page;
 pub mod paint;
 pub mod pause;

@@ -13,6 +13,7 @@ pub mod event;
 pub mod finding;
 pub mod limit;
 pub mod log;
+pub mod mode;
 pub mod page;
 pub mod pause;
 pub mod rollout;

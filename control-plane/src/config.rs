@@ -11,12 +11,15 @@ use mainstay_kernel::share::{Human, WHOLE};
 use mainstay_kernel::{breaker, bulkhead};
 
 use crate::address::{Network, Policy};
+use crate::modes::Memory;
 
 /// Payload limit unless set: what gRPC peers take by default.
 pub const DEFAULT_MAX_PAYLOAD: usize = 4 * 1024 * 1024;
 /// Largest payload limit. A payload is held in memory a few times on its way; a transition with several of them must
 /// still fit into one blob.
 const LARGEST_MAX_PAYLOAD: usize = 8 * 1024 * 1024;
+/// Least memory to live with: a server that does nothing yet uses half of it.
+const LEAST_MEMORY: u64 = 32 * 1024 * 1024;
 
 /// Settings of a control plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub struct Config {
     pub queue: queue::Config,
     /// When breakers open, where a capability declares nothing else.
     pub breakers: breaker::Config,
+    /// The memory to live with.
+    pub memory: Memory,
 }
 
 /// All that is wrong with a configuration.
@@ -66,6 +71,7 @@ impl Default for Config {
             bulkheads: bulkhead::Config::default(),
             queue: queue::Config::default(),
             breakers: breaker::Config::default(),
+            memory: Memory::default(),
         }
     }
 }
@@ -115,6 +121,9 @@ impl Config {
             errors.push(format!("`shutdown-grace` is {:?}: give at most 10m", self.shutdown_grace));
         }
         self.check_room(&mut errors);
+        if let Some(soft) = self.memory.soft_limit.filter(|soft| *soft < LEAST_MEMORY) {
+            errors.push(format!("`memory-soft-limit` is {soft} bytes: give at least 32MiB"));
+        }
         errors.extend(self.breakers.validate().err().map(|error| error.to_string()));
         let mut networks = Vec::new();
         for text in &self.allow_networks {

@@ -176,7 +176,7 @@ impl Handle {
             counted.ended(result.as_ref().err());
         }
         for attempt in &attempts {
-            self.metrics.attempt(attempt.class);
+            self.metrics.attempt(attempt.class, attempt.duration);
         }
         Report { effect, result, attempts }
     }

@@ -132,6 +132,29 @@ fn wall() -> Wall {
     Wall::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
+/// Memory of this process that is in use, in bytes; `None` where the system does not say.
+#[must_use]
+pub fn resident_memory() -> Option<u64> {
+    kibibytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
+}
+
+/// Memory that this process may use, in bytes: what its control group grants, else what the machine has.
+#[must_use]
+pub fn granted_memory() -> Option<u64> {
+    let machine = kibibytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:")?;
+    // Version 2, then 1. The group of a process in a container lies at the root that it sees.
+    let group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    let granted = group.iter().find_map(|file| std::fs::read_to_string(file).ok()?.trim().parse().ok());
+    Some(granted.map_or(machine, |granted: u64| granted.min(machine)))
+}
+
+/// The number after `name` in a table of the kernel's, in bytes.
+fn kibibytes(table: &str, name: &str) -> Option<u64> {
+    let line = table.lines().find_map(|line| line.strip_prefix(name))?;
+    let number: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    number.checked_mul(1024)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

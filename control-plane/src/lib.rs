@@ -9,7 +9,7 @@
 //! - Versions side by side: [`rollouts`].
 //! - Runs: [`engine`], [`workflows`] (their documents), [`follow`] and [`listing`] (looking at them).
 //! - Routing: [`routing`]. [`documents`] keeps the documents of both.
-//! - By an operator's hand: [`pauses`], [`rates`]. What was decided lately: [`events`].
+//! - By an operator's hand: [`pauses`], [`rates`]. What was decided lately: [`events`]. How much is done at all: [`modes`].
 //! - On purpose: [`drills`] and the layer they act through, [`faults`].
 //! - On disk: [`records`]. From the OS: [`host`]. To Prometheus: [`metrics`].
 
@@ -29,6 +29,7 @@ pub mod host;
 pub mod invoke;
 pub mod listing;
 pub mod metrics;
+pub mod modes;
 pub mod pauses;
 pub mod rates;
 pub mod records;
@@ -41,4 +42,4 @@ mod testbed;
 pub mod workflows;
 
 pub use config::{Config, ConfigErrors};
-pub use server::{Server, StartError};
+pub use server::{Broken, Server, StartError};

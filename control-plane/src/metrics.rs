@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
+use mainstay_kernel::mode::Mode;
 use mainstay_kernel::outcome::Class;
 use mainstay_kernel::pause::Target;
 use mainstay_kernel::retry::budget::Leave;
@@ -14,6 +16,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::modes::Vitals;
 use crate::{engine, registry};
 
 /// All metrics of a control plane. Cheap to clone.
@@ -26,6 +29,8 @@ struct Inner {
     runs_started: Counter,
     runs_ended: Family<State, Counter>,
     attempts: Family<Outcome, Counter>,
+    vitals: Vitals,
+    mode: Gauge,
     breaker_changes: Family<State, Counter>,
     open_breakers: Gauge,
     lowered_limits: Gauge,
@@ -94,6 +99,8 @@ impl Default for Metrics {
             runs_started: Counter::default(),
             runs_ended: Family::default(),
             attempts: Family::default(),
+            vitals: Vitals::default(),
+            mode: Gauge::default(),
             breaker_changes: Family::default(),
             open_breakers: Gauge::default(),
             lowered_limits: Gauge::default(),
@@ -123,6 +130,7 @@ impl Default for Metrics {
             "Attempts on instances since the start, by outcome class",
             inner.attempts.clone(),
         );
+        registry.register("mode", "The operating mode: 0 full, 1 degraded, 2 emergency", inner.mode.clone());
         registry.register(
             "breaker_changes",
             "Breakers that changed since the start, by the state they changed to",
@@ -213,8 +221,23 @@ impl Metrics {
         self.0.runs_ended.get_or_create(&State { state: state.as_str() }).inc();
     }
 
-    pub(crate) fn attempt(&self, class: Class) {
+    /// An attempt on an instance ended.
+    pub(crate) fn attempt(&self, class: Class, took: Duration) {
+        self.0.vitals.ended(class, took);
         self.0.attempts.get_or_create(&Outcome { class: class.as_str() }).inc();
+    }
+
+    /// How attempts went lately.
+    pub(crate) fn vitals(&self) -> &Vitals {
+        &self.0.vitals
+    }
+
+    pub(crate) fn mode(&self, mode: Mode) {
+        self.0.mode.set(match mode {
+            Mode::Full => 0,
+            Mode::Degraded => 1,
+            Mode::Emergency => 2,
+        });
     }
 
     pub(crate) fn drill(&self, acts: bool) {

@@ -12,6 +12,7 @@ pub mod idempotency;
 pub mod instance;
 pub mod key;
 pub mod limit;
+pub mod mode;
 pub mod open_run;
 pub mod pause;
 pub mod rollout;

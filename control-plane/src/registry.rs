@@ -24,6 +24,7 @@ use mainstay_kernel::id::{InstanceId, LeaseId};
 use mainstay_kernel::lease::Ttl;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::queue;
+use mainstay_kernel::share::WHOLE;
 use mainstay_kernel::time::Mono;
 use mainstay_store::{Blobs, ReadError, Store};
 use parking_lot::{Mutex, RwLock};
@@ -220,6 +221,13 @@ impl Handle {
     #[must_use]
     pub fn route(&self, tenant: &Name, capability: &Name) -> Arc<Route> {
         self.0.routes.get_or_make(tenant, capability)
+    }
+
+    /// Calls that wait for an instance, as a share of the calls that may be under way, in basis points.
+    #[must_use]
+    pub fn waiting_bp(&self) -> u64 {
+        let whole = u64::from(self.0.config.bulkheads.whole.max(1));
+        self.0.routes.waiting().saturating_mul(u64::from(WHOLE)) / whole
     }
 
     /// Whether any instance on record offers or offered this capability.

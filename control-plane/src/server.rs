@@ -16,6 +16,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use mainstay_kernel::event::Kind;
+use mainstay_kernel::mode;
 use mainstay_proto::{DESCRIPTORS, pb};
 use mainstay_store::sled::DiskFault;
 use mainstay_store::{Batch, Blobs, MemoryStore, ReadError, SledOptions, SledStore, Store};
@@ -35,7 +36,7 @@ use crate::host::Clock;
 use crate::listing::Listing;
 use crate::metrics::Metrics;
 use crate::records::key;
-use crate::{api, dispatch, drills, engine, events, health, invoke, registry, rollouts, routing, workflows};
+use crate::{api, dispatch, drills, engine, events, health, invoke, modes, registry, rollouts, routing, workflows};
 
 /// What a message may be larger than its payload: names, labels, intent, descriptions.
 const ENVELOPE: usize = 256 * 1024;
@@ -68,6 +69,7 @@ pub struct Server {
     options: transport::Options,
     engine: engine::Handle,
     events: events::Handle,
+    exhausted: CancellationToken,
     reporter: HealthReporter,
     stopping: CancellationToken,
     parts: Vec<Part>,
@@ -111,10 +113,19 @@ pub enum StartError {
     Records(String),
 }
 
-/// A part of the server ended although nobody asked it to. The rest was stopped in order; a supervisor should start it again.
-#[derive(Debug, thiserror::Error)]
-#[error("a part of the server ended by itself; the log says which and why")]
-pub struct Broken;
+/// The server ended although nobody asked it to, after an orderly stop; a supervisor should start it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// A part of it ended by itself.
+    #[error("a part of the server ended by itself; the log says which and why")]
+    Part,
+    /// It used far more memory than its soft limit. All state is on disk, and the next start goes on with it.
+    #[error(
+        "the server used up its memory and stopped in order; start it again, and give it more or raise \
+         `memory-soft-limit` if it comes back"
+    )]
+    Memory,
+}
 
 impl Server {
     /// Opens the store, binds the addresses and puts everything together. Serves nothing yet.
@@ -144,6 +155,12 @@ impl Server {
             registry::open(registry_config, clock.clone(), Arc::clone(&store), blobs.clone(), events.clone())
                 .await
                 .map_err(|error| StartError::Registry(error.to_string()))?;
+        let mode_config = modes::Config { rules: mode::Config::default(), memory: config.memory };
+        let modes =
+            modes::open(mode_config, clock.clone(), Arc::clone(&store), events.clone(), metrics.clone())
+                .map_err(|error| StartError::Records(error.to_string()))?;
+        let waiting = registry.clone();
+        let modes_service = modes.service(move || waiting.waiting_bp());
         let health_service = health::Service::new(health::Config::default(), clock.clone(), registry.clone())
             .with_faults(faults.clone());
         let stores = (Arc::clone(&store), blobs.clone());
@@ -210,6 +227,7 @@ impl Server {
             engine: engine.clone(),
             registry: registry.clone(),
             catalog,
+            modes: modes.clone(),
             events: events.clone(),
             pages: pages.clone(),
             stopping: stopping.clone(),
@@ -244,6 +262,7 @@ impl Server {
             Part::new("decisions", decisions_service.run()),
             Part::new("classifiers", routing_service.run()),
             Part::new("engine", engine_service.run()),
+            Part::new("modes", modes_service.run()),
         ];
         Ok(Self {
             grpc,
@@ -253,6 +272,7 @@ impl Server {
             options,
             engine,
             events,
+            exhausted: modes.exhausted(),
             reporter,
             stopping,
             parts,
@@ -299,8 +319,12 @@ impl Server {
             let why = tokio::select! {
                 () = shutdown => "it was told to",
                 () = broken.cancelled_owned() => {
-                    whole = Err(Broken);
+                    whole = Err(Broken::Part);
                     "a part of it ended by itself"
+                }
+                () = self.exhausted.cancelled_owned() => {
+                    whole = Err(Broken::Memory);
+                    "its memory is used up"
                 }
             };
             events.tell(Kind::ServerStopping, "server", why);

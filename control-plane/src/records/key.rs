@@ -45,6 +45,8 @@ pub const DECISION: u8 = 0x17;
 pub const ROLLOUT: u8 = 0x18;
 /// A change of a rollout.
 pub const ROLLOUT_CHANGE: u8 = 0x19;
+/// The operating mode that a person set.
+pub const MODE: u8 = 0x1a;
 /// A decision that changed how traffic is treated.
 pub const EVENT: u8 = 0x1d;
 /// A drill, of the server as a whole.

@@ -86,6 +86,12 @@ impl Routes {
         self.0.read().get(tenant)?.get(capability).cloned()
     }
 
+    /// Calls that wait, of all capabilities.
+    pub(super) fn waiting(&self) -> u64 {
+        let all = self.0.read();
+        all.values().flat_map(HashMap::values).map(|route| u64::from(route.waiting())).sum()
+    }
+
     /// Puts an instance where it belongs: among the leased, or among those that were.
     pub(super) fn place(&self, instance: &Arc<Instance>, leased: bool) {
         for capability in &instance.spec.capabilities {

@@ -56,6 +56,6 @@ async fn a_server_that_loses_a_part_stops_and_says_so() {
     let mut server = Server::bind(config()).await.unwrap();
     let grpc = server.grpc_addr().unwrap();
     server.parts.push(Part::new("planted", async { panic!("planted") }));
-    assert!(matches!(server.run(std::future::pending()).await, Err(Broken)));
+    assert!(matches!(server.run(std::future::pending()).await, Err(Broken::Part)));
     assert!(TcpStream::connect(grpc).await.is_err(), "nothing listens any more");
 }
