@@ -13,8 +13,8 @@ use crate::commands::rollouts::RolloutsCommand;
 use crate::commands::routes::RoutesCommand;
 use crate::commands::workflows::WorkflowsCommand;
 use crate::commands::{
-    agents, breakers, cancel, completions, drill, events, explain, invoke, limits, mode, pauses, resolve, rollouts,
-    routes, run, runs, serve, sidecar, status, trace, workflows,
+    agents, breakers, cancel, completions, drill, events, explain, invoke, limits, mode, pauses, resolve,
+    rollouts, routes, run, runs, serve, sidecar, status, trace, workflows,
 };
 use crate::console::{Console, Output, tell_failure};
 use crate::demo;

@@ -16,6 +16,8 @@ use mainstay_kernel::id::{AttemptId, RunId};
 use mainstay_kernel::json::{Json, Limits};
 use mainstay_kernel::name::Name;
 use mainstay_kernel::outcome::{Answer, Failure};
+use mainstay_kernel::priority::Priority;
+use mainstay_kernel::queue::Refused;
 use mainstay_kernel::rate::Turns;
 use mainstay_kernel::retry::budget::Leave;
 use mainstay_kernel::retry::{Retries, RetryPolicy};
@@ -25,7 +27,7 @@ use mainstay_kernel::time::{Mono, Wall};
 use crate::faults::{Faults, Sending};
 use crate::host::Clock;
 use crate::metrics::Metrics;
-use crate::registry::{self, Candidate, Fleet, Route};
+use crate::registry::{self, Candidate, Fleet, Queued, Route};
 use crate::rollouts;
 
 mod exchange;
@@ -89,6 +91,8 @@ pub struct Call {
     pub policy: RetryPolicy,
     /// Whether anything that reaches an agent may be repeated here.
     pub retries: Retries,
+    /// How urgent it is.
+    pub priority: Priority,
     /// The call may have been sent before a crash, but not before this time: the ledgers are asked first if it could have
     /// had a side effect.
     pub resumed: Option<Wall>,
@@ -198,17 +202,19 @@ impl Handle {
         dice: &mut Dice,
         marks: &mut Vec<Mark>,
     ) -> Result<Answer, Failure> {
-        let (mut queued, mut turns) = (None, Turns::default());
+        let (mut queued, mut turns) = (None::<Queued>, Turns::default());
         let mut sent = 0;
         loop {
+            let choosy = call.agent.is_some() || machine.is_bound();
             // Before looking, so that a change between the look and the wait is not missed.
-            let changed = route.changed(call.agent.is_some() || machine.is_bound());
-            let amended = route.amended();
+            let (changed, amended) = (route.changed(), route.amended());
+            let may_look = choosy || route.may_look(call.priority, queued.as_ref());
             let candidates = self.candidates(route, call, machine, versions);
-            let mut pool = Live::new(self, call, route, &candidates, &mut turns);
+            let mut pool = Live::new(self, call, route, &candidates, &mut turns, may_look);
             match machine.next(&mut pool, self.clock.mono(), dice) {
                 Decision::Finish(result) => return result,
                 Decision::Send(dispatch) => {
+                    route.served();
                     queued = None;
                     let candidate = &candidates.all[dispatch.index];
                     let sending = self.faults.as_ref();
@@ -236,17 +242,47 @@ impl Handle {
                 }
                 Decision::Wait { until, why } => {
                     let until = self.clock.sleep_until(until);
-                    if why.ends_with_pool_change() {
-                        queued.get_or_insert_with(|| route.wait());
-                        let _shown = self.waits.begin(call.step.as_ref(), &why);
-                        let changed = if why.ends_with_room() { changed } else { amended };
-                        tokio::select! { () = until => {}, () = changed => {} }
-                    } else {
+                    if !why.ends_with_pool_change() {
                         until.await;
+                        continue;
+                    }
+                    // Who has its own turn at a rate has no use for a place that becomes free, and must not be told of it.
+                    let lines_up = !choosy && why.ends_with_room();
+                    if queued.as_ref().is_none_or(|place| place.is_in_line() != lines_up) {
+                        drop(queued.take());
+                        let place = queued.insert(self.enter(route, call, lines_up));
+                        place.waits_for_room(why.is_for_room());
+                        if lines_up && route.may_look(call.priority, Some(place)) {
+                            // What became free between the look and the entry was told to nobody.
+                            continue;
+                        }
+                    }
+                    let Some(place) = &queued else { continue };
+                    place.waits_for_room(why.is_for_room());
+                    let _shown = self.waits.begin(call.step.as_ref(), &why);
+                    let told = async {
+                        match place.told() {
+                            Some(told) => told.await,
+                            None if why.ends_with_room() => changed.await,
+                            None => amended.await,
+                        }
+                    };
+                    tokio::select! { () = until => {}, () = told => {} }
+                    if place.is_displaced() {
+                        self.metrics.refused();
+                        machine.send_away(Refused::displaced(route.waiting()), self.clock.mono());
                     }
                 }
             }
         }
+    }
+
+    /// A place among those who wait. The work of a run is durable, and never sent away.
+    fn enter(&self, route: &Arc<Route>, call: &Call, lines_up: bool) -> Queued {
+        if !lines_up {
+            return route.wait_apart();
+        }
+        route.wait(call.priority, call.step.is_none(), self.registry.queue().most)
     }
 
     /// What the call of a step waits for right now, if it waits.

@@ -12,6 +12,7 @@ use futures::StreamExt;
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::run::{Run, Transition};
+use mainstay_kernel::share::WHOLE;
 use mainstay_store::{Blobs, Store, Watch};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -193,6 +194,14 @@ impl Handle {
     #[must_use]
     pub fn drives(&self, id: RunId) -> bool {
         self.0.has(id)
+    }
+
+    /// Of the runs that may be open, how many are or are about to be, in basis points.
+    #[must_use]
+    pub fn fill_bp(&self) -> u64 {
+        let open = self.open_runs() + self.0.starting.load(Ordering::Relaxed);
+        let (open, most) = (open as u64, self.0.config.max_open_runs.max(1) as u64);
+        open.saturating_mul(u64::from(WHOLE)) / most
     }
 
     /// Runs of a workflow that have not ended, and those of any that are on their way to the disk: which workflow those

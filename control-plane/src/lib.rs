@@ -3,7 +3,7 @@
 //! It keeps a registry of agents, watches their health, routes calls and runs durable workflows. Nothing is decided here:
 //! decisions are [`mainstay_kernel`]'s, and each module carries one kind of them out.
 //!
-//! - In: [`api`] (gRPC), [`admin`] (HTTP), [`server`] (all of it together), [`config`].
+//! - In: [`api`] (gRPC), [`admin`] (HTTP), [`admission`] (who is let in), [`server`] (all of it together), [`config`].
 //! - Agents: [`registry`], [`health`], [`address`] (who may be dialled).
 //! - Calls: [`dispatch`] (one logical attempt), [`invoke`] (a direct call).
 //! - Versions side by side: [`rollouts`].
@@ -15,6 +15,7 @@
 
 pub mod address;
 pub mod admin;
+pub mod admission;
 pub mod api;
 pub mod config;
 pub mod dispatch;

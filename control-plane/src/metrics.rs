@@ -7,6 +7,7 @@ use std::time::Duration;
 use mainstay_kernel::mode::Mode;
 use mainstay_kernel::outcome::Class;
 use mainstay_kernel::pause::Target;
+use mainstay_kernel::priority::Priority;
 use mainstay_kernel::retry::budget::Leave;
 use mainstay_kernel::run::EndState;
 use mainstay_store::Store;
@@ -39,6 +40,8 @@ struct Inner {
     rollout_weight: Family<Rollout, Gauge>,
     refused_calls: Counter,
     rated_calls: Family<Verdict, Counter>,
+    shed: Family<Urgency, Counter>,
+    waiting_calls: Gauge,
     retries: Family<Verdict, Counter>,
     routed: Family<Rung, Counter>,
     decisions_lost: Counter,
@@ -91,6 +94,11 @@ struct Rollout {
     rollout: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Urgency {
+    priority: &'static str,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("mainstay");
@@ -109,6 +117,8 @@ impl Default for Metrics {
             rollout_weight: Family::default(),
             refused_calls: Counter::default(),
             rated_calls: Family::default(),
+            shed: Family::default(),
+            waiting_calls: Gauge::default(),
             retries: Family::default(),
             routed: Family::default(),
             decisions_lost: Counter::default(),
@@ -166,6 +176,12 @@ impl Default for Metrics {
             "Direct calls refused since the start because their turn could not come in time",
             inner.refused_calls.clone(),
         );
+        registry.register(
+            "shed",
+            "Runs and direct calls that were not let in since the start, by priority",
+            inner.shed.clone(),
+        );
+        registry.register("waiting_calls", "Calls that wait for an instance", inner.waiting_calls.clone());
         registry.register(
             "events_lost",
             "Events that came faster than the disk took them, since the start",
@@ -269,6 +285,10 @@ impl Metrics {
         self.0.decisions_lost.inc();
     }
 
+    pub(crate) fn shed(&self, priority: Priority) {
+        self.0.shed.get_or_create(&Urgency { priority: priority.as_str() }).inc();
+    }
+
     pub(crate) fn retry(&self, leave: Leave) {
         let verdict = match leave {
             Leave::Granted { .. } => "granted",
@@ -285,6 +305,7 @@ impl Metrics {
         let stats = store.stats();
         inner.open_runs.set(count(engine.open_runs()));
         inner.instances.set(count(registry.live_instances()));
+        inner.waiting_calls.set(i64::try_from(registry.waiting_calls()).unwrap_or(i64::MAX));
         inner.open_breakers.set(count(registry.open_breakers()));
         inner.lowered_limits.set(count(registry.lowered_limits()));
         for (state, changes) in registry.breaker_changes() {

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use mainstay_kernel::event::{Event, Kind};
@@ -79,6 +79,8 @@ struct Shared {
     status: watch::Sender<Status>,
     /// The mode once more: every request asks for it, and none should take a lock for that.
     now: AtomicU8,
+    /// The newest reading of memory, for the same reason.
+    memory_bp: AtomicU64,
     /// Held from the decision to its last effect, so that memory and disk agree.
     turn: tokio::sync::Mutex<()>,
     exhausted: CancellationToken,
@@ -130,6 +132,7 @@ pub fn open(
         metrics,
         memory: config.memory,
         now: AtomicU8::new(rank(status.mode)),
+        memory_bp: AtomicU64::new(0),
         governor: Mutex::new(governor),
         status: watch::Sender::new(status),
         turn: tokio::sync::Mutex::default(),
@@ -145,6 +148,12 @@ impl Handle {
     pub fn mode(&self) -> Mode {
         let rank = usize::from(self.0.now.load(Ordering::Relaxed));
         Mode::ALL.get(rank).copied().unwrap_or_default()
+    }
+
+    /// Memory in use, in basis points of its soft limit; 0 if nobody can tell.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.0.memory_bp.load(Ordering::Relaxed)
     }
 
     /// The mode, and why it holds.
@@ -226,6 +235,7 @@ impl Service {
         loop {
             let mut readings = self.reader.read();
             readings.queue = Some((self.waiting)());
+            shared.memory_bp.store(readings.memory.unwrap_or(0), Ordering::Relaxed);
             let change = shared.governor.lock().observe(readings, shared.clock.mono());
             change.iter().for_each(|change| self.handle.tell(change));
             self.handle.refresh();

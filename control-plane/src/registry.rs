@@ -53,7 +53,7 @@ pub use leases::LeaseError;
 pub use load::OpenError;
 pub use register::{RegisterError, Registered, Registration};
 pub use resolve::Unresolved;
-pub use routes::{Candidate, Route};
+pub use routes::{Candidate, Queued, Route};
 
 use routes::Routes;
 
@@ -227,7 +227,13 @@ impl Handle {
     #[must_use]
     pub fn waiting_bp(&self) -> u64 {
         let whole = u64::from(self.0.config.bulkheads.whole.max(1));
-        self.0.routes.waiting().saturating_mul(u64::from(WHOLE)) / whole
+        self.waiting_calls().saturating_mul(u64::from(WHOLE)) / whole
+    }
+
+    /// Calls that wait for an instance.
+    #[must_use]
+    pub fn waiting_calls(&self) -> u64 {
+        self.0.routes.waiting()
     }
 
     /// Whether any instance on record offers or offered this capability.

@@ -29,6 +29,7 @@ use tonic::service::Routes;
 use tonic_health::ServingStatus;
 
 use crate::admin::Admin;
+use crate::admission::Door;
 use crate::api::page::Pages;
 use crate::config::{Checked, Config, ConfigErrors};
 use crate::faults::{Disk, Faults};
@@ -36,7 +37,9 @@ use crate::host::Clock;
 use crate::listing::Listing;
 use crate::metrics::Metrics;
 use crate::records::key;
-use crate::{api, dispatch, drills, engine, events, health, invoke, modes, registry, rollouts, routing, workflows};
+use crate::{
+    api, dispatch, drills, engine, events, health, invoke, modes, registry, rollouts, routing, workflows,
+};
 
 /// What a message may be larger than its payload: names, labels, intent, descriptions.
 const ENVELOPE: usize = 256 * 1024;
@@ -205,6 +208,13 @@ impl Server {
         let orchestrator = api::orchestrator::Api {
             engine: engine.clone(),
             listing: Listing::new(Arc::clone(&store)),
+            door: Door {
+                engine: engine.clone(),
+                modes: modes.clone(),
+                metrics: metrics.clone(),
+                max_calls: config.bulkheads.whole,
+                calls: Arc::default(),
+            },
             invoke: invoke::Handle::new(clock.clone(), registry.clone(), dispatch, routing.clone(), limits),
             pages: pages.clone(),
             limits,

@@ -223,6 +223,7 @@ pub(crate) fn call(bed: &Bed, capability: &str, key: u8) -> dispatch::Call {
         deadline: bed.clock.mono() + Duration::from_secs(10),
         policy: RetryPolicy::NONE,
         retries: Retries::Allowed,
+        priority: mainstay_kernel::priority::Priority::default(),
         resumed: None,
         left: Arc::default(),
     }

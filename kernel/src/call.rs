@@ -40,6 +40,7 @@ use crate::outcome::{
     Answer, Began, CALL_CANCELLED, Class, DEADLINE_PASSED, Failure, NO_INSTANCE, OVERLOADED, PAUSED,
     RATE_LIMITED,
 };
+use crate::queue;
 use crate::retry::GiveUp;
 use crate::time::Mono;
 
@@ -233,6 +234,14 @@ impl Call {
         self.phase = Phase::Done(Err(failure));
     }
 
+    /// The call may not wait any longer. Nothing happens if it does not wait for an instance.
+    pub fn send_away(&mut self, refused: queue::Refused, now: Mono) {
+        if !matches!(self.phase, Phase::Choose { .. }) {
+            return;
+        }
+        self.refuse(OVERLOADED, refused.to_string(), refused.retry_after, now);
+    }
+
     /// Whether a ledger has spoken for the key, so that its instance alone may take the call.
     #[must_use]
     pub const fn is_bound(&self) -> bool {
@@ -268,6 +277,12 @@ impl Call {
             self.out_of_time(now);
             return None;
         };
+        if self.search.since.is_some()
+            && let Err(refused) = pool.still(self.request.deadline - now)
+        {
+            self.send_away(refused, now);
+            return None;
+        }
         let found = pool::choose(pool, &self.tried, self.only, &mut self.search.passed_over, now, dice);
         if let Some((index, permit)) = found {
             return Some(self.send(index, pool.instance(index), permit, timeout, now));
@@ -291,7 +306,7 @@ impl Call {
         }
         let remaining = self.request.deadline - now;
         if begins && let Err(refused) = pool.queue(remaining) {
-            self.refuse(OVERLOADED, refused.to_string(), refused.retry_after, now);
+            self.send_away(refused, now);
             return None;
         }
         let opening = match self.search.passed_over.soonest() {

@@ -7,6 +7,7 @@
 //! - a **machine** may be lost and is rebuilt from evidence ([`lease`], [`health`], [`breaker`], [`balance`], [`call`], [`rollout`]);
 //! - the **journal** of a run is durable: state changes only through `fold`, recovery is `fold` over the log ([`run`]).
 
+pub mod admission;
 pub mod agent;
 pub mod balance;
 pub mod breaker;

@@ -34,6 +34,7 @@ pub(super) struct Live<'a> {
     turns: &'a mut Turns,
     arranged: Option<&'a Arranged>,
     paused: Look,
+    may_look: bool,
 }
 
 impl<'a> Live<'a> {
@@ -43,10 +44,11 @@ impl<'a> Live<'a> {
         route: &'a Arc<Route>,
         candidates: &'a Candidates,
         turns: &'a mut Turns,
+        may_look: bool,
     ) -> Self {
         let (candidates, arranged) = (&*candidates.all, candidates.arranged.as_deref());
         let paused = dispatch.registry.pauses().look(&call.tenant);
-        Self { dispatch, call, route, candidates, turns, arranged, paused }
+        Self { dispatch, call, route, candidates, turns, arranged, paused, may_look }
     }
 
     /// What keeps this call from this candidate, by a newer look than the first, if there is one.
@@ -112,27 +114,22 @@ impl Pool for Live<'_> {
         self.paused.call(&self.call.tenant, &self.call.capability)
     }
 
+    fn may_look(&self) -> bool {
+        self.may_look
+    }
+
+    fn still(&self, remaining: Duration) -> Result<(), queue::Refused> {
+        if self.call.step.is_some() || !self.may_look {
+            return Ok(());
+        }
+        self.counted(self.ahead().still(remaining))
+    }
+
     fn queue(&self, remaining: Duration) -> Result<(), queue::Refused> {
         if self.call.step.is_some() {
             return Ok(());
         }
-        let healthy = |candidate: &&Candidate| candidate.instance.verdict().state == health::State::Healthy;
-        let (mut places, mut known, mut total) = (0_u32, 0_u32, Duration::ZERO);
-        for candidate in self.candidates.iter().filter(healthy) {
-            let lane = candidate.lane.lock();
-            places = places.saturating_add(lane.limit().0);
-            if let Some(latency) = lane.latency() {
-                known += 1;
-                total = total.saturating_add(latency);
-            }
-        }
-        let latency = total.checked_div(known);
-        let ahead = Ahead { waiting: self.route.waiting(), places, latency };
-        let admitted = self.dispatch.registry.queue().admit(ahead, remaining);
-        if admitted.is_err() {
-            self.dispatch.metrics.refused();
-        }
-        admitted
+        self.counted(self.dispatch.registry.queue().admit(self.ahead(), remaining))
     }
 
     fn turn(&mut self, instance: InstanceId, remaining: Duration, now: Mono) -> Result<Mono, rate::Refused> {
@@ -147,6 +144,32 @@ impl Pool for Live<'_> {
     fn retry(&mut self, instance: InstanceId, _: Mono) -> Leave {
         let instance = self.dispatch.registry.instance(instance);
         self.dispatch.leave(instance.as_ref().map(|instance| &*instance.fleet), Duration::ZERO)
+    }
+}
+
+impl Live<'_> {
+    /// What the call finds in front of it.
+    fn ahead(&self) -> Ahead {
+        let healthy = |candidate: &&Candidate| candidate.instance.verdict().state == health::State::Healthy;
+        let (mut places, mut known, mut total) = (0_u32, 0_u32, Duration::ZERO);
+        for candidate in self.candidates.iter().filter(healthy) {
+            let lane = candidate.lane.lock();
+            places = places.saturating_add(lane.limit().0);
+            if let Some(latency) = lane.latency() {
+                known += 1;
+                total = total.saturating_add(latency);
+            }
+        }
+        let latency = total.checked_div(known);
+        let (waiting, behind, displaces) = self.route.ahead_of(self.call.priority);
+        Ahead { waiting, behind, displaces, places, latency }
+    }
+
+    fn counted(&self, admitted: Result<(), queue::Refused>) -> Result<(), queue::Refused> {
+        if admitted.is_err() {
+            self.dispatch.metrics.refused();
+        }
+        admitted
     }
 }
 
@@ -168,7 +191,7 @@ mod tests {
             let (call, route) = (call(&bed, "work", 1), bed.registry.route(&name("default"), &name("work")));
             let candidates = Candidates { all: route.candidates(), arranged: None };
             let mut turns = Turns::default();
-            let mut pool = Live::new(&bed.dispatch, &call, &route, &candidates, &mut turns);
+            let mut pool = Live::new(&bed.dispatch, &call, &route, &candidates, &mut turns, true);
             drop(pool.gate(0, bed.clock.mono()).unwrap());
             let (reason, since) = ("upgrade".to_owned(), Wall::from_millis(1));
             let pause = Pause { target: target.parse().unwrap(), reason, by: String::new(), since };

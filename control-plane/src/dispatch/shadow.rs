@@ -13,6 +13,7 @@ use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::health::Evidence;
 use mainstay_kernel::id::{AttemptId, RunId};
 use mainstay_kernel::outcome::{Answer, Class, Failure};
+use mainstay_kernel::priority::Priority;
 use mainstay_kernel::rate::Turns;
 use mainstay_kernel::retry::{Retries, RetryPolicy};
 use mainstay_kernel::rollout::Side;
@@ -118,7 +119,9 @@ impl Handle {
             retries: Retries::Forbidden,
         });
         let mut turns = Turns::default();
-        let mut pool = Live::new(self, call, route, &candidates, &mut turns);
+        // A copy goes before nobody who waits.
+        let may_look = route.may_look(Priority::Sheddable, None);
+        let mut pool = Live::new(self, call, route, &candidates, &mut turns, may_look);
         match machine.next(&mut pool, self.clock.mono(), dice) {
             Decision::Send(dispatch) => {
                 let candidate = candidates.all[dispatch.index].clone();

@@ -39,6 +39,7 @@ pub(super) async fn perform(
         deadline: (now.mono_at(call.deadline) + PAST_THE_RUN).min(now.mono + call.timeout),
         policy: RetryPolicy::NONE,
         retries: call.retries,
+        priority: call.priority,
         resumed,
         left,
     };

@@ -10,6 +10,7 @@ use mainstay_kernel::id::{AttemptId, DecisionId};
 use mainstay_kernel::json::Json;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::outcome::{Answer, Class, Failure, Usage};
+use mainstay_kernel::priority::Priority;
 use mainstay_kernel::retry::{Retries, RetryPolicy};
 use mainstay_kernel::route::{Decision, Machine, Move, Question, Routing, Target};
 use mainstay_kernel::time::{Mono, Wall};
@@ -58,6 +59,8 @@ pub struct Terms {
     pub time: Duration,
     /// Whether what reaches an agent may be repeated.
     pub retries: Retries,
+    /// How urgent the request is, and every call made to route it.
+    pub priority: Priority,
 }
 
 /// What became of a request.
@@ -215,6 +218,7 @@ impl Way<'_> {
             deadline: handle.clock.mono() + time,
             policy: RetryPolicy::DEFAULT,
             retries: self.terms.retries,
+            priority: self.terms.priority,
             resumed: None,
             left: Arc::default(),
         });

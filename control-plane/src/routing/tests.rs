@@ -82,7 +82,7 @@ impl Town {
     async fn invoke(&self, request: pb::InvokeRequest) -> Result<pb::InvokeResponse, Status> {
         let mut request = Call::new(request);
         request.extensions_mut().insert(Deadline::after(Duration::from_secs(10)));
-        Ok(self.bed.invoke().call(request).await?)
+        Ok(self.bed.invoke().call(request, mainstay_kernel::priority::Priority::default()).await?)
     }
 
     /// The answer to a request of a web client, and the decision on record.

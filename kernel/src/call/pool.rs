@@ -70,6 +70,19 @@ pub trait Pool {
         Ok(now)
     }
 
+    /// Whether it is the call's turn to look: not while others wait for a busy instance who come first.
+    fn may_look(&self) -> bool {
+        true
+    }
+
+    /// Whether a call that has waited can still be answered, with so much time left; asked when it is its turn.
+    ///
+    /// # Errors
+    /// Why it is sent away, and when to try again.
+    fn still(&self, _remaining: Duration) -> Result<(), queue::Refused> {
+        Ok(())
+    }
+
     /// Asks the budget of this instance's agent for a retry, now and not later. The instance need not be a candidate any more.
     fn retry(&mut self, instance: InstanceId, now: Mono) -> Leave;
 }
@@ -122,6 +135,10 @@ pub(super) fn choose<P: Pool>(
     *passed_over = PassedOver::default();
     if let Some(pause) = pool.pause() {
         passed_over.all_paused(pause);
+        return None;
+    }
+    if !pool.may_look() {
+        passed_over.others_first();
         return None;
     }
     let mut number = 0;

@@ -78,6 +78,8 @@ pub struct PassedOver {
     rated: u32,
     /// Where the call would have its turn first, and the rate that it is over there.
     soonest: Option<(InstanceId, Over)>,
+    /// Nobody was looked at: others come first.
+    behind: bool,
     /// The first pause that was met.
     pause: Option<Arc<Pause>>,
     try_again: Option<Mono>,
@@ -106,6 +108,8 @@ pub enum Waiting {
         /// At their limit.
         busy: u32,
     },
+    /// Its turn: others came first who wait for a busy instance.
+    Line,
     /// The end of a pause: it is all that keeps the call back.
     Paused(Arc<Pause>),
     /// Its turn at a rate: it is all that keeps the call back.
@@ -230,6 +234,11 @@ impl PassedOver {
         self.pause = Some(pause);
     }
 
+    /// Nobody was looked at: others come first.
+    pub(super) fn others_first(&mut self) {
+        self.behind = true;
+    }
+
     /// The first few, with their reasons.
     #[must_use]
     pub fn first(&self) -> &[Considered] {
@@ -262,6 +271,7 @@ impl PassedOver {
             return Waiting::Turn(over.clone());
         }
         match self {
+            Self { behind: true, .. } => Waiting::Line,
             Self { unhealthy: 0, open: 0, busy: 0, pause: Some(pause), .. } => {
                 Waiting::Paused(Arc::clone(pause))
             }
@@ -290,7 +300,9 @@ impl Waiting {
     #[must_use]
     pub const fn ends_with_pool_change(&self) -> bool {
         match self {
-            Self::NoCandidate | Self::NonePermitted { .. } | Self::Paused(_) | Self::Turn(_) => true,
+            Self::NoCandidate | Self::NonePermitted { .. } | Self::Line | Self::Paused(_) | Self::Turn(_) => {
+                true
+            }
             Self::BackOff | Self::Ledger | Self::UnderWay => false,
         }
     }
@@ -300,6 +312,12 @@ impl Waiting {
     #[must_use]
     pub const fn ends_with_room(&self) -> bool {
         self.ends_with_pool_change() && !matches!(self, Self::Turn(_))
+    }
+
+    /// Whether someone is busy, so that whoever comes now must not go first.
+    #[must_use]
+    pub const fn is_for_room(&self) -> bool {
+        matches!(self, Self::NonePermitted { busy: 1.., .. } | Self::Line)
     }
 }
 
@@ -318,6 +336,7 @@ impl fmt::Display for Waiting {
             }
             Self::Paused(pause) => write!(f, "{pause}"),
             Self::Turn(over) => write!(f, "{over}"),
+            Self::Line => f.write_str("its turn among those who wait"),
             Self::BackOff => f.write_str("backing off"),
             Self::Ledger => f.write_str("asking the ledger"),
             Self::UnderWay => f.write_str("under way"),

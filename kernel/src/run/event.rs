@@ -15,6 +15,7 @@ use crate::id::{AttemptId, RunId};
 use crate::json::Json;
 use crate::name::Name;
 use crate::outcome::{Answer, Class, Failure, Usage};
+use crate::priority::Priority;
 use crate::retry::Retries;
 use crate::time::Wall;
 use crate::workflow::{StepId, Workflow, WorkflowHash};
@@ -105,6 +106,9 @@ pub enum Event {
         /// Whether its steps may be tried again.
         #[serde(default, skip_serializing_if = "Retries::are_allowed")]
         retries: Retries,
+        /// How urgent it is, and everything done for it.
+        #[serde(default, skip_serializing_if = "Priority::is_default")]
+        priority: Priority,
     },
     /// A try of a step was decided; from here on its call is owed.
     StepStarted {

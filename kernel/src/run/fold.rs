@@ -173,6 +173,7 @@ impl State {
             idempotency_key,
             deadline,
             retries,
+            priority,
         } = start
         else {
             return Err(FoldError::NoStart);
@@ -201,6 +202,7 @@ impl State {
             last_at: at,
             usage: Usage::default(),
             retries: *retries,
+            priority: *priority,
             retried: 0,
         })
     }

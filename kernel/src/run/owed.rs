@@ -12,6 +12,7 @@ use crate::effect::EffectClass;
 use crate::id::RunId;
 use crate::json::Json;
 use crate::name::Name;
+use crate::priority::Priority;
 use crate::retry::Retries;
 use crate::run::decide::next_move;
 use crate::run::event::Attempt;
@@ -57,6 +58,8 @@ pub struct Call {
     pub labels: Arc<BTreeMap<String, String>>,
     /// Whether it may be repeated on its way.
     pub retries: Retries,
+    /// How urgent it is.
+    pub priority: Priority,
 }
 
 /// What must be on disk before an effect happens.
@@ -110,6 +113,7 @@ pub fn outstanding(run: &State) -> Owed {
                 intent: run.intent.clone(),
                 labels: Arc::clone(&run.labels),
                 retries: run.retries,
+                priority: run.priority,
             }),
             StepState::BackingOff { until, .. } => owed.wake_at = owed.wake_at.min(Some(until)),
             StepState::Pending

@@ -179,6 +179,7 @@ impl Plan {
             idempotency_key: None,
             deadline: None,
             retries: Retries::Allowed,
+            priority: crate::priority::Priority::default(),
         }
     }
 
