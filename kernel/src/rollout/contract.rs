@@ -133,12 +133,14 @@ mod tests {
             keywords: Vec::new(),
             examples: Vec::new(),
             breaker: Default::default(),
+            rate: None,
         };
         AgentSpec {
             name: Name::new("writer").unwrap(),
             version: "1".into(),
             labels: Default::default(),
             capabilities: vec![capability],
+            rate: None,
         }
     }
 
