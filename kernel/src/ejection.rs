@@ -273,8 +273,7 @@ impl Sums {
         let mean = self.rates / self.count;
         let spread = (self.squares / self.count - mean * mean).max(0.0).sqrt();
         let together = 1.0 - (self.failed + tally.failed) / (self.calls + tally.calls);
-        let chance =
-            (together * (1.0 - together) * (1.0 / tally.calls + 1.0 / self.calls)).max(0.0).sqrt();
+        let chance = (together * (1.0 - together) * (1.0 / tally.calls + 1.0 / self.calls)).max(0.0).sqrt();
         let gap = mean - tally.success();
         let is_outlier = gap >= LEAST_GAP && gap > SPREAD * spread && gap > CHANCE * chance;
         let points = |share: f64| (share * f64::from(WHOLE)).round() as u32;

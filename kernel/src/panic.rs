@@ -76,7 +76,8 @@ impl Config {
     #[must_use]
     pub fn panics(&self, pool: Usable) -> bool {
         let Usable { usable, of } = pool;
-        of >= LEAST_POOL && u64::from(usable) * u64::from(WHOLE) < u64::from(of) * u64::from(self.threshold_bp)
+        of >= LEAST_POOL
+            && u64::from(usable) * u64::from(WHOLE) < u64::from(of) * u64::from(self.threshold_bp)
     }
 
     /// What becomes of a panic as the pool is now.
@@ -114,9 +115,11 @@ impl Fitness {
         match (verdict.state, verdict.reason) {
             (health::State::Healthy, _) => Self::Fit,
             (health::State::Unknown, _)
-            | (_, health::Reason::LeaseLapsed | health::Reason::PollsFailed { last: PollFailure::NotServing, .. }) => {
-                Self::Unfit
-            }
+            | (
+                _,
+                health::Reason::LeaseLapsed
+                | health::Reason::PollsFailed { last: PollFailure::NotServing, .. },
+            ) => Self::Unfit,
             (health::State::Unhealthy, _) => Self::LooksUnfit,
         }
     }

@@ -6,7 +6,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use mainstay_kernel::call::Lane;
 use mainstay_kernel::effect::EffectClass;
@@ -33,6 +33,8 @@ pub struct Route {
     /// Calls that wait for their turn at a rate: a place that becomes free is nothing to them.
     in_turn: Notify,
     waiting: AtomicU32,
+    /// Whether verdicts on health and siblings are set aside.
+    panicking: AtomicBool,
 }
 
 /// A place in the queue of a route, given up when it is dropped.
@@ -84,6 +86,16 @@ impl Routes {
 
     pub(super) fn get(&self, tenant: &Name, capability: &Name) -> Option<Arc<Route>> {
         self.0.read().get(tenant)?.get(capability).cloned()
+    }
+
+    /// All routes that anybody is on.
+    pub(super) fn all(&self) -> Vec<(Name, Name, Arc<Route>)> {
+        let all = self.0.read();
+        let named = |(tenant, routes): (&Name, &HashMap<Name, Arc<Route>>)| {
+            let named = routes.iter().filter(|(_, route)| route.was_ever_registered());
+            named.map(|(name, route)| (tenant.clone(), name.clone(), Arc::clone(route))).collect::<Vec<_>>()
+        };
+        all.iter().flat_map(named).collect()
     }
 
     /// Puts an instance where it belongs: among the leased, or among those that were.
@@ -159,6 +171,16 @@ impl Route {
     /// Completes when candidates or rates change, and not when one has room. As [`Route::changed`].
     pub fn amended(&self) -> tokio::sync::futures::Notified<'_> {
         self.in_turn.notified()
+    }
+
+    /// Whether so many instances look unusable that all are used; see [`mainstay_kernel::panic`].
+    #[must_use]
+    pub fn is_panicking(&self) -> bool {
+        self.panicking.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_panicking(&self, panicking: bool) {
+        self.panicking.store(panicking, Ordering::Relaxed);
     }
 
     /// Calls that wait.

@@ -319,7 +319,12 @@ impl fmt::Display for Waiting {
         match self {
             Self::NoCandidate => f.write_str("none is registered"),
             Self::NonePermitted { unhealthy, ejected, open, busy } => {
-                let parts = [(unhealthy, "not healthy"), (ejected, "ejected"), (open, "with an open breaker"), (busy, "busy")];
+                let parts = [
+                    (unhealthy, "not healthy"),
+                    (ejected, "ejected"),
+                    (open, "with an open breaker"),
+                    (busy, "busy"),
+                ];
                 let mut separator = "";
                 for (count, what) in parts.into_iter().filter(|(count, _)| **count > 0) {
                     write!(f, "{separator}{count} {what}")?;

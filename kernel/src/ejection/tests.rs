@@ -72,7 +72,9 @@ fn it_stays_out_longer_each_time_and_a_calm_time_forgives() {
         times.push(ejected.until - ejected.since);
         assert!(!standing.handle_timeout(now) && standing.ejected() == Some(ejected));
         now = ejected.until;
-        assert!(standing.handle_timeout(now) && standing.ejected().is_none() && !standing.handle_timeout(now));
+        assert!(
+            standing.handle_timeout(now) && standing.ejected().is_none() && !standing.handle_timeout(now)
+        );
     }
     for (n, time) in (1..).zip(&times) {
         let span = (BASE * n).min(LONGEST);

@@ -26,10 +26,7 @@ fn below_half_of_the_pool_it_panics_and_at_half_it_does_not() {
 fn each_change_is_told_once_with_its_numbers() {
     let config = Config::default();
     let began = config.change(false, pool(1, 4)).expect("it began");
-    assert_eq!(
-        began.to_string(),
-        "1 of 4 instances usable, fewer than 50%: all that hold a lease are used"
-    );
+    assert_eq!(began.to_string(), "1 of 4 instances usable, fewer than 50%: all that hold a lease are used");
     assert_eq!(config.change(true, pool(1, 4)), None);
     assert_eq!(config.change(true, pool(2, 4)), Some(Change::Ended(pool(2, 4))));
     assert_eq!(config.change(false, pool(2, 4)), None);
