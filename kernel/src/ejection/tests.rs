@@ -107,7 +107,7 @@ fn hour(seed: u64, failing: &[f64]) -> (Vec<f64>, usize) {
                 .map(|it| it.ejected().map_or(Sibling::Usable(it.tally()), |_| Sibling::Ejected))
                 .collect();
             for (at, reason) in config.outliers(&seen, 0) {
-                drop(pool[at].eject(reason, now, &mut dice));
+                pool[at].eject(reason, now, &mut dice);
             }
             pool.iter_mut().for_each(Standing::age);
         }
