@@ -173,7 +173,7 @@ impl<P: Pool> Candidates for Sieve<'_, P> {
     }
 
     fn weight(&self, index: usize) -> f64 {
-        self.pool.weight(index, self.now)
+        self.pool.weight(self.tier.start + index, self.now)
     }
 
     fn take(&mut self, index: usize) -> Option<P::Permit> {

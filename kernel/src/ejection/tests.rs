@@ -93,7 +93,9 @@ fn hour(seed: u64, failing: &[f64]) -> (Vec<f64>, usize) {
     let (mut calls, mut most) = (vec![0_u32; failing.len()], 0);
     for second in 0..3_600 {
         let now = Mono::at(Duration::from_secs(second));
-        pool.iter_mut().for_each(|standing| drop(standing.handle_timeout(now)));
+        pool.iter_mut().for_each(|standing| {
+            standing.handle_timeout(now);
+        });
         for _ in 0..5 * failing.len() {
             let at = dice.below(pool.len());
             if pool[at].ejected().is_none() {
