@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use mainstay_kernel::time::text;
-use mainstay_kernel::{breaker, bulkhead, queue, share};
+use mainstay_kernel::{breaker, bulkhead, call, ejection, panic, queue, share};
 use tracing_subscriber::EnvFilter;
 
 mod file;
@@ -37,12 +37,16 @@ const MAX_WAITING: Setting = Setting::new("max_waiting", "--max-waiting", "MAINS
 const BREAKER: Setting = Setting::list("breaker", "--breaker", "MAINSTAY_BREAKER");
 const MEMORY_SOFT_LIMIT: Setting =
     Setting::new("memory_soft_limit", "--memory-soft-limit", "MAINSTAY_MEMORY_SOFT_LIMIT");
+const EJECTION_SHARE: Setting = Setting::new("ejection_share", "--ejection-share", "MAINSTAY_EJECTION_SHARE");
+const PANIC_THRESHOLD: Setting =
+    Setting::new("panic_threshold", "--panic-threshold", "MAINSTAY_PANIC_THRESHOLD");
+const SLOW_START: Setting = Setting::new("slow_start", "--slow-start", "MAINSTAY_SLOW_START");
 const LOG: Setting = Setting::new("log", "--log", "MAINSTAY_LOG_FORMAT");
 /// The variable that the sidecar reads, too.
 const LOG_LEVEL: Setting = Setting::new("log_level", "--log-level", "MAINSTAY_LOG");
 
 /// Every setting, in the order of the documentation.
-const ALL: [Setting; 17] = [
+const ALL: [Setting; 20] = [
     DATA,
     LISTEN,
     ADMIN,
@@ -58,6 +62,9 @@ const ALL: [Setting; 17] = [
     MAX_WAITING,
     BREAKER,
     MEMORY_SOFT_LIMIT,
+    EJECTION_SHARE,
+    PANIC_THRESHOLD,
+    SLOW_START,
     LOG,
     LOG_LEVEL,
 ];
@@ -100,6 +107,12 @@ pub struct Settings {
     pub breakers: breaker::Config,
     /// Memory to live with, in bytes; `None` leaves it to the system.
     pub memory_soft_limit: Option<u64>,
+    /// How many of a pool may be ejected because they do worse than their siblings.
+    pub ejection: ejection::Config,
+    /// When too few instances of a capability look usable to be believed.
+    pub panic: panic::Config,
+    /// How long the share of a new or recovered instance grows.
+    pub slow_start: Duration,
     /// How logs look.
     pub log: LogFormat,
     /// What is logged: a level, or directives like `info,mainstay_store=debug`.
@@ -142,6 +155,13 @@ impl Settings {
                 let bytes = size(text)?;
                 Ok(Some(u64::try_from(bytes).unwrap_or(u64::MAX)))
             }),
+            ejection: ejection::Config {
+                share_bp: sources.one(EJECTION_SHARE, ejection::Config::default().share_bp, part),
+            },
+            panic: panic::Config {
+                threshold_bp: sources.one(PANIC_THRESHOLD, panic::Config::default().threshold_bp, part),
+            },
+            slow_start: sources.one(SLOW_START, call::SLOW_START, span),
             log: sources.one(LOG, LogFormat::Text, log_format),
             log_level: sources.one(LOG_LEVEL, "info".to_owned(), log_level),
         };

@@ -35,6 +35,10 @@ struct Inner {
     breaker_changes: Family<State, Counter>,
     open_breakers: Gauge,
     lowered_limits: Gauge,
+    ejected: Gauge,
+    ejections: Counter,
+    panicking: Gauge,
+    panics: Counter,
     events_lost: Counter,
     version_calls: Family<VersionOutcome, Counter>,
     rollout_weight: Family<Rollout, Gauge>,
@@ -112,6 +116,10 @@ impl Default for Metrics {
             breaker_changes: Family::default(),
             open_breakers: Gauge::default(),
             lowered_limits: Gauge::default(),
+            ejected: Gauge::default(),
+            ejections: Counter::default(),
+            panicking: Gauge::default(),
+            panics: Counter::default(),
             events_lost: Counter::default(),
             version_calls: Family::default(),
             rollout_weight: Family::default(),
@@ -171,6 +179,18 @@ impl Default for Metrics {
             "Capabilities of instances that get fewer calls at once than they declare",
             inner.lowered_limits.clone(),
         );
+        registry.register(
+            "ejected",
+            "Instances left out of a capability because they do worse than their siblings",
+            inner.ejected.clone(),
+        );
+        registry.register("ejections", "Ejections since the start", inner.ejections.clone());
+        registry.register(
+            "panicking",
+            "Capabilities most of whose instances look unusable, so that all are used",
+            inner.panicking.clone(),
+        );
+        registry.register("panics", "Times routing of a capability began to panic", inner.panics.clone());
         registry.register(
             "refused_calls",
             "Direct calls refused since the start because their turn could not come in time",
@@ -308,6 +328,11 @@ impl Metrics {
         inner.waiting_calls.set(i64::try_from(registry.waiting_calls()).unwrap_or(i64::MAX));
         inner.open_breakers.set(count(registry.open_breakers()));
         inner.lowered_limits.set(count(registry.lowered_limits()));
+        inner.ejected.set(count(registry.ejected()));
+        inner.ejections.inner().store(registry.ejections(), Relaxed);
+        let (panicking, panics) = registry.panics();
+        inner.panicking.set(count(panicking));
+        inner.panics.inner().store(panics, Relaxed);
         for (state, changes) in registry.breaker_changes() {
             let counter = inner.breaker_changes.get_or_create(&State { state: state.as_str() }).clone();
             counter.inner().store(changes, Relaxed);

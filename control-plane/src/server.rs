@@ -152,6 +152,9 @@ impl Server {
             bulkheads: config.bulkheads,
             queue: config.queue,
             breakers: config.breakers,
+            ejection: config.ejection,
+            panic: config.panic,
+            slow_start: config.slow_start,
             ..registry::Config::default()
         };
         let (registry, registry_service) =

@@ -55,7 +55,7 @@ mod record;
 pub use decision::{Decision, Dispatch, IfPaused, Request};
 use doubt::Doubt;
 pub use inquiry::{Inquiry, inquiry};
-pub use lane::{Lane, Permit};
+pub use lane::{Lane, Permit, SLOW_START};
 pub use pool::{Pool, Rejection};
 pub use record::{Considered, Ledger, PassedOver, Record, Search, Sent, Waiting};
 
@@ -126,6 +126,7 @@ enum Phase {
 struct SearchState {
     since: Option<Mono>,
     why: Option<Waiting>,
+    panicking: bool,
     passed_over: PassedOver,
 }
 
@@ -283,6 +284,7 @@ impl Call {
             self.send_away(refused, now);
             return None;
         }
+        self.search.panicking = pool.is_panicking();
         let found = pool::choose(pool, &self.tried, self.only, &mut self.search.passed_over, now, dice);
         if let Some((index, permit)) = found {
             return Some(self.send(index, pool.instance(index), permit, timeout, now));
@@ -394,8 +396,9 @@ impl Call {
     }
 
     fn end_search(&mut self, now: Mono) -> Search {
-        let SearchState { since, why, passed_over } = std::mem::take(&mut self.search);
-        Search { waited: since.map_or(Duration::ZERO, |since| now - since), why, passed_over }
+        let SearchState { since, why, panicking, passed_over } = std::mem::take(&mut self.search);
+        let waited = since.map_or(Duration::ZERO, |since| now - since);
+        Search { waited, why, panicking, passed_over }
     }
 
     /// The call ends while looking for an instance: the record keeps what was found.

@@ -26,7 +26,7 @@ pub struct Event {
     /// Whose it is; `None` if it is the whole server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<Name>,
-    /// What it happened to, as a path: `instance/AGENT/NAME`, `breaker/AGENT/NAME/CAPABILITY`, `server`.
+    /// What it happened to, as a path: `instance/AGENT/NAME`, `breaker/AGENT/NAME/CAPABILITY`, `ejection/AGENT/NAME/CAPABILITY`, `server`.
     pub subject: String,
     /// Why.
     pub reason: String,
@@ -68,6 +68,18 @@ pub enum Kind {
     /// An instance stopped renewing its lease, and left routing.
     #[serde(rename = "instance.lapsed")]
     InstanceLapsed,
+    /// An instance is left out of a capability because it does worse than its siblings.
+    #[serde(rename = "instance.ejected")]
+    InstanceEjected,
+    /// Its ejection is over.
+    #[serde(rename = "instance.returned")]
+    InstanceReturned,
+    /// Most instances of a capability look unusable: all that hold a lease are used.
+    #[serde(rename = "panic.began")]
+    PanicBegan,
+    /// Enough of them are usable again.
+    #[serde(rename = "panic.ended")]
+    PanicEnded,
     /// Nothing begins at a target any more.
     #[serde(rename = "pause.set")]
     Paused,
@@ -154,7 +166,7 @@ impl Event {
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 32] = [
         Self::ServerStarted,
         Self::ServerStopping,
         Self::StoreReadOnly,
@@ -165,6 +177,10 @@ impl Kind {
         Self::InstanceUnhealthy,
         Self::InstanceHealthy,
         Self::InstanceLapsed,
+        Self::InstanceEjected,
+        Self::InstanceReturned,
+        Self::PanicBegan,
+        Self::PanicEnded,
         Self::Paused,
         Self::Resumed,
         Self::ModeLowered,
@@ -199,6 +215,10 @@ impl Kind {
             Self::InstanceUnhealthy => "instance.unhealthy",
             Self::InstanceHealthy => "instance.healthy",
             Self::InstanceLapsed => "instance.lapsed",
+            Self::InstanceEjected => "instance.ejected",
+            Self::InstanceReturned => "instance.returned",
+            Self::PanicBegan => "panic.began",
+            Self::PanicEnded => "panic.ended",
             Self::Paused => "pause.set",
             Self::Resumed => "pause.lifted",
             Self::ModeLowered => "mode.lowered",
@@ -234,6 +254,8 @@ impl Kind {
             | Self::BreakerOpened
             | Self::InstanceUnhealthy
             | Self::InstanceLapsed
+            | Self::InstanceEjected
+            | Self::PanicBegan
             | Self::Paused
             | Self::ModeLowered
             | Self::DrillBegan
@@ -245,6 +267,8 @@ impl Kind {
             | Self::BreakerHalfOpen
             | Self::BreakerClosed
             | Self::InstanceHealthy
+            | Self::InstanceReturned
+            | Self::PanicEnded
             | Self::Resumed
             | Self::ModeRaised
             | Self::DrillDetected

@@ -20,7 +20,7 @@ use crate::render::text::count;
 #[command(
     after_help = "Flags win over the environment, and that over the file. In the file the settings are called \
     data, listen, admin, insecure_listen, allow_network, max_payload, max_open_runs, allow_drills, shutdown_grace, max_calls, agent_share, \
-    tenant_share, max_waiting, breaker, memory_soft_limit, log, log_level."
+    tenant_share, max_waiting, breaker, memory_soft_limit, ejection_share, panic_threshold, slow_start, log, log_level."
 )]
 pub struct ServeArgs {
     /// Configuration file, YAML [env: MAINSTAY_CONFIG]
@@ -72,6 +72,15 @@ pub struct ServeArgs {
     /// [env: MAINSTAY_MEMORY_SOFT_LIMIT] [default: three quarters of what the system grants]
     #[arg(long, value_name = "SIZE")]
     memory_soft_limit: Option<String>,
+    /// The most of a pool that is left out because it does worse than its siblings; 0% for never [env: MAINSTAY_EJECTION_SHARE] [default: 10%]
+    #[arg(long, value_name = "SHARE")]
+    ejection_share: Option<String>,
+    /// Below this share of usable instances all are used; 0% for never [env: MAINSTAY_PANIC_THRESHOLD] [default: 50%]
+    #[arg(long, value_name = "SHARE")]
+    panic_threshold: Option<String>,
+    /// How long the share of a new or recovered instance grows; 0s for not at all [env: MAINSTAY_SLOW_START] [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    slow_start: Option<String>,
     /// How logs look: text or json [env: MAINSTAY_LOG_FORMAT] [default: text]
     #[arg(long, value_name = "FORMAT")]
     log: Option<String>,
@@ -149,6 +158,9 @@ impl ServeArgs {
             ("max_waiting", one(&self.max_waiting)),
             ("breaker", self.breaker.clone()),
             ("memory_soft_limit", one(&self.memory_soft_limit)),
+            ("ejection_share", one(&self.ejection_share)),
+            ("panic_threshold", one(&self.panic_threshold)),
+            ("slow_start", one(&self.slow_start)),
             ("log", one(&self.log)),
             ("log_level", one(&self.log_level)),
         ]
@@ -172,6 +184,9 @@ fn config(settings: Settings) -> Config {
         memory: settings
             .memory_soft_limit
             .map_or_else(Memory::of_the_system, |soft| Memory { soft_limit: Some(soft) }),
+        ejection: settings.ejection,
+        panic: settings.panic,
+        slow_start: settings.slow_start,
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) struct Live<'a> {
     arranged: Option<&'a Arranged>,
     paused: Look,
     may_look: bool,
+    panicking: bool,
 }
 
 impl<'a> Live<'a> {
@@ -48,7 +49,8 @@ impl<'a> Live<'a> {
     ) -> Self {
         let (candidates, arranged) = (&*candidates.all, candidates.arranged.as_deref());
         let paused = dispatch.registry.pauses().look(&call.tenant);
-        Self { dispatch, call, route, candidates, turns, arranged, paused, may_look }
+        let panicking = route.is_panicking();
+        Self { dispatch, call, route, candidates, turns, arranged, paused, may_look, panicking }
     }
 
     /// What keeps this call from this candidate, by a newer look than the first, if there is one.
@@ -82,6 +84,14 @@ impl Pool for Live<'_> {
         self.candidates[index].lane.lock().score(now)
     }
 
+    fn weight(&self, index: usize, now: Mono) -> f64 {
+        self.candidates[index].lane.lock().weight(now)
+    }
+
+    fn is_panicking(&self) -> bool {
+        self.panicking
+    }
+
     fn gate(&mut self, index: usize, now: Mono) -> Result<Held, Rejection> {
         let candidate = &self.candidates[index];
         if let Some(pause) = self.paused.candidate(&candidate.instance.spec.name, &candidate.instance.name) {
@@ -96,7 +106,7 @@ impl Pool for Live<'_> {
             until: now + LOOK_AGAIN,
         })?;
         let health = candidate.instance.verdict();
-        let (leave, change) = candidate.lane.lock().admit(health, now);
+        let (leave, change) = candidate.lane.lock().admit(health, self.panicking, now);
         if let Some(change) = change {
             self.dispatch.registry.breaker_changed(&candidate.instance, &self.call.capability, &change);
         }

@@ -99,6 +99,9 @@ fn notes(registry: &Handle, search: &Search) -> Vec<String> {
     if let Some(why) = &search.why {
         notes.push(format!("waited {:?}: {why}", search.waited));
     }
+    if search.panicking {
+        notes.push("panic: most instances look unusable, so all that hold a lease were used".to_owned());
+    }
     let passed_over = &search.passed_over;
     for considered in passed_over.first() {
         let name = registry

@@ -99,6 +99,7 @@ fn restore(
         lease: Lease::restored(stored.lease, ttl, RESTART_GRACE, now),
         lapsed_at: stored.lapsed_at,
         breakers: shared.config.breakers,
+        slow_start: shared.config.slow_start,
     };
     let leased = birth.lapsed_at.is_none();
     birth.fleet.rates().declare(&birth.spec, birth.registered_at, now);

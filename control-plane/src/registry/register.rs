@@ -218,6 +218,7 @@ fn admit(
         lease: Lease::grant(stored.lease, registration.ttl, now),
         lapsed_at: None,
         breakers: shared.config.breakers,
+        slow_start: shared.config.slow_start,
     };
     birth.fleet.rates().declare(&birth.spec, birth.registered_at, now);
     let instance = Arc::new(Instance::new(birth, before.as_deref(), registration.lease, now));

@@ -36,6 +36,8 @@ pub struct Route {
     /// Calls that wait for their turn at a rate: a place that becomes free is nothing to them.
     in_turn: Notify,
     waiting: AtomicU32,
+    /// Whether verdicts on health and siblings are set aside.
+    panicking: AtomicBool,
 }
 
 /// A place among those who wait on a route, given up when it is dropped.
@@ -147,6 +149,16 @@ impl Routes {
         all.values().flat_map(HashMap::values).map(|route| u64::from(route.waiting())).sum()
     }
 
+    /// All routes that anybody is on.
+    pub(super) fn all(&self) -> Vec<(Name, Name, Arc<Route>)> {
+        let all = self.0.read();
+        let named = |(tenant, routes): (&Name, &HashMap<Name, Arc<Route>>)| {
+            let named = routes.iter().filter(|(_, route)| route.was_ever_registered());
+            named.map(|(name, route)| (tenant.clone(), name.clone(), Arc::clone(route))).collect::<Vec<_>>()
+        };
+        all.iter().flat_map(named).collect()
+    }
+
     /// Puts an instance where it belongs: among the leased, or among those that were.
     pub(super) fn place(&self, instance: &Arc<Instance>, leased: bool) {
         for capability in &instance.spec.capabilities {
@@ -250,6 +262,16 @@ impl Route {
     /// Completes when candidates or rates change, and not when one has room. As [`Route::changed`].
     pub fn amended(&self) -> tokio::sync::futures::Notified<'_> {
         self.in_turn.notified()
+    }
+
+    /// Whether so many instances look unusable that all are used; see [`mainstay_kernel::panic`].
+    #[must_use]
+    pub fn is_panicking(&self) -> bool {
+        self.panicking.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_panicking(&self, panicking: bool) {
+        self.panicking.store(panicking, Ordering::Relaxed);
     }
 
     /// Calls that wait.

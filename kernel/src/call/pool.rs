@@ -9,6 +9,7 @@ use super::record::PassedOver;
 use crate::balance::{self, Candidates};
 use crate::bulkhead::Wall;
 use crate::dice::Dice;
+use crate::ejection;
 use crate::health;
 use crate::id::InstanceId;
 use crate::pause::Pause;
@@ -41,6 +42,14 @@ pub trait Pool {
 
     /// How loaded it is for this capability; see [`super::Lane::score`].
     fn score(&self, index: usize, now: Mono) -> f64;
+
+    /// How readily it is chosen; see [`super::Lane::weight`].
+    fn weight(&self, index: usize, now: Mono) -> f64;
+
+    /// Whether the verdicts on health and siblings are set aside; see [`crate::panic`].
+    fn is_panicking(&self) -> bool {
+        false
+    }
 
     /// Takes leave to call it; see [`super::Lane::admit`].
     ///
@@ -94,6 +103,13 @@ pub enum Rejection {
     AlreadyTried,
     /// Its health does not allow it.
     Unhealthy(health::State, health::Reason),
+    /// It does worse than its siblings.
+    Ejected {
+        /// When it comes back.
+        until: Mono,
+        /// How much worse.
+        reason: ejection::Reason,
+    },
     /// Its breaker is open; `None` means until an operator resets it.
     BreakerOpen {
         /// When it lets probes through.
@@ -173,6 +189,10 @@ impl<P: Pool> Candidates for Sieve<'_, P> {
         self.pool.score(self.tier.start + index, self.now)
     }
 
+    fn weight(&self, index: usize) -> f64 {
+        self.pool.weight(self.tier.start + index, self.now)
+    }
+
     fn take(&mut self, index: usize) -> Option<P::Permit> {
         let index = self.tier.start + index;
         let instance = self.pool.instance(index);
@@ -190,6 +210,7 @@ impl fmt::Display for Rejection {
         match self {
             Self::AlreadyTried => f.write_str("tried already"),
             Self::Unhealthy(state, reason) => write!(f, "{}: {reason}", state.as_str()),
+            Self::Ejected { reason, .. } => write!(f, "ejected: {reason}"),
             Self::BreakerOpen { until: Some(_) } => f.write_str("breaker open"),
             Self::BreakerOpen { until: None } => f.write_str("breaker opened by hand"),
             Self::Probing => f.write_str("breaker half-open, all probes under way"),
