@@ -191,6 +191,10 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
             let input = input::payload(args.input.as_deref())?;
             asking(globals, async |client| routes::explain(args, input, client, &console).await)
         }
+        Command::Routes(RoutesCommand::Eval(args)) => {
+            let labelled = routes::eval::read(&args.file)?;
+            asking(globals, async |client| routes::eval::run(args, labelled, client, &console).await)
+        }
         Command::Routes(RoutesCommand::Decisions(args)) => {
             asking(globals, async |client| routes::decisions(args, client, &console).await)
         }

@@ -3,7 +3,8 @@
 //! Input: `{"x": 1}` answers `{"x": 2}`. Beside `x`: `sleep_ms` (works that long), `fail` (answers 500 with this text),
 //! `fail_times` (fails so often for the same run and step, then works), `bad` (answers what breaks its schema), `garbage`
 //! (answers what is not JSON), `gate` (works until a test opens the gate of that name), `abort` (the process dies).
-//! Asked as a router agent is (`candidates`), it names the first, nine tenths sure.
+//! Asked as a router agent, it does what `router` in the request's input says: `say` (answers this very text), `fill` (answers
+//! so many bytes), `sleep_ms`. Told nothing, it names the first of the `candidates`, nine tenths sure.
 //! `POST /sick` and `POST /well` change what `GET /health` says; `POST /open/NAME` opens a gate; `POST /fail/PERCENT` makes so
 //! many of a hundred works fail, whatever their input says.
 
@@ -63,12 +64,29 @@ struct Wanted {
     gate: Option<String>,
     abort: bool,
     candidates: Vec<Candidate>,
+    input: Asked,
 }
 
 /// Where a router agent may send a request.
 #[derive(Debug, Deserialize)]
 struct Candidate {
     capability: String,
+}
+
+/// The request about which a router agent is asked.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Asked {
+    router: Option<Told>,
+}
+
+/// How a router agent is to answer.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Told {
+    say: String,
+    fill: usize,
+    sleep_ms: u64,
 }
 
 /// Serves the agent, writing to a ledger at `path`.
@@ -131,6 +149,11 @@ async fn work(State(agent): State<Arc<Agent>>, headers: HeaderMap, body: String)
     };
     agent.write(&row);
     let wanted: Wanted = serde_json::from_str(&body).unwrap_or_default();
+    if let Some(told) = wanted.input.router {
+        tokio::time::sleep(Duration::from_millis(told.sleep_ms)).await;
+        let fill = serde_json::json!({ "capability": "anything", "why": "x".repeat(told.fill) });
+        return (StatusCode::OK, if told.fill > 0 { fill.to_string() } else { told.say });
+    }
     if wanted.sleep_ms > 0 {
         tokio::time::sleep(Duration::from_millis(wanted.sleep_ms)).await;
     }

@@ -1,8 +1,10 @@
-//! `mainstay routes put | list | get | lint | explain | decisions`.
+//! `mainstay routes put | list | get | lint | explain | decisions | eval`.
 
 use clap::{Args, Subcommand};
 use mainstay_kernel::route::{Routing, Rung};
 use mainstay_proto::pb;
+
+pub mod eval;
 
 use super::run::label;
 use super::workflows::lint_each;
@@ -31,6 +33,8 @@ pub enum RoutesCommand {
     Lint(LintArgs),
     /// Show why a request went where it went, or where one would go now
     Explain(ExplainArgs),
+    /// Score a document by a labelled set
+    Eval(eval::EvalArgs),
     /// List what was decided about routed requests, newest first
     Decisions(DecisionsArgs),
 }

@@ -36,7 +36,8 @@ pub(super) const fn is_disbelief(why: Why) -> bool {
         | Why::Timeout
         | Why::Failed
         | Why::NotAsked
-        | Why::Unserved => false,
+        | Why::Unserved
+        | Why::Mode => false,
     }
 }
 

@@ -15,8 +15,8 @@ use mainstay_kernel::retry::{Retries, RetryPolicy};
 use mainstay_kernel::route::{Decision, Machine, Move, Question, Routing, Target};
 use mainstay_kernel::time::{Mono, Wall};
 
-use super::Handle;
 use super::live::Live;
+use super::{Handle, PATIENCE, labels};
 use crate::dispatch;
 use crate::documents::CatalogError;
 use crate::invoke::keyed;
@@ -26,8 +26,6 @@ use crate::records::decision::Decided;
 const KEPT_BACK: u32 = 10;
 /// The part of what is left that a router agent may take at most, so that who it names can still be called: half.
 const ROUTER_SHARE: u32 = 2;
-/// How long a request waits for a classifier that is learned for the first time; a quarter of its own time if that is less.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// How much of an input is kept with the decision, in characters: enough to recognise the request.
 const MAX_INPUT: usize = 256;
 
@@ -143,12 +141,12 @@ impl Handle {
 
     async fn machine(&self, routing: Arc<Routing>, request: &Request, patience: Duration) -> Machine {
         let classifier = self.learning.of(&request.tenant, &routing, patience).await;
-        let labels = serde_json::Value::from_iter(request.labels.clone());
         let asked = mainstay_kernel::route::Request {
             tenant: request.tenant.clone(),
             input: request.input.clone(),
-            labels: Json::from(&labels),
+            labels: labels(&request.labels),
             target: request.target.clone(),
+            mode: mainstay_kernel::mode::Mode::Full,
         };
         Machine::new(routing, classifier, asked)
     }
