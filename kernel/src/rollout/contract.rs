@@ -133,8 +133,10 @@ mod tests {
             keywords: Vec::new(),
             examples: Vec::new(),
             breaker: Default::default(),
+            rate: None,
         };
         AgentSpec {
+            rate: None,
             name: Name::new("writer").unwrap(),
             version: "1".into(),
             labels: Default::default(),
