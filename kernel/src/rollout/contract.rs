@@ -136,6 +136,7 @@ mod tests {
             rate: None,
         };
         AgentSpec {
+            rate: None,
             name: Name::new("writer").unwrap(),
             version: "1".into(),
             labels: Default::default(),
