@@ -136,7 +136,6 @@ mod tests {
             rate: None,
         };
         AgentSpec {
-            rate: None,
             name: Name::new("writer").unwrap(),
             version: "1".into(),
             labels: Default::default(),
