@@ -240,7 +240,7 @@ impl Handle {
                         queued.get_or_insert_with(|| route.wait());
                         let _shown = self.waits.begin(call.step.as_ref(), &why);
                         let changed = if why.ends_with_room() { changed } else { amended };
-                        tokio::select! { () = until => {}, () = changed => {} }
+                        tokio::select! { biased; () = until => {}, () = changed => {} }
                     } else {
                         until.await;
                     }

@@ -41,4 +41,4 @@ mod testbed;
 pub mod workflows;
 
 pub use config::{Config, ConfigErrors};
-pub use server::{Server, StartError};
+pub use server::{Core, Ground, Server, StartError};

@@ -26,6 +26,7 @@ use mainstay_kernel::name::Name;
 use mainstay_kernel::queue;
 use mainstay_kernel::time::Mono;
 use mainstay_store::{Blobs, ReadError, Store};
+use mainstay_transport::channel;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, broadcast};
 
@@ -82,6 +83,8 @@ pub struct Config {
     pub queue: queue::Config,
     /// When breakers open, where a capability declares nothing else.
     pub breakers: breaker::Config,
+    /// How instances are dialled.
+    pub channels: channel::Options,
 }
 
 impl Default for Config {
@@ -92,6 +95,7 @@ impl Default for Config {
             bulkheads: bulkhead::Config::default(),
             queue: queue::Config::default(),
             breakers: breaker::Config::default(),
+            channels: channel::Options::default(),
         }
     }
 }
@@ -137,11 +141,12 @@ struct Shared {
     breaker_changes: breakers::Changes,
 }
 
-/// Every instance on record, found in each of the ways it is asked for.
+/// Every instance on record, found in each of the ways it is asked for. What is gone through is ordered, so that the same
+/// happens in the same order each time.
 #[derive(Debug, Default)]
 struct Known {
-    by_id: HashMap<InstanceId, Arc<Instance>>,
-    by_lease: HashMap<LeaseId, InstanceId>,
+    by_id: BTreeMap<InstanceId, Arc<Instance>>,
+    by_lease: BTreeMap<LeaseId, InstanceId>,
     /// Tenant, agent, instance name.
     by_name: BTreeMap<(Name, Name), BTreeMap<Name, InstanceId>>,
     /// By tenant and agent.

@@ -19,6 +19,7 @@ use mainstay_kernel::event::Kind;
 use mainstay_proto::{DESCRIPTORS, pb};
 use mainstay_store::sled::DiskFault;
 use mainstay_store::{Batch, Blobs, MemoryStore, ReadError, SledOptions, SledStore, Store};
+use mainstay_transport::channel;
 use mainstay_transport::health::HealthReporter;
 use mainstay_transport::server as transport;
 use tokio::net::TcpListener;
@@ -63,6 +64,23 @@ const SERVICES: [&str; 8] = [
 pub struct Server {
     grpc: TcpListener,
     admin: TcpListener,
+    core: Core,
+}
+
+/// What a control plane stands on.
+#[derive(Debug)]
+pub struct Ground {
+    clock: Clock,
+    store: Arc<dyn Store>,
+    blobs: Blobs,
+    backend: &'static str,
+    channels: channel::Options,
+    faults: Option<Faults>,
+}
+
+/// Everything of a control plane but its addresses.
+#[derive(Debug)]
+pub struct Core {
     routes: Routes,
     admin_routes: axum::Router,
     options: transport::Options,
@@ -119,13 +137,94 @@ pub struct Broken;
 impl Server {
     /// Opens the store, binds the addresses and puts everything together. Serves nothing yet.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
-        let Checked { config, addresses, limits } = config.check()?;
+        config.validate()?;
         let grpc = bind("listen", config.listen).await?;
         let admin = bind("admin", config.admin).await?;
         let clock = Clock::system();
         let disk = config.allow_drills.then(|| Arc::new(Disk::default()));
         let (store, blobs, backend) = open(config.data.clone(), disk.clone()).await?;
         let faults = disk.map(|disk| Faults::new(clock.clone(), disk));
+        let channels = channel::Options::default();
+        let ground = Ground { clock, store, blobs, backend, channels, faults };
+        Ok(Self { grpc, admin, core: Core::assemble(config, ground).await? })
+    }
+
+    /// Where gRPC is served.
+    pub fn grpc_addr(&self) -> std::io::Result<SocketAddr> {
+        self.grpc.local_addr()
+    }
+
+    /// Where admin HTTP is served.
+    pub fn admin_addr(&self) -> std::io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+
+    /// Serves until `shutdown` completes, and then a bounded time longer.
+    ///
+    /// # Errors
+    /// [`Broken`], after the same orderly stop.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Broken> {
+        let core = self.core;
+        let mut beside = JoinSet::new();
+        let broken = CancellationToken::new();
+        for part in core.parts {
+            beside.spawn(part.run(broken.clone().drop_guard()));
+        }
+        core.events.tell(
+            Kind::ServerStarted,
+            "server",
+            format_args!("version {}", env!("CARGO_PKG_VERSION")),
+        );
+        beside.spawn(report(core.reporter, core.engine.clone(), core.events.clone()));
+        let stop_admin = CancellationToken::new();
+        let admin = axum::serve(self.admin, core.admin_routes)
+            .with_graceful_shutdown(stop_admin.clone().cancelled_owned());
+        beside.spawn(async move {
+            if let Err(error) = admin.await {
+                tracing::error!(%error, "the admin address is no longer served");
+            }
+        });
+        let (stopping, engine, events) = (core.stopping, core.engine.clone(), core.events);
+        let mut whole = Ok(());
+        let shutdown = async {
+            let why = tokio::select! {
+                () = shutdown => "it was told to",
+                () = broken.cancelled_owned() => {
+                    whole = Err(Broken);
+                    "a part of it ended by itself"
+                }
+            };
+            events.tell(Kind::ServerStopping, "server", why);
+            engine.refuse();
+            stopping.cancel();
+        };
+        let report = transport::serve(self.grpc, core.routes, core.options, shutdown).await;
+        tracing::info!(?report, "no longer serving");
+        if tokio::time::timeout(STOP, core.engine.stop()).await.is_err() {
+            tracing::warn!("runs still wait for the disk; the next start takes up what is there");
+        }
+        stop_admin.cancel();
+        beside.shutdown().await;
+        whole
+    }
+}
+
+impl Ground {
+    /// Ground in memory, for simulations: everything that could differ from one time to the next is given.
+    #[must_use]
+    pub fn in_memory(clock: Clock, store: MemoryStore, blobs: Blobs, channels: channel::Options) -> Self {
+        Self { clock, store: Arc::new(store), blobs, backend: "memory", channels, faults: None }
+    }
+}
+
+impl Core {
+    /// Puts everything together over `ground`. Serves nothing yet.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, or with what the store holds.
+    pub async fn assemble(config: Config, ground: Ground) -> Result<Self, StartError> {
+        let Checked { config, addresses, limits } = config.check()?;
+        let Ground { clock, store, blobs, backend, channels, faults } = ground;
         let pages = Pages::new(secret(&*store, &clock).await?);
         let metrics = Metrics::default();
 
@@ -138,6 +237,7 @@ impl Server {
             bulkheads: config.bulkheads,
             queue: config.queue,
             breakers: config.breakers,
+            channels,
             ..registry::Config::default()
         };
         let (registry, registry_service) =
@@ -246,8 +346,6 @@ impl Server {
             Part::new("engine", engine_service.run()),
         ];
         Ok(Self {
-            grpc,
-            admin,
             routes: routes.prepare(),
             admin_routes,
             options,
@@ -259,62 +357,15 @@ impl Server {
         })
     }
 
-    /// Where gRPC is served.
-    pub fn grpc_addr(&self) -> std::io::Result<SocketAddr> {
-        self.grpc.local_addr()
+    /// Its services, to be called without a network.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        self.routes.clone()
     }
 
-    /// Where admin HTTP is served.
-    pub fn admin_addr(&self) -> std::io::Result<SocketAddr> {
-        self.admin.local_addr()
-    }
-
-    /// Serves until `shutdown` completes, and then a bounded time longer.
-    ///
-    /// # Errors
-    /// [`Broken`], after the same orderly stop.
-    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Broken> {
-        let mut beside = JoinSet::new();
-        let broken = CancellationToken::new();
-        for part in self.parts {
-            beside.spawn(part.run(broken.clone().drop_guard()));
-        }
-        self.events.tell(
-            Kind::ServerStarted,
-            "server",
-            format_args!("version {}", env!("CARGO_PKG_VERSION")),
-        );
-        beside.spawn(report(self.reporter, self.engine.clone(), self.events.clone()));
-        let stop_admin = CancellationToken::new();
-        let admin = axum::serve(self.admin, self.admin_routes)
-            .with_graceful_shutdown(stop_admin.clone().cancelled_owned());
-        beside.spawn(async move {
-            if let Err(error) = admin.await {
-                tracing::error!(%error, "the admin address is no longer served");
-            }
-        });
-        let (stopping, engine, events) = (self.stopping, self.engine.clone(), self.events);
-        let mut whole = Ok(());
-        let shutdown = async {
-            let why = tokio::select! {
-                () = shutdown => "it was told to",
-                () = broken.cancelled_owned() => {
-                    whole = Err(Broken);
-                    "a part of it ended by itself"
-                }
-            };
-            events.tell(Kind::ServerStopping, "server", why);
-            engine.refuse();
-            stopping.cancel();
-        };
-        let report = transport::serve(self.grpc, self.routes, self.options, shutdown).await;
-        tracing::info!(?report, "no longer serving");
-        if tokio::time::timeout(STOP, self.engine.stop()).await.is_err() {
-            tracing::warn!("runs still wait for the disk; the next start takes up what is there");
-        }
-        stop_admin.cancel();
-        beside.shutdown().await;
-        whole
+    /// Runs what goes on beside the services, for ever.
+    pub async fn run(self) {
+        futures::future::join_all(self.parts.into_iter().map(|part| part.work)).await;
     }
 }
 
