@@ -267,7 +267,7 @@ impl Handle {
                             None => amended.await,
                         }
                     };
-                    tokio::select! { () = until => {}, () = told => {} }
+                    tokio::select! { biased; () = until => {}, () = told => {} }
                     if place.is_displaced() {
                         self.metrics.refused();
                         machine.send_away(Refused::displaced(route.waiting()), self.clock.mono());

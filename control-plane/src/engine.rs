@@ -293,6 +293,7 @@ impl Service {
         let mut changes = self.0.journal.store().status_changes();
         loop {
             tokio::select! {
+                biased;
                 status = changes.next() => {
                     let Some(status) = status else { return };
                     self.0.park_all().await;
@@ -410,9 +411,8 @@ async fn blocking<T: Send + 'static>(
     shared: &Arc<Shared>,
     work: impl FnOnce(&Shared) -> T + Send + 'static,
 ) -> T {
-    let shared = Arc::clone(shared);
-    let done = tokio::task::spawn_blocking(move || work(&shared)).await;
-    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    let working = Arc::clone(shared);
+    shared.clock.blocking(move || work(&working)).await
 }
 
 #[cfg(test)]

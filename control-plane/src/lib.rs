@@ -43,4 +43,4 @@ mod testbed;
 pub mod workflows;
 
 pub use config::{Config, ConfigErrors};
-pub use server::{Broken, Server, StartError};
+pub use server::{Broken, Core, Ground, Server, StartError};

@@ -31,6 +31,7 @@ use mainstay_kernel::queue;
 use mainstay_kernel::share::WHOLE;
 use mainstay_kernel::time::Mono;
 use mainstay_store::{Blobs, ReadError, Store};
+use mainstay_transport::channel;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, broadcast};
 
@@ -94,6 +95,8 @@ pub struct Config {
     pub panic: panic::Config,
     /// How long the share of a new or recovered instance grows; none if it is zero.
     pub slow_start: Duration,
+    /// How instances are dialled.
+    pub channels: channel::Options,
 }
 
 impl Default for Config {
@@ -107,6 +110,7 @@ impl Default for Config {
             ejection: ejection::Config::default(),
             panic: panic::Config::default(),
             slow_start: SLOW_START,
+            channels: channel::Options::default(),
         }
     }
 }
@@ -156,11 +160,12 @@ struct Shared {
     panics: AtomicU64,
 }
 
-/// Every instance on record, found in each of the ways it is asked for.
+/// Every instance on record, found in each of the ways it is asked for. What is gone through is ordered, so that the same
+/// happens in the same order each time.
 #[derive(Debug, Default)]
 struct Known {
-    by_id: HashMap<InstanceId, Arc<Instance>>,
-    by_lease: HashMap<LeaseId, InstanceId>,
+    by_id: BTreeMap<InstanceId, Arc<Instance>>,
+    by_lease: BTreeMap<LeaseId, InstanceId>,
     /// Tenant, agent, instance name.
     by_name: BTreeMap<(Name, Name), BTreeMap<Name, InstanceId>>,
     /// By tenant and agent.
