@@ -313,6 +313,8 @@ impl Pool for View<'_> {
             waiting: self.plane.waiting[self.plane.route(self.tenant, self.capability)].len() as u32,
             places: lanes.iter().map(|lane| lane.limit().0).sum(),
             latency: known.iter().sum::<Duration>().checked_div(known.len() as u32),
+            // All of them are equally urgent.
+            ..Ahead::default()
         };
         self.plane.sizes.queue.admit(ahead, remaining)
     }
