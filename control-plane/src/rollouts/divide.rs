@@ -23,13 +23,17 @@ const MAX_ORDERS: usize = 64;
 /// Tiers there are: a call's own version, the one that stands in for it, those no document names.
 const TIERS: usize = 3;
 
+/// What an order is made for: the only agent that may be called, if there is one, and the version a call belongs to of each
+/// rollout.
+type Order = (Option<Name>, Vec<Side>);
+
 /// The rollouts that divide one route.
 #[derive(Debug)]
 pub(super) struct Divided {
     /// What it was made from.
     source: Arc<[Candidate]>,
     trials: Vec<Arc<Trial>>,
-    orders: Mutex<HashMap<(Option<Name>, Vec<Side>), Arc<Arranged>>>,
+    orders: Mutex<HashMap<Order, Arc<Arranged>>>,
 }
 
 /// Candidates in the order in which they are asked.
