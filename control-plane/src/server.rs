@@ -202,6 +202,7 @@ impl Server {
                 registry: registry.clone(),
                 dispatch: dispatch.clone(),
                 metrics: metrics.clone(),
+                modes: modes.clone(),
                 decisions,
             },
         );
