@@ -15,7 +15,7 @@ use mainstay_kernel::route::Routing;
 use crate::documents::{self, CatalogError};
 use crate::host::Clock;
 use crate::metrics::Metrics;
-use crate::{dispatch, registry};
+use crate::{dispatch, modes, registry};
 
 pub mod decisions;
 mod document;
@@ -42,6 +42,7 @@ pub struct Handle {
     registry: registry::Handle,
     dispatch: dispatch::Handle,
     metrics: Metrics,
+    modes: modes::Handle,
     learning: learning::Handle,
     decisions: decisions::Handle,
 }
@@ -57,6 +58,8 @@ pub struct Parts {
     pub dispatch: dispatch::Handle,
     /// What is counted.
     pub metrics: Metrics,
+    /// The mode, which says what rungs are left out.
+    pub modes: modes::Handle,
     /// Where decisions are kept.
     pub decisions: decisions::Handle,
 }
@@ -65,9 +68,9 @@ impl Handle {
     /// Routing, and what learns its classifiers.
     #[must_use]
     pub fn new(clock: Clock, parts: Parts) -> (Self, Service) {
-        let Parts { catalog, registry, dispatch, metrics, decisions } = parts;
+        let Parts { catalog, registry, dispatch, metrics, modes, decisions } = parts;
         let (learning, service) = learning::new(clock.clone(), registry.clone());
-        (Self { clock, catalog, registry, dispatch, metrics, learning, decisions }, service)
+        (Self { clock, catalog, registry, dispatch, metrics, modes, learning, decisions }, service)
     }
 
     /// The documents.

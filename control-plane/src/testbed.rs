@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::host::Clock;
 use crate::metrics::Metrics;
 use crate::registry::{Registered, Registration};
-use crate::{dispatch, engine, events, invoke, registry, rollouts, routing, workflows};
+use crate::{dispatch, engine, events, invoke, modes, registry, rollouts, routing, workflows};
 
 mod stub;
 
@@ -37,6 +37,7 @@ pub(crate) struct Bed {
     pub(crate) rollouts: rollouts::Handle,
     pub(crate) dispatch: dispatch::Handle,
     pub(crate) catalog: workflows::Handle,
+    pub(crate) modes: modes::Handle,
     pub(crate) routing: routing::Handle,
     pub(crate) engine: engine::Handle,
     pub(crate) metrics: Metrics,
@@ -81,6 +82,14 @@ impl Bed {
             metrics.clone(),
         );
         let catalog = workflows::Handle::new(clock.clone(), Arc::clone(&shared), blobs.clone());
+        let modes = modes::open(
+            modes::Config::default(),
+            clock.clone(),
+            Arc::clone(&shared),
+            events.clone(),
+            metrics.clone(),
+        )
+        .unwrap();
         let (decisions, decisions_service) =
             routing::decisions::open(clock.clone(), Arc::clone(&shared), metrics.clone()).unwrap();
         tokio::spawn(decisions_service.run());
@@ -91,6 +100,7 @@ impl Bed {
                 registry: registry.clone(),
                 dispatch: dispatch.clone(),
                 metrics: metrics.clone(),
+                modes: modes.clone(),
                 decisions,
             },
         );
@@ -112,6 +122,7 @@ impl Bed {
             rollouts,
             dispatch,
             catalog,
+            modes,
             routing,
             engine,
             metrics,

@@ -146,7 +146,7 @@ impl Handle {
             input: request.input.clone(),
             labels: labels(&request.labels),
             target: request.target.clone(),
-            mode: mainstay_kernel::mode::Mode::Full,
+            mode: self.modes.mode(),
         };
         Machine::new(routing, classifier, asked)
     }

@@ -133,6 +133,7 @@ impl Core {
                 registry: registry.clone(),
                 dispatch: dispatch.clone(),
                 metrics: metrics.clone(),
+                modes: modes.clone(),
                 decisions,
             },
         );

@@ -24,9 +24,9 @@ use serde::Deserialize;
 use super::host;
 use super::report::{Goal, Report};
 
-/// What the threshold must keep in scope on the part it is chosen by: a little more than is promised, because another part
-/// gives another figure.
-const KEEP_IN_SCOPE: f64 = 0.915;
+/// What the threshold must send onward on the part it is chosen by: more than is promised, because few requests there belong
+/// nowhere, and another part gives another figure.
+const SEND_ONWARD: f64 = 0.6;
 /// Thresholds that are tried, in basis points: up to a tenth of the known requests is sent on.
 const MOST_BP: u16 = 1_000;
 const STEP_BP: usize = 25;
@@ -142,11 +142,11 @@ fn material(lines: &[Line]) -> anyhow::Result<BTreeMap<Name, Material>> {
     Ok(material)
 }
 
-/// The threshold that sends most onward and still keeps what must be kept.
+/// The least threshold that sends enough onward: what is above it only costs requests that belong somewhere.
 fn choose(classifier: &Classifier, lines: &[Line]) -> Thresholds {
     let of = |out_of_scope_bp| Thresholds { out_of_scope_bp, ambiguous_bp: 0, ..DEFAULT_THRESHOLDS };
-    let kept = |thresholds: &Thresholds| score(classifier, lines, thresholds).in_scope >= KEEP_IN_SCOPE;
-    (0..=MOST_BP).step_by(STEP_BP).map(of).take_while(kept).last().unwrap_or(of(0))
+    let enough = |thresholds: &Thresholds| score(classifier, lines, thresholds).out_of_scope >= SEND_ONWARD;
+    (0..=MOST_BP).step_by(STEP_BP).map(of).find(enough).unwrap_or(of(MOST_BP))
 }
 
 fn score(classifier: &Classifier, lines: &[Line], thresholds: &Thresholds) -> Score {
