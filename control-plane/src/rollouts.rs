@@ -294,7 +294,7 @@ impl Handle {
         trial.breaker_opened(words, now, |change, entry| drop(self.put_on_record(trial, change, entry, "")));
     }
 
-    /// Puts a change on its way to the disk and tells of it; `None` if it cannot go there.
+    /// Puts a change on its way to the disk and then tells of it, so that an event on record is of a change on record; `None` if it cannot go there.
     fn put_on_record(
         &self,
         trial: &Trial,
@@ -303,16 +303,17 @@ impl Handle {
         by: &str,
     ) -> Option<Commit> {
         let shared = &self.0;
-        let words = format_args!("{} to {}: {}", change.from, change.to, change.reason);
-        shared.events.tell_by(by, &trial.tenant, Kind::of_rollout(change), trial.subject(), words);
-        shared.metrics.rollout_weight(trial.rollout.name().as_str(), change.to.weight_bp);
-        match with_change(trial, entry) {
+        let commit = match with_change(trial, entry) {
             Ok(batch) => Some(shared.store.commit(batch)),
             Err(error) => {
                 tracing::error!(%error, rollout = %trial.rollout.name(), "a rollout's change is not on record");
                 None
             }
-        }
+        };
+        let words = format_args!("{} to {}: {}", change.from, change.to, change.reason);
+        shared.events.tell_by(by, &trial.tenant, Kind::of_rollout(change), trial.subject(), words);
+        shared.metrics.rollout_weight(trial.rollout.name().as_str(), change.to.weight_bp);
+        commit
     }
 
     /// Puts a trial in force.

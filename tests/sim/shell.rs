@@ -58,10 +58,12 @@ fn a_control_plane_that_is_killed_again_and_again_keeps_its_word() {
 
 #[test]
 fn planted_bugs_around_the_control_plane_are_found() {
-    for (planted, law) in [(Planted::AcknowledgedBeforeSync, "R1"), (Planted::NoLedger, ONCE)] {
+    // A run that was acknowledged and lost is started again by its client, so its side effects may betray it first.
+    let plants = [(Planted::AcknowledgedBeforeSync, &["R1", ONCE][..]), (Planted::NoLedger, &[ONCE])];
+    for (planted, laws) in plants {
         let (_, found) = seeds::search(&Shell(Some(planted)), SEEDS);
         let Some((seed, broken)) = found else { panic!("{planted:?} is not found in {SEEDS} worlds") };
         println!("{planted:?}: seed {seed}. {broken}");
-        assert_eq!(broken.law, law, "{planted:?} is found by another rule: seed {seed}. {broken}");
+        assert!(laws.contains(&broken.law), "{planted:?} is found by another rule: seed {seed}. {broken}");
     }
 }

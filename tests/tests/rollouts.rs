@@ -114,6 +114,12 @@ async fn a_good_candidate_is_promoted_by_itself_also_across_a_kill() {
         x += 1;
         version(&world, x).await;
     }
+    // Traffic does not wait for the disk; what the events call on record is there.
+    until("the step to be on record", || async {
+        let events = ok(&world, &["events", "--kind", "rollout.progressed"]).await;
+        events["events"][0]["on_record"].as_bool().filter(|on_record| *on_record)
+    })
+    .await;
     world.kill();
     world.restart().await;
     world.until_healthy("writer").await;

@@ -43,7 +43,7 @@ pub enum RoutesCommand {
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// The decision, as `invoke --route` and `routes decisions` print it
-    #[arg(value_name = "DECISION_ID", required_unless_present = "route", conflicts_with = "route")]
+    #[arg(value_name = "DECISION", required_unless_present = "route", conflicts_with = "route")]
     decision: Option<String>,
     /// Rehearse a request by this document instead: nothing is called
     #[arg(long, value_name = "NAME")]

@@ -245,7 +245,7 @@ async fn what_agents_say_of_themselves_is_learned_again_when_it_changes() {
             assert_eq!(decided.decision.target.unwrap().capability, name("billing.cleaning"));
             return;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::advance(Duration::from_millis(10)).await;
     }
 }
 
