@@ -44,7 +44,7 @@ async fn at_most_one_call_in_a_hundred_reaches_a_broken_instance_once_its_breake
     const CALLS: usize = 1_000;
     let world = World::start().await;
     let _good = [world.agent("one", &[WORK]).await, world.agent("two", &[WORK]).await];
-    let breaks = ("work", "effect: read-only, output_schema: { type: object, required: [never] }");
+    let breaks = ("work", "effect: read-only, output: { type: object, required: [never] }");
     let broken = world.agent("broken", &[breaks]).await;
     until("the breaker to open", || async {
         world.invoke("work", r#"{"x": 1}"#).await.ok();

@@ -35,7 +35,7 @@ fn told(bed: &Bed, kind: &str) -> Vec<(String, String)> {
 
 /// Lets time pass, and then the sweep.
 async fn pass(bed: &Bed, time: Duration) {
-    tokio::time::sleep(time).await;
+    tokio::time::advance(time).await;
     bed.registry.compare_siblings();
     settle().await;
 }
