@@ -6,7 +6,7 @@
 //! worth trying. The estimate leaves out the call's own time, and a queue nobody can estimate is given the benefit of the
 //! doubt: a call refused wrongly is worse than one that waits in vain.
 //!
-//! Who waits is served in the order of [`line`], by priority. So only those who are at least as urgent are ahead of a call; a
+//! Who waits is served in the order of [`mod@line`], by priority. So only those who are at least as urgent are ahead of a call; a
 //! full queue still takes one that is more urgent than somebody in it, and sends that one away; and whoever was overtaken so
 //! long that its turn comes too late is sent away when it comes, instead of being served in vain.
 
