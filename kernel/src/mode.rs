@@ -11,6 +11,9 @@
 //! brings the load back before its effect was seen. The way up is taken at once and may skip a mode; the way down is taken
 //! one mode at a time.
 //!
+//! Latency and errors are signals of traffic. When there is too little of it to tell them, a rule over them stays as it is, and
+//! no longer than the dwell: what was refused must be tried again, or nothing would ever show that it goes well.
+//!
 //! While a person holds the mode, the rules go on being read, so that handing it back leads to where they are by then.
 
 use std::fmt;
@@ -22,8 +25,11 @@ use serde::{Deserialize, Serialize};
 use crate::share::Human;
 use crate::time::{Mono, Wall};
 
+mod setting;
 #[cfg(test)]
 mod tests;
+
+pub use setting::SettingError;
 
 /// The least time a mode holds that rules entered, unless set: longer than a burst, shorter than a person takes to look.
 const DWELL: Duration = Duration::from_secs(15);
@@ -167,7 +173,7 @@ pub struct UnknownMode;
 /// The machine that decides the mode.
 #[derive(Debug, Clone)]
 pub struct Governor {
-    rules: Vec<(Rule, bool)>,
+    rules: Vec<Watched>,
     dwell: Duration,
     /// What the rules have come to.
     ruled: Mode,
@@ -208,6 +214,16 @@ impl Config {
     }
 }
 
+/// A rule, and what it has come to.
+#[derive(Debug, Clone)]
+struct Watched {
+    rule: Rule,
+    /// It asks for its mode.
+    asks: bool,
+    /// When there last was something to read.
+    told: Mono,
+}
+
 // === impl Governor ===
 
 impl Governor {
@@ -215,7 +231,7 @@ impl Governor {
     #[must_use]
     pub fn new(config: Config, hand: Option<Hand>) -> Self {
         Self {
-            rules: config.rules.into_iter().map(|rule| (rule, false)).collect(),
+            rules: config.rules.into_iter().map(Watched::new).collect(),
             dwell: config.dwell,
             ruled: Mode::Full,
             ruled_by: Cause::Start,
@@ -271,14 +287,9 @@ impl Governor {
 
     /// One look at the signals. A change of what the rules ask for while a person holds the mode changes nothing yet.
     pub fn observe(&mut self, readings: Readings, now: Mono) -> Option<Change> {
-        for (rule, asks) in &mut self.rules {
-            match readings.of(rule.signal) {
-                Some(reading) if reading >= rule.enter => *asks = true,
-                Some(reading) if reading <= rule.leave => *asks = false,
-                Some(_) | None => {}
-            }
-        }
-        let asking = self.rules.iter().filter(|(_, asks)| *asks).map(|(rule, _)| rule);
+        let dwell = self.dwell;
+        self.rules.iter_mut().for_each(|watched| watched.look(readings, dwell, now));
+        let asking = self.rules.iter().filter(|watched| watched.asks).map(|watched| &watched.rule);
         let worst = asking.max_by_key(|rule| rule.mode).copied();
         let wanted = worst.map_or(Mode::Full, |rule| rule.mode);
         let (to, cause) = match worst {
@@ -299,6 +310,25 @@ impl Governor {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
         (self.ruled > Mode::Full).then_some(self.earliest)
+    }
+}
+
+impl Watched {
+    const fn new(rule: Rule) -> Self {
+        Self { rule, asks: false, told: Mono::at(Duration::ZERO) }
+    }
+
+    fn look(&mut self, readings: Readings, dwell: Duration, now: Mono) {
+        let Some(reading) = readings.of(self.rule.signal) else {
+            self.asks &= !(self.rule.signal.is_of_traffic() && now - self.told >= dwell);
+            return;
+        };
+        self.told = now;
+        if reading >= self.rule.enter {
+            self.asks = true;
+        } else if reading <= self.rule.leave {
+            self.asks = false;
+        }
     }
 }
 
@@ -345,6 +375,14 @@ impl FromStr for Mode {
 // === impl Signal ===
 
 impl Signal {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Queue, Self::Latency, Self::Errors, Self::Memory];
+
+    /// Whether only traffic tells it.
+    const fn is_of_traffic(self) -> bool {
+        matches!(self, Self::Latency | Self::Errors)
+    }
+
     /// The name used in errors and tables.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
