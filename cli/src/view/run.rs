@@ -99,9 +99,12 @@ pub struct StepView {
     /// What it answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<Payload>,
-    /// Why it failed or was skipped.
+    /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureView>,
+    /// Why it never began.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub skipped: String,
 }
 
 /// A list of runs.
@@ -198,6 +201,7 @@ impl From<pb::Step> for StepView {
             input: Payload::of(&step.input),
             output: Payload::of(&step.output),
             failure: step.failure.map(Into::into),
+            skipped: step.skipped,
         }
     }
 }

@@ -106,7 +106,8 @@ impl Driver {
             () = sleep_until(&self.shared, owed.wake_at) => (Input::Woken, None),
         };
         let leave = |agent: &str, patience| self.leave(agent, patience);
-        match run::step(&self.run, input, self.shared.clock.wall(), leave) {
+        let (now, mode) = (self.shared.clock.wall(), self.shared.modes.mode());
+        match run::step(&self.run, input, now, mode, leave) {
             Ok(transition) => self.happen(&transition).await?,
             Err(Ignored::Illegal(error)) => return Err(error.into()),
             Err(ignored) => tracing::trace!(run = %self.run.id, %ignored, "nothing follows"),

@@ -113,6 +113,7 @@ impl Core {
                 registry: registry.clone(),
                 dispatch: dispatch.clone(),
                 metrics: metrics.clone(),
+                modes: modes.clone(),
             },
         );
 

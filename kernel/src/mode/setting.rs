@@ -115,7 +115,11 @@ mod tests {
         .unwrap();
         assert_eq!(found(&config, Signal::Latency, Mode::Degraded), [(5_000_000, 3_000_000)]);
         assert_eq!(found(&config, Signal::Errors, Mode::Emergency), [(5_000, 3_750)]);
-        assert_eq!(found(&config, Signal::Queue, Mode::Degraded), [(9_000, 8_000)], "it replaces the default");
+        assert_eq!(
+            found(&config, Signal::Queue, Mode::Degraded),
+            [(9_000, 8_000)],
+            "it replaces the default"
+        );
         assert_eq!(found(&config, Signal::Queue, Mode::Emergency).len(), 1, "the others stay");
         assert_eq!(found(&config, Signal::Memory, Mode::Emergency), []);
         assert_eq!((config.dwell, config.validate()), (Duration::from_secs(60), Ok(())));

@@ -13,7 +13,7 @@ use crate::name::Name;
 use crate::outcome::{Failure, Usage};
 use crate::priority::Priority;
 use crate::retry::Retries;
-use crate::run::event::{Attempt, AttemptRecord, EndState};
+use crate::run::event::{Attempt, AttemptRecord, EndState, SkipReason};
 use crate::time::Wall;
 use crate::workflow::{StepId, Workflow};
 
@@ -109,6 +109,8 @@ pub struct StepRun {
     pub output: Option<Json>,
     /// Why its last try failed. Cleared by success.
     pub failure: Option<Failure>,
+    /// Why it never began, if it was skipped.
+    pub skipped: Option<SkipReason>,
     /// Every call made for it, oldest first.
     pub attempts: Vec<Arc<AttemptRecord>>,
 }
@@ -224,6 +226,7 @@ impl StepRun {
         input: None,
         output: None,
         failure: None,
+        skipped: None,
         attempts: Vec::new(),
     };
 }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::world::{Fate, Part, Plan, World, answer, at, failure, id, part, plan, text};
 use crate::effect::EffectClass;
+use crate::mode::Mode;
 use crate::outcome::{Began, Class};
 use crate::run::{Attempt, EndState, Event, Run, SkipReason, Transition, outstanding};
 
@@ -43,7 +44,13 @@ fn any_part(n: usize) -> impl Strategy<Value = Part> {
     let after = prop::collection::vec(prop::bool::weighted(0.3), n);
     let fates = prop::collection::vec(any_fate(), 1..4);
     let strict = prop::bool::weighted(0.1);
-    (after, any::<bool>(), 1..4_u32, any_effect(), 0..400_i64, fates, strict).prop_map(
+    let optional = prop_oneof![
+        Just((false, None)),
+        Just((true, None)),
+        Just((true, Some(Mode::Degraded))),
+        Just((true, Some(Mode::Emergency))),
+    ];
+    (after, optional, 1..4_u32, any_effect(), 0..400_i64, fates, strict).prop_map(
         move |(after, optional, tries, effect, takes, fates, strict)| {
             let after: Vec<String> =
                 after.iter().enumerate().filter(|(_, yes)| **yes).map(|(i, _)| format!("s{i}")).collect();
@@ -56,7 +63,7 @@ fn any_part(n: usize) -> impl Strategy<Value = Part> {
                 let field = after.first().map_or("input".to_owned(), |dep| format!("steps.{dep}.output"));
                 part.input = vec![("strict", format!("${{{field}.a}}"))];
             }
-            part.optional = optional;
+            (part.optional, part.drop_in) = optional;
             part
         },
     )
@@ -64,12 +71,14 @@ fn any_part(n: usize) -> impl Strategy<Value = Part> {
 
 pub(super) fn any_plan() -> impl Strategy<Value = Plan> {
     let parts = (1..8_usize).prop_flat_map(|n| (0..n).map(any_part).collect::<Vec<_>>());
-    (parts, 1..4_usize, 1..3_000_u64, prop::option::weighted(0.3, 0..1_500_i64)).prop_map(
-        |(parts, max_parallel, deadline_ms, cancel_at)| Plan {
+    let mode = prop::sample::select(&Mode::ALL);
+    (parts, 1..4_usize, 1..3_000_u64, prop::option::weighted(0.3, 0..1_500_i64), mode).prop_map(
+        |(parts, max_parallel, deadline_ms, cancel_at, mode)| Plan {
             max_parallel,
             max_retries: 100,
             deadline_ms,
             cancel_at,
+            mode,
             ..plan(parts)
         },
     )
@@ -112,6 +121,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             attempts: Vec::new()
         }),
         step.clone().prop_map(|step| Event::StepSkipped { step, reason: SkipReason::RunEnded }),
+        step.clone().prop_map(|step| Event::StepSkipped { step, reason: SkipReason::Mode(Mode::Degraded) }),
         step.prop_map(|step| Event::StepCancelled { step }),
         Just(Event::CancelRequested { reason: "why".into() }),
         prop::sample::select(ends).prop_map(|state| Event::RunEnded {
@@ -157,7 +167,7 @@ proptest! {
         events in prop::collection::vec(prop::collection::vec(any_event(), 0..3), 0..40),
         gap in 0..20_u64,
     ) {
-        let plan = plan(vec![part("s0", &[]), part("s1", &[]).optional(), part("s2", &["s0", "s1"]).input(&[])]);
+        let plan = plan(vec![part("s0", &[]), part("s1", &[]).drop_in(Mode::Degraded), part("s2", &["s0", "s1"]).input(&[])]);
         let mut run: Run = World::new(plan).run;
         for events in events {
             // One in twenty comes with a wrong number.

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::effect::EffectClass;
 use crate::id::{AttemptId, RunId};
 use crate::json::{Json, Limits};
+use crate::mode::Mode;
 use crate::name::Name;
 use crate::outcome::{Answer, Began, Class, Failure, Usage};
 use crate::retry::Retries;
@@ -56,6 +57,7 @@ pub(super) struct Part {
     pub(super) id: String,
     pub(super) after: Vec<String>,
     pub(super) optional: bool,
+    pub(super) drop_in: Option<Mode>,
     pub(super) max_attempts: u32,
     pub(super) input: Vec<(&'static str, String)>,
     pub(super) output_schema: Option<&'static str>,
@@ -69,6 +71,7 @@ pub(super) fn part(id: &str, after: &[&str]) -> Part {
         id: id.to_owned(),
         after: after.iter().map(|&name| name.to_owned()).collect(),
         optional: false,
+        drop_in: None,
         max_attempts: 1,
         input: after.iter().map(|dep| ("from", format!("${{steps.{dep}.output}}"))).collect(),
         output_schema: None,
@@ -81,6 +84,10 @@ pub(super) fn part(id: &str, after: &[&str]) -> Part {
 impl Part {
     pub(super) fn optional(mut self) -> Self {
         self.optional = true;
+        self
+    }
+    pub(super) fn drop_in(mut self, mode: Mode) -> Self {
+        (self.optional, self.drop_in) = (true, Some(mode));
         self
     }
     pub(super) fn tries(mut self, max_attempts: u32) -> Self {
@@ -116,6 +123,9 @@ impl Part {
             "retry": { "max_attempts": self.max_attempts },
             "optional": self.optional,
         });
+        if let Some(mode) = self.drop_in {
+            step["drop_in"] = mode.as_str().into();
+        }
         if let Some(schema) = self.output_schema {
             step["output_schema"] = text(schema).value();
         }
@@ -144,12 +154,22 @@ pub(super) struct Plan {
     pub(super) deadline_ms: u64,
     pub(super) output: Vec<(&'static str, String)>,
     pub(super) cancel_at: Option<i64>,
+    /// The operating mode.
+    pub(super) mode: Mode,
 }
 
 pub(super) fn plan(parts: Vec<Part>) -> Plan {
     let last = parts.last().unwrap().id.clone();
     let output = vec![("result", format!("${{steps.{last}.output}}"))];
-    Plan { parts, max_parallel: 4, max_retries: 100, deadline_ms: 60_000, output, cancel_at: None }
+    Plan {
+        parts,
+        max_parallel: 4,
+        max_retries: 100,
+        deadline_ms: 60_000,
+        output,
+        cancel_at: None,
+        mode: Mode::Full,
+    }
 }
 
 impl Plan {
@@ -180,6 +200,7 @@ impl Plan {
             deadline: None,
             retries: Retries::Allowed,
             priority: crate::priority::Priority::default(),
+            mode: self.mode,
         }
     }
 
@@ -221,7 +242,7 @@ impl World {
     }
 
     pub(super) fn tell(&mut self, input: Input) -> Result<(), Ignored> {
-        let transition = step(&self.run, input, self.now, |_, _| self.leave)?;
+        let transition = step(&self.run, input, self.now, self.plan.mode, |_, _| self.leave)?;
         let before = self.run.clone();
         self.run.fold(&transition).expect("what is decided may happen");
         self.log.push(transition);
