@@ -243,7 +243,8 @@ fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MAINSTAY_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    logs.with_ansi(host::stderr_in_colour()).init();
+    // Whoever logs must not panic because the log lies on a full disk, or its reader has gone.
+    logs.with_ansi(host::stderr_in_colour()).log_internal_errors(false).init();
 }
 
 fn exit_codes() -> String {

@@ -209,10 +209,13 @@ fn refused(error: &StartError) -> Failure {
     }
 }
 
+/// A log that cannot be written is not told of on the same standard error: that would be a panic in whoever logs, which in a
+/// thread of the store would leave commits waiting for ever.
 fn start_logging(settings: &Settings) {
     let logs = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(&settings.log_level))
         .with_ansi(host::stderr_in_colour())
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match settings.log {
         LogFormat::Text => logs.init(),
