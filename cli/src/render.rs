@@ -12,6 +12,7 @@ pub mod decision;
 pub mod drill;
 pub mod evaluation;
 pub mod finding;
+pub mod kept;
 pub mod limit;
 pub mod log;
 pub mod mode;
