@@ -24,14 +24,17 @@
 //! - [`event`]: what happened, as it stands on disk.
 //! - [`state`]: what it adds up to.
 //! - [`mod@fold`]: the law of what may happen.
+//! - [`graft`]: steps that grow while it goes on.
 //! - [`decide`]: what happens next.
 //! - [`owed`]: what is to be under way.
 
 pub mod decide;
 pub mod event;
 pub mod fold;
+pub mod graft;
 mod hand_off;
 pub mod owed;
+mod pattern;
 pub mod state;
 #[cfg(test)]
 mod tests;
@@ -39,5 +42,6 @@ mod tests;
 pub use self::decide::{Ignored, Input, Start, StartError, start, step};
 pub use self::event::{Attempt, AttemptRecord, EndState, Event, SkipReason, Transition, WorkflowRef};
 pub use self::fold::FoldError;
+pub use self::graft::{Graft, Grafted, MAX_GRAFTED};
 pub use self::owed::{Call, Durability, Owed, durability, outstanding, urgency};
 pub use self::state::{End, Run, State, StepRun, StepState};

@@ -27,10 +27,11 @@ use crate::retry::{self, GiveUp, Retries, Retry, Verdict};
 use crate::run::event::{Attempt, AttemptRecord, EndState, Event, SkipReason, Transition, WorkflowRef};
 use crate::run::fold::FoldError;
 use crate::run::hand_off;
+use crate::run::pattern::{self, Progress};
 use crate::run::state::{Run, State, StepState};
 use crate::schema::Violation;
 use crate::time::Wall;
-use crate::workflow::{StepId, Workflow};
+use crate::workflow::{StepId, StepKind, Workflow};
 
 /// A run to be started.
 #[derive(Debug, Clone)]
@@ -188,7 +189,7 @@ struct Ended {
 fn ended(run: &State, end: Ended, now: Wall, leave: impl FnOnce(&str, Duration) -> Leave) -> Option<Event> {
     let Ended { attempt, effect, result, mut attempts } = end;
     let at = run.steps.iter().position(|step| step.state == StepState::Running { attempt })?;
-    let spec = &run.workflow.steps()[at];
+    let spec = run.spec(at);
     let step = spec.id.clone();
     let answered = result.is_ok();
     let mut failure = match result.and_then(|answer| hand_off::check_output(spec, answer)) {
@@ -291,6 +292,8 @@ pub(super) enum Move {
     Begin(usize),
     /// Try the step at this place again: its back-off is over.
     Again(usize, Attempt),
+    /// Go on with the step at this place, which is made of others.
+    GoOn(usize),
     /// End the run.
     End(Cause),
 }
@@ -317,11 +320,26 @@ pub(super) fn next_move(run: &State, now: Wall) -> Option<Move> {
     if now >= run.deadline {
         return Some(Move::End(Cause::Deadline));
     }
-    let (mut active, mut ready, mut again) = (0, None, None);
-    for (at, (step, spec)) in run.steps.iter().zip(run.workflow.steps()).enumerate() {
+    let (mut active, mut ready, mut again, mut onwards) = (0, None, None, None);
+    let (own, mut gathering) = (run.workflow.steps().len(), 0);
+    let room = pattern::Room::of(run);
+    for (at, (spec, step)) in run.each().enumerate() {
         match step.state {
-            StepState::Failed if !spec.optional => return Some(Move::End(Cause::Failed(at))),
-            StepState::Pending if ready.is_none() && run.is_ready(at) => ready = Some(Move::Begin(at)),
+            // One that lies in another is that one's to judge.
+            StepState::Failed if !spec.optional && at < own => return Some(Move::End(Cause::Failed(at))),
+            StepState::Gathering { .. } => {
+                gathering += 1;
+                if onwards.is_none() && pattern::is_due(run, at, now) {
+                    onwards = Some(Move::GoOn(at));
+                }
+            }
+            StepState::Pending if spec.kind.is_made_of_others() && run.is_ready(at) => {
+                // It takes nobody's place.
+                onwards = onwards.or(Some(Move::Begin(at)));
+            }
+            StepState::Pending if ready.is_none() && run.is_ready(at) && room.has(run, at) => {
+                ready = Some(Move::Begin(at));
+            }
             StepState::BackingOff { next, until } => {
                 active += 1;
                 again = again.or((until <= now).then_some(Move::Again(at, next)));
@@ -335,9 +353,10 @@ pub(super) fn next_move(run: &State, now: Wall) -> Option<Move> {
         }
     }
     match ready {
+        _ if onwards.is_some() => onwards,
         _ if again.is_some() => again,
         Some(_) => ready.filter(|_| active < run.workflow.max_parallel()),
-        None => (active == 0).then_some(Move::End(Cause::Done)),
+        None => (active + gathering == 0).then_some(Move::End(Cause::Done)),
     }
 }
 
@@ -360,6 +379,7 @@ impl Draft {
         while let Some(next) = next_move(&self.state, self.at) {
             match next {
                 Move::Begin(at) => self.begin(at)?,
+                Move::GoOn(at) => self.go_on(at)?,
                 Move::Again(at, attempt) => {
                     let step = self.name(at);
                     self.record(Event::StepStarted { step, attempt, input: None })?;
@@ -371,16 +391,24 @@ impl Draft {
     }
 
     fn name(&self, at: usize) -> StepId {
-        self.state.workflow.steps()[at].id.clone()
+        self.state.spec(at).id.clone()
     }
 
     fn begin(&mut self, at: usize) -> Result<(), FoldError> {
         let step = self.name(at);
-        let event = match hand_off::input(&self.state, at) {
-            Ok(input) => {
+        let begun = match &self.state.spec(at).kind {
+            StepKind::Call(_) => hand_off::input(&self.state, at).map(|input| {
                 let attempt = Attempt::first(self.state.id, step.as_str());
-                Event::StepStarted { step, attempt, input: Some(input) }
-            }
+                let known = self.state.steps[at].input.is_some();
+                Event::StepStarted { step: step.clone(), attempt, input: (!known).then_some(input) }
+            }),
+            StepKind::Map(map) => pattern::open(&self.state, map).map(|input| {
+                let until = map.within.map(|within| self.at + within);
+                Event::StepOpened { step: step.clone(), input, until }
+            }),
+        };
+        let event = match begun {
+            Ok(event) => event,
             Err(failure) => {
                 let reason = "its input could not be made, and trying again would not change that".to_owned();
                 Event::StepFailed { step, failure, reason, attempts: Vec::new() }
@@ -389,15 +417,51 @@ impl Draft {
         self.record(event)
     }
 
-    fn end(&mut self, cause: Cause) -> Result<(), FoldError> {
-        for at in 0..self.state.steps.len() {
-            let (step, state) = (self.name(at), self.state.steps[at].state);
-            if state.is_active() {
-                self.record(Event::StepCancelled { step })?;
-            } else if !state.has_ended() {
-                self.record(Event::StepSkipped { step, reason: SkipReason::RunEnded })?;
+    /// Goes on with a step that is made of others.
+    fn go_on(&mut self, at: usize) -> Result<(), FoldError> {
+        let step = self.name(at);
+        match pattern::next(&self.state, at, self.at) {
+            Progress::Wait => Ok(()),
+            Progress::Graft(grafts) => {
+                let grafts = grafts.into_iter().map(Arc::new).collect();
+                self.record(Event::StepsGrafted { step, grafts })
+            }
+            Progress::Complete(answer) => {
+                self.close(self.state.within(at).collect(), SkipReason::NotNeeded)?;
+                let event = match hand_off::check_output(self.state.spec(at), answer) {
+                    Ok(answer) => {
+                        Event::StepCompleted { step, answer: Arc::new(answer), attempts: Vec::new() }
+                    }
+                    Err(failure) => {
+                        let reason = "what its parts add up to is not what it must be".to_owned();
+                        Event::StepFailed { step, failure, reason, attempts: Vec::new() }
+                    }
+                };
+                self.record(event)
+            }
+            Progress::Fail { failure, reason } => {
+                self.close(self.state.within(at).collect(), SkipReason::NotNeeded)?;
+                self.record(Event::StepFailed { step, failure, reason, attempts: Vec::new() })
             }
         }
+    }
+
+    /// Cuts off what is under way of these steps, and skips what has not begun.
+    fn close(&mut self, steps: Vec<usize>, reason: SkipReason) -> Result<(), FoldError> {
+        for at in steps {
+            let (step, state) = (self.name(at), self.state.steps[at].state);
+            if state.is_active() {
+                self.close(self.state.within(at).collect(), reason)?;
+                self.record(Event::StepCancelled { step })?;
+            } else if !state.has_ended() {
+                self.record(Event::StepSkipped { step, reason })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, cause: Cause) -> Result<(), FoldError> {
+        self.close((0..self.state.workflow.steps().len()).collect(), SkipReason::RunEnded)?;
         let (state, output, failure, step) = match cause {
             Cause::Cancelled => (EndState::Cancelled, None, Some(hand_off::cancelled(&self.state)), None),
             Cause::Deadline => (EndState::TimedOut, None, Some(hand_off::timed_out(&self.state)), None),

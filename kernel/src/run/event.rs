@@ -16,6 +16,7 @@ use crate::json::Json;
 use crate::name::Name;
 use crate::outcome::{Answer, Class, Failure, Usage};
 use crate::retry::Retries;
+use crate::run::graft::Graft;
 use crate::time::Wall;
 use crate::workflow::{StepId, Workflow, WorkflowHash};
 
@@ -112,6 +113,23 @@ pub enum Event {
         /// What the agent is given. Only with the first try: the others give the same.
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
         input: Option<Json>,
+    },
+    /// A step that is made of others has begun; those it begins with follow.
+    StepOpened {
+        /// The step.
+        step: StepId,
+        /// What it works on: the list, the task.
+        input: Json,
+        /// When it goes on with what the others have by then, if it does not wait for all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Wall>,
+    },
+    /// Steps grew inside one that is made of others.
+    StepsGrafted {
+        /// The step they lie in.
+        step: StepId,
+        /// The new ones.
+        grafts: Vec<Arc<Graft>>,
     },
     /// A try failed and another is due later.
     AttemptFailed {
@@ -216,6 +234,8 @@ pub enum EndState {
 pub enum SkipReason {
     /// The run ended before its turn came.
     RunEnded,
+    /// The step it lies in ended before its turn came.
+    NotNeeded,
 }
 
 impl WorkflowRef {
@@ -247,6 +267,8 @@ impl Event {
     pub const fn step(&self) -> Option<&StepId> {
         match self {
             Self::StepStarted { step, .. }
+            | Self::StepOpened { step, .. }
+            | Self::StepsGrafted { step, .. }
             | Self::AttemptFailed { step, .. }
             | Self::StepCompleted { step, .. }
             | Self::StepFailed { step, .. }
@@ -290,6 +312,7 @@ impl SkipReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RunEnded => "the run ended before its turn came",
+            Self::NotNeeded => "what it is a part of ended before its turn came",
         }
     }
 }

@@ -73,6 +73,19 @@ pub enum FoldError {
         /// The step.
         step: StepId,
     },
+    /// A step that cannot grow there: its name is taken or another's, it waits for one that is not beside it, or there are
+    /// too many.
+    #[error("step `{step}` cannot grow there")]
+    Graft {
+        /// The step.
+        step: StepId,
+    },
+    /// A step that is made of others and ended before them.
+    #[error("step `{step}` cannot end before those inside it")]
+    OpenInside {
+        /// The step.
+        step: StepId,
+    },
     /// Nobody cancels a run twice.
     #[error("the run was cancelled already")]
     CancelledTwice,
@@ -89,6 +102,8 @@ pub enum FoldError {
 pub(super) enum Happening {
     /// [`Event::StepStarted`].
     Started(Attempt),
+    /// [`Event::StepOpened`].
+    Opened(Option<Wall>),
     /// [`Event::AttemptFailed`].
     Delayed(Attempt, Wall),
     /// [`Event::StepCompleted`].
@@ -108,17 +123,25 @@ pub(super) const fn next_state(state: StepState, happening: Happening) -> Option
     match (state, happening) {
         (S::Pending | S::BackingOff { .. }, H::Started(attempt)) => Some(S::Running { attempt }),
         (S::Running { .. }, H::Delayed(next, until)) => Some(S::BackingOff { next, until }),
-        (S::Running { .. }, H::Completed) => Some(S::Completed),
+        (S::Pending, H::Opened(until)) => Some(S::Gathering { until }),
+        (S::Running { .. } | S::Gathering { .. }, H::Completed) => Some(S::Completed),
         // Pending: its input could not be made, so it was never tried.
-        (S::Pending | S::Running { .. }, H::Failed) => Some(S::Failed),
+        (S::Pending | S::Running { .. } | S::Gathering { .. }, H::Failed) => Some(S::Failed),
         (S::Pending, H::Skipped) => Some(S::Skipped),
-        (S::Running { .. } | S::BackingOff { .. }, H::Cancelled) => Some(S::Cancelled),
+        (S::Running { .. } | S::BackingOff { .. } | S::Gathering { .. }, H::Cancelled) => Some(S::Cancelled),
         (S::Pending, H::Delayed(..) | H::Completed | H::Cancelled)
-        | (S::Running { .. }, H::Started(_) | H::Skipped)
-        | (S::BackingOff { .. }, H::Delayed(..) | H::Completed | H::Failed | H::Skipped)
+        | (S::Running { .. }, H::Started(_) | H::Opened(_) | H::Skipped)
+        | (S::BackingOff { .. }, H::Opened(_) | H::Delayed(..) | H::Completed | H::Failed | H::Skipped)
+        | (S::Gathering { .. }, H::Started(_) | H::Opened(_) | H::Delayed(..) | H::Skipped)
         | (
             S::Completed | S::Failed | S::Skipped | S::Cancelled,
-            H::Started(_) | H::Delayed(..) | H::Completed | H::Failed | H::Skipped | H::Cancelled,
+            H::Started(_)
+            | H::Opened(_)
+            | H::Delayed(..)
+            | H::Completed
+            | H::Failed
+            | H::Skipped
+            | H::Cancelled,
         ) => None,
     }
 }
@@ -195,6 +218,7 @@ impl State {
             started_at: at,
             deadline: *deadline,
             steps,
+            grafted: Vec::new(),
             cancel: None,
             end: None,
             last_event: 1,
@@ -215,10 +239,20 @@ impl State {
             Event::StepStarted { step, attempt, input } => {
                 self.check_start(step, *attempt, input.is_some())?;
                 let run = self.advance(step, Happening::Started(*attempt))?;
+                run.started_at = run.started_at.or(Some(at));
                 if input.is_some() {
-                    run.started_at = Some(at);
                     run.input.clone_from(input);
                 }
+            }
+            Event::StepOpened { step, input, until } => {
+                self.check_open(step)?;
+                let run = self.advance(step, Happening::Opened(*until))?;
+                run.started_at = Some(at);
+                run.input = Some(input.clone());
+            }
+            Event::StepsGrafted { step, grafts } => {
+                let inside = self.position(step)?;
+                self.graft(inside, grafts, at)?;
             }
             Event::AttemptFailed { step, failure, next, retry_at, attempts, .. } => {
                 self.check_next(step, *next)?;
@@ -228,6 +262,7 @@ impl State {
                 self.retried = self.retried.saturating_add(1);
             }
             Event::StepCompleted { step, answer, attempts } => {
+                self.check_inside(step)?;
                 let run = self.advance(step, Happening::Completed)?;
                 run.output = Some(answer.output.clone());
                 run.failure = None;
@@ -235,6 +270,7 @@ impl State {
                 self.finish(ended, at);
             }
             Event::StepFailed { step, failure, attempts, .. } => {
+                self.check_inside(step)?;
                 self.advance(step, Happening::Failed)?.failure = Some(failure.clone());
                 let ended = self.record(step, attempts)?;
                 self.finish(ended, at);
@@ -287,20 +323,37 @@ impl State {
             StepState::Pending => (Attempt::first(self.id, step.as_str()), true),
             StepState::BackingOff { next, .. } => (next, false),
             StepState::Running { .. }
+            | StepState::Gathering { .. }
             | StepState::Completed
             | StepState::Failed
             | StepState::Skipped
             | StepState::Cancelled => return Ok(()),
         };
+        // One that grew was given its input then.
+        let lacks_input = first && self.steps[at].input.is_none();
         if first && !(self.is_ready(at) && self.has_room()) {
             Err(FoldError::TooEarly { step: step.clone() })
         } else if attempt != due {
             Err(FoldError::WrongAttempt { step: step.clone() })
-        } else if first != has_input {
+        } else if lacks_input != has_input {
             Err(FoldError::WrongInput { step: step.clone() })
         } else {
             Ok(())
         }
+    }
+
+    /// A step that is made of others needs no place, only its turn.
+    fn check_open(&self, step: &StepId) -> Result<(), FoldError> {
+        let at = self.position(step)?;
+        let early = self.steps[at].state == StepState::Pending && !self.is_ready(at);
+        if early { Err(FoldError::TooEarly { step: step.clone() }) } else { Ok(()) }
+    }
+
+    /// A step that is made of others ends after all of them.
+    fn check_inside(&self, step: &StepId) -> Result<(), FoldError> {
+        let at = self.position(step)?;
+        let open = self.within(at).any(|inside| !self.steps[inside].state.has_ended());
+        if open { Err(FoldError::OpenInside { step: step.clone() }) } else { Ok(()) }
     }
 
     fn check_next(&self, step: &StepId, next: Attempt) -> Result<(), FoldError> {
@@ -316,7 +369,7 @@ impl State {
     fn check_end(&self, state: EndState) -> Result<(), FoldError> {
         let open = self.steps.iter().any(|step| !step.state.has_ended());
         // Whoever completes has done everything; a failure that was allowed is done too.
-        let undone = (0..self.steps.len()).any(|at| !self.is_settled(at));
+        let undone = (0..self.workflow.steps().len()).any(|at| !self.is_settled(at));
         if open || (state == EndState::Completed && undone) { Err(FoldError::OpenSteps) } else { Ok(()) }
     }
 
@@ -331,11 +384,9 @@ impl State {
     /// A step ended by itself: whoever waited for it and now for nothing else is ready.
     fn finish(&mut self, ended: usize, at: Wall) {
         self.steps[ended].ended_at = Some(at);
-        let workflow = self.workflow.clone();
-        for &waiting in &workflow.steps()[ended].dependents {
-            if self.is_ready(waiting) {
-                self.steps[waiting].ready_at = Some(at);
-            }
+        let ready = self.spec(ended).dependents.iter().copied().filter(|&waiting| self.is_ready(waiting));
+        for waiting in ready.collect::<Vec<_>>() {
+            self.steps[waiting].ready_at = Some(at);
         }
     }
 
@@ -343,10 +394,11 @@ impl State {
     fn is_settled(&self, at: usize) -> bool {
         match self.steps[at].state {
             StepState::Completed => true,
-            StepState::Failed => self.workflow.steps()[at].optional,
+            StepState::Failed => self.spec(at).optional,
             StepState::Pending
             | StepState::Running { .. }
             | StepState::BackingOff { .. }
+            | StepState::Gathering { .. }
             | StepState::Skipped
             | StepState::Cancelled => false,
         }
@@ -354,7 +406,7 @@ impl State {
 
     /// Whether everything the step at `at` depends on is settled.
     pub(super) fn is_ready(&self, at: usize) -> bool {
-        self.workflow.steps()[at].after.iter().all(|&before| self.is_settled(before))
+        self.spec(at).after.iter().all(|&before| self.is_settled(before))
     }
 
     /// Whether another step may begin under the workflow's cap.
@@ -368,6 +420,7 @@ impl Happening {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Started(_) => "started",
+            Self::Opened(_) => "opened",
             Self::Delayed(..) => "delayed",
             Self::Completed => "completed",
             Self::Failed => "failed",

@@ -13,6 +13,7 @@ use crate::name::Name;
 use crate::outcome::{Failure, Usage};
 use crate::retry::Retries;
 use crate::run::event::{Attempt, AttemptRecord, EndState};
+use crate::run::graft::Grafted;
 use crate::time::Wall;
 use crate::workflow::{StepId, Workflow};
 
@@ -43,8 +44,10 @@ pub struct State {
     pub started_at: Wall,
     /// When it is cut.
     pub deadline: Wall,
-    /// One for each step of the workflow, in the workflow's order.
+    /// One for each step: first those of the workflow, in its order, then those that grew, in theirs.
     pub steps: Vec<StepRun>,
+    /// What the steps are that grew.
+    pub grafted: Vec<Arc<Grafted>>,
     /// Why it is to stop, if somebody asked for that.
     pub cancel: Option<Arc<str>>,
     /// How it ended, once it has.
@@ -78,6 +81,11 @@ pub enum StepState {
         next: Attempt,
         /// When it is due.
         until: Wall,
+    },
+    /// It is made of other steps, and they have begun.
+    Gathering {
+        /// When it goes on with what they have by then, if it does not wait for all.
+        until: Option<Wall>,
     },
     /// It has its answer.
     Completed,
@@ -164,10 +172,14 @@ impl fmt::Debug for State {
 }
 
 impl State {
-    /// The step called `name`: its place in the workflow's order, and how far it is.
+    /// The step called `name`: its place, and how far it is.
     #[must_use]
     pub fn step(&self, name: &str) -> Option<(usize, &StepRun)> {
-        let at = self.workflow.index_of(name)?;
+        let grown = || {
+            let mut grown = self.grafted.iter();
+            Some(self.workflow.steps().len() + grown.position(|grafted| grafted.step.id == name)?)
+        };
+        let at = self.workflow.index_of(name).or_else(grown)?;
         Some((at, self.steps.get(at)?))
     }
 
@@ -175,7 +187,7 @@ impl State {
     /// try never waits for a turn and the cap bounds what has begun and not ended.
     #[must_use]
     pub fn active(&self) -> usize {
-        self.steps.iter().filter(|step| step.state.is_active()).count()
+        self.steps.iter().filter(|step| step.state.has_a_place()).count()
     }
 }
 
@@ -184,7 +196,7 @@ impl StepState {
     #[must_use]
     pub const fn has_ended(self) -> bool {
         match self {
-            Self::Pending | Self::Running { .. } | Self::BackingOff { .. } => false,
+            Self::Pending | Self::Running { .. } | Self::BackingOff { .. } | Self::Gathering { .. } => false,
             Self::Completed | Self::Failed | Self::Skipped | Self::Cancelled => true,
         }
     }
@@ -192,6 +204,12 @@ impl StepState {
     /// Whether the step has begun and not ended.
     #[must_use]
     pub const fn is_active(self) -> bool {
+        matches!(self, Self::Running { .. } | Self::BackingOff { .. } | Self::Gathering { .. })
+    }
+
+    /// Whether the step counts against the workflow's cap: one that is made of others leaves the places to them.
+    #[must_use]
+    pub const fn has_a_place(self) -> bool {
         matches!(self, Self::Running { .. } | Self::BackingOff { .. })
     }
 
@@ -202,6 +220,7 @@ impl StepState {
             Self::Pending => "pending",
             Self::Running { .. } => "running",
             Self::BackingOff { .. } => "backing-off",
+            Self::Gathering { .. } => "gathering",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Skipped => "skipped",

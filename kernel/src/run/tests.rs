@@ -3,6 +3,7 @@
 mod crash;
 mod format;
 mod golden;
+mod grafts;
 mod laws;
 mod rules;
 mod world;

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::{
-    Call, DEFAULT_DEADLINE, DEFAULT_PARALLEL, DEFAULT_RETRIES, DEFAULT_TIMEOUT, MAX_DEADLINE, MAX_PARALLEL,
-    MAX_RETRIES, MAX_STEPS, StepId, StepIdError, StepKind,
+    DEFAULT_DEADLINE, DEFAULT_PARALLEL, DEFAULT_RETRIES, DEFAULT_TIMEOUT, MAX_DEADLINE, MAX_PARALLEL,
+    MAX_RETRIES, MAX_STEPS, StepId, StepIdError, StepKind, kinds,
 };
 use crate::document::{Code, Field, Fields, Report};
 use crate::expr::Mapping;
@@ -17,9 +15,8 @@ use crate::yaml::{self, Node, Path};
 
 const FIELDS: [&str; 9] =
     ["name", "version", "description", "input", "deadline", "max_parallel", "max_retries", "steps", "output"];
-const STEP_FIELDS: [&str; 8] =
-    ["id", "after", "call", "input", "timeout", "retry", "optional", "output_schema"];
-const CALL_FIELDS: [&str; 2] = ["capability", "agent"];
+const STEP_FIELDS: [&str; 9] =
+    ["id", "after", "call", "map", "input", "timeout", "retry", "optional", "output_schema"];
 
 /// A document whose fields have been read. What could not be read is missing here and in the report.
 pub(super) struct Draft {
@@ -45,6 +42,18 @@ pub(super) struct DraftStep {
     pub(super) retry: RetryPolicy,
     pub(super) optional: bool,
     pub(super) output_schema: Schema,
+}
+
+impl DraftStep {
+    /// Everything it reads, each with the path of the field it stands in.
+    pub(super) fn mappings(&self) -> Vec<(&Mapping, Path)> {
+        let input = self.input.as_ref().map(|input| (input, self.path.key("input")));
+        let own = match &self.kind {
+            Some(StepKind::Map(map)) => Some((&map.over, self.path.key("map").key("over"))),
+            Some(StepKind::Call(_)) | None => None,
+        };
+        input.into_iter().chain(own).collect()
+    }
 }
 
 pub(super) fn read(tree: &Node, report: &mut Report<'_>) -> Draft {
@@ -88,8 +97,8 @@ fn step(item: &Field<'_>, report: &mut Report<'_>) -> DraftStep {
         path: item.path.clone(),
         id: fields.required("id").and_then(|field| step_id(&field, report)),
         after: fields.optional("after").map_or_else(Vec::new, |field| after(&field, report)),
-        kind: kind(&fields, report),
-        input: fields.get("input").map_or_else(whole_input, |field| field.mapping(report)),
+        kind: kinds::kind(&fields, report),
+        input: kinds::input(&fields, report),
         timeout: fields
             .optional("timeout")
             .map_or(DEFAULT_TIMEOUT, |field| field.duration(DEFAULT_TIMEOUT, MAX_DEADLINE, report)),
@@ -103,29 +112,9 @@ fn step(item: &Field<'_>, report: &mut Report<'_>) -> DraftStep {
     step
 }
 
-/// A step that says nothing about its input is given the run's.
-fn whole_input() -> Option<Mapping> {
-    Mapping::compile(&Value::from("${input}")).ok()
-}
-
 fn after(field: &Field<'_>, report: &mut Report<'_>) -> Vec<(String, Path)> {
     let items = field.list(report);
     items.iter().filter_map(|item| Some((item.text(report)?.to_owned(), item.path.clone()))).collect()
-}
-
-fn kind(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<StepKind> {
-    let Some(field) = fields.optional("call") else {
-        if fields.is_map {
-            let hint = "say what it calls: `call: { capability: … }`";
-            report.add(Code::StepKindMissing, &fields.path, "does not say what the step does", hint);
-        }
-        return None;
-    };
-    let mut call = Fields::open(field.node, field.path.clone(), &CALL_FIELDS, report);
-    let capability = call.required("capability").and_then(|field| field.name(report));
-    let agent = call.optional("agent").and_then(|field| field.name(report));
-    call.report_missing(report);
-    Some(StepKind::Call(Call { capability: capability?, agent }))
 }
 
 fn step_id(field: &Field<'_>, report: &mut Report<'_>) -> Option<StepId> {
@@ -133,7 +122,7 @@ fn step_id(field: &Field<'_>, report: &mut Report<'_>) -> Option<StepId> {
     let refused = |error: StepIdError| {
         let hint = match &error {
             StepIdError::Shape { suggestion } => format!("for example `{suggestion}`"),
-            StepIdError::Length { .. } | StepIdError::Reserved => String::new(),
+            StepIdError::Length { .. } | StepIdError::Reserved | StepIdError::Path => String::new(),
         };
         report.add(Code::StepIdInvalid, &field.path, error.to_string(), hint);
     };

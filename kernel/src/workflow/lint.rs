@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::StepId;
-use super::document::Draft;
+use super::document::{Draft, DraftStep};
 use super::graph::Graph;
 use crate::document::{Code, Problem, Report};
 use crate::expr::Mapping;
@@ -22,8 +22,8 @@ pub(super) fn lint(draft: &Draft, graph: &Graph, mut report: Report<'_>) -> Vec<
 
 /// All mappings, each with the path of the field it stands in.
 fn mappings(draft: &Draft) -> impl Iterator<Item = (&Mapping, Path)> {
-    let inputs = draft.steps.iter().filter_map(|step| Some((step.input.as_ref()?, step.path.key("input"))));
-    inputs.chain(draft.output.iter().map(|output| (output, Path::default().key("output"))))
+    let of_steps = draft.steps.iter().flat_map(DraftStep::mappings);
+    of_steps.chain(draft.output.iter().map(|output| (output, Path::default().key("output"))))
 }
 
 fn unused_outputs(draft: &Draft, graph: &Graph, report: &mut Report<'_>) {

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::world::{Fate, Plan, World, part, plan};
+use serde_json::json;
+
+use super::world::{Fate, List, Plan, World, list, part, plan};
 use crate::effect::EffectClass;
 use crate::outcome::{Began, Class};
 use crate::run::{Event, Run, Transition, outstanding};
@@ -77,6 +79,49 @@ pub(super) fn bad_answer_then_a_good_one() -> Plan {
     ])
 }
 
+pub(super) fn over_a_list() -> Plan {
+    let fates = [Fate::Answer("\"a\""), Fate::Answer("\"b\""), Fate::Answer("\"c\"")];
+    plan(vec![
+        part("find", &[]).fates(&[Fate::Answer(r#"[12345678901234567890.5,{"x":"${input}"},null]"#)]),
+        part("each", &["find"]).over(list(json!("${steps.find.output}"))).fates(&fates),
+        part("sum", &["each"]),
+    ])
+}
+
+pub(super) fn over_a_list_with_gaps() -> Plan {
+    let fates = [Fate::Answer("1"), Fate::Fail(Class::AgentError, Began::Yes), Fate::Answer("3")];
+    let list = List { partial: true, ..list(json!(["one", "two", "three"])) };
+    plan(vec![part("each", &[]).over(list).tries(2).fates(&fates)])
+}
+
+pub(super) fn over_a_list_that_fails() -> Plan {
+    let fates = [Fate::Answer("1"), Fate::Fail(Class::AgentError, Began::Yes), Fate::Answer("3")];
+    plan(vec![
+        part("each", &[]).over(List { parallel: 3, ..list(json!([1, 2, 3, 4, 5])) }).fates(&fates),
+        part("after", &["each"]),
+    ])
+}
+
+pub(super) fn over_a_list_out_of_time() -> Plan {
+    let list = List { partial: true, parallel: 1, within_ms: Some(25), ..list(json!([1, 2, 3, 4])) };
+    plan(vec![part("each", &[]).over(list)])
+}
+
+pub(super) fn over_nothing() -> Plan {
+    plan(vec![part("each", &[]).over(list(json!([]))), part("after", &["each"])])
+}
+
+pub(super) fn over_too_much() -> Plan {
+    plan(vec![
+        part("each", &[]).optional().over(List { max_items: 2, ..list(json!([1, 2, 3])) }),
+        part("after", &["each"]),
+    ])
+}
+
+pub(super) fn over_a_list_cancelled() -> Plan {
+    Plan { cancel_at: Some(15), ..over_a_list() }
+}
+
 /// Every golden run, for those who crash each of them everywhere.
 pub(super) fn all() -> Vec<(&'static str, Plan)> {
     vec![
@@ -90,6 +135,13 @@ pub(super) fn all() -> Vec<(&'static str, Plan)> {
         ("deadline", deadline()),
         ("output cannot be made", output_cannot_be_made()),
         ("bad answer, then a good one", bad_answer_then_a_good_one()),
+        ("over a list", over_a_list()),
+        ("over a list with gaps", over_a_list_with_gaps()),
+        ("over a list that fails", over_a_list_that_fails()),
+        ("over a list out of time", over_a_list_out_of_time()),
+        ("over nothing", over_nothing()),
+        ("over too much", over_too_much()),
+        ("over a list, cancelled", over_a_list_cancelled()),
     ]
 }
 
@@ -131,10 +183,21 @@ fn write_events(text: &mut String, transition: &Transition) {
                 let input = input.as_ref().map_or("same input".to_owned(), ToString::to_string);
                 format!("{step} started: #{} {input}", attempt.number)
             }
+            Event::StepOpened { step, input, until } => {
+                let until = until.map_or(String::new(), |until| format!(", until {until:?}"));
+                format!("{step} opened: {input}{until}")
+            }
+            Event::StepsGrafted { step, grafts } => {
+                let grafts = grafts.iter().map(|graft| format!("{} {}", graft.id, graft.input));
+                format!("{step} grew: {}", grafts.collect::<Vec<_>>().join(", "))
+            }
             Event::AttemptFailed { step, failure, next, retry_at, reason, .. } => {
                 format!("{step} delayed: {}; {reason}; #{} at {retry_at:?}", failure.code, next.number)
             }
-            Event::StepCompleted { step, answer, .. } => format!("{step} completed: {}", answer.output),
+            Event::StepCompleted { step, answer, .. } => {
+                let warnings: Vec<String> = answer.warnings.iter().map(|text| format!(" ({text})")).collect();
+                format!("{step} completed: {}{}", answer.output, warnings.concat())
+            }
             Event::StepFailed { step, failure, reason, .. } => {
                 format!("{step} failed: {}: {} ({reason})", failure.code, failure.message)
             }
@@ -196,4 +259,39 @@ fn an_output_that_cannot_be_made_fails_the_run() {
 #[test]
 fn an_answer_that_breaks_its_schema_is_not_passed_on() {
     insta::assert_snapshot!(transcript(bad_answer_then_a_good_one()));
+}
+
+#[test]
+fn a_call_for_each_item_of_a_list_gives_the_list_of_answers() {
+    insta::assert_snapshot!(transcript(over_a_list()));
+}
+
+#[test]
+fn an_item_that_fails_is_a_gap_with_a_name_where_gaps_are_allowed() {
+    insta::assert_snapshot!(transcript(over_a_list_with_gaps()));
+}
+
+#[test]
+fn an_item_that_fails_fails_the_step_where_they_are_not_and_the_others_are_let_go() {
+    insta::assert_snapshot!(transcript(over_a_list_that_fails()));
+}
+
+#[test]
+fn a_list_that_is_out_of_time_goes_on_with_what_it_has() {
+    insta::assert_snapshot!(transcript(over_a_list_out_of_time()));
+}
+
+#[test]
+fn an_empty_list_is_done_at_once() {
+    insta::assert_snapshot!(transcript(over_nothing()));
+}
+
+#[test]
+fn a_list_that_is_too_long_fails_before_anything_is_called() {
+    insta::assert_snapshot!(transcript(over_too_much()));
+}
+
+#[test]
+fn a_cancel_reaches_what_has_grown() {
+    insta::assert_snapshot!(transcript(over_a_list_cancelled()));
 }

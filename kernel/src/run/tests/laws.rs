@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::world::{Fate, Part, Plan, World, answer, at, failure, id, part, plan, text};
+use super::world::{Fate, List, Part, Plan, World, answer, at, failure, id, list, part, plan, text};
 use crate::effect::EffectClass;
 use crate::outcome::{Began, Class};
 use crate::run::{Attempt, EndState, Event, Run, SkipReason, Transition, outstanding};
@@ -43,8 +43,10 @@ fn any_part(n: usize) -> impl Strategy<Value = Part> {
     let after = prop::collection::vec(prop::bool::weighted(0.3), n);
     let fates = prop::collection::vec(any_fate(), 1..4);
     let strict = prop::bool::weighted(0.1);
-    (after, any::<bool>(), 1..4_u32, any_effect(), 0..400_i64, fates, strict).prop_map(
-        move |(after, optional, tries, effect, takes, fates, strict)| {
+    let items =
+        prop::option::weighted(0.3, (0..5_usize, 1..4_usize, any::<bool>(), prop::option::of(1..900_u64)));
+    (after, any::<bool>(), 1..4_u32, any_effect(), 0..400_i64, fates, strict, items).prop_map(
+        move |(after, optional, tries, effect, takes, fates, strict, items)| {
             let after: Vec<String> =
                 after.iter().enumerate().filter(|(_, yes)| **yes).map(|(i, _)| format!("s{i}")).collect();
             let after: Vec<&str> = after.iter().map(String::as_str).collect();
@@ -57,7 +59,13 @@ fn any_part(n: usize) -> impl Strategy<Value = Part> {
                 part.input = vec![("strict", format!("${{{field}.a}}"))];
             }
             part.optional = optional;
-            part
+            match items {
+                Some((count, parallel, partial, within_ms)) => {
+                    let over = serde_json::Value::from((0..count).collect::<Vec<_>>());
+                    part.over(List { max_items: 3, parallel, partial, within_ms, ..list(over) })
+                }
+                None => part,
+            }
         },
     )
 }

@@ -317,13 +317,14 @@ fn nothing_goes_on_after_a_critical_failure_by_whatever_a_record_says() {
 }
 
 /// Lets `events` happen to `run` as if they stood in its journal.
-fn say(run: &mut Run, events: Vec<Event>) -> Result<(), FoldError> {
+pub(super) fn say(run: &mut Run, events: Vec<Event>) -> Result<(), FoldError> {
     let first_event = run.last_event + 1;
     run.fold(&Transition { first_event, at: at(1), events })
 }
 
 const NEXT: Attempt = Attempt { number: 2, id: crate::id::AttemptId::from_bytes([0; 16]) };
-const HAPPENINGS: [Happening; 6] = [
+const HAPPENINGS: [Happening; 7] = [
+    Happening::Opened(None),
     Happening::Started(NEXT),
     Happening::Delayed(NEXT, at(1)),
     Happening::Completed,
@@ -333,7 +334,7 @@ const HAPPENINGS: [Happening; 6] = [
 ];
 
 /// Every (state, happening) that may be.
-const LEGAL: [(&str, &str, &str); 9] = [
+const LEGAL: [(&str, &str, &str); 13] = [
     ("pending", "started", "running"),
     ("pending", "failed", "failed"),
     ("pending", "skipped", "skipped"),
@@ -343,6 +344,10 @@ const LEGAL: [(&str, &str, &str); 9] = [
     ("running", "cancelled", "cancelled"),
     ("backing-off", "started", "running"),
     ("backing-off", "cancelled", "cancelled"),
+    ("pending", "opened", "gathering"),
+    ("gathering", "completed", "completed"),
+    ("gathering", "failed", "failed"),
+    ("gathering", "cancelled", "cancelled"),
 ];
 
 #[test]
@@ -351,6 +356,7 @@ fn the_law_of_steps_is_this_table() {
         StepState::Pending,
         StepState::Running { attempt: first("a") },
         StepState::BackingOff { next: NEXT, until: at(1) },
+        StepState::Gathering { until: None },
         StepState::Completed,
         StepState::Failed,
         StepState::Skipped,

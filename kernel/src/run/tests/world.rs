@@ -62,6 +62,21 @@ pub(super) struct Part {
     pub(super) effect: EffectClass,
     pub(super) takes_ms: i64,
     pub(super) fates: Vec<Fate>,
+    pub(super) list: Option<List>,
+}
+
+/// What a step goes over: each item has a fate of its own, the last one holds for the rest.
+#[derive(Debug, Clone)]
+pub(super) struct List {
+    pub(super) over: Value,
+    pub(super) max_items: usize,
+    pub(super) parallel: usize,
+    pub(super) partial: bool,
+    pub(super) within_ms: Option<u64>,
+}
+
+pub(super) fn list(over: Value) -> List {
+    List { over, max_items: 10, parallel: 2, partial: false, within_ms: None }
 }
 
 pub(super) fn part(id: &str, after: &[&str]) -> Part {
@@ -75,6 +90,7 @@ pub(super) fn part(id: &str, after: &[&str]) -> Part {
         effect: EffectClass::ReadOnly,
         takes_ms: 10,
         fates: vec![Fate::Answer("1")],
+        list: None,
     }
 }
 
@@ -107,6 +123,11 @@ impl Part {
         self.fates = fates.to_vec();
         self
     }
+    pub(super) fn over(mut self, list: List) -> Self {
+        self.input = vec![("item", "${item}".to_owned()), ("at", "${index}".to_owned())];
+        self.list = Some(list);
+        self
+    }
     fn document(&self) -> Value {
         let mut step = json!({
             "id": self.id,
@@ -116,14 +137,27 @@ impl Part {
             "retry": { "max_attempts": self.max_attempts },
             "optional": self.optional,
         });
+        if let Some(list) = &self.list {
+            let call = step["call"].take();
+            step.as_object_mut().unwrap().remove("call");
+            step["map"] = json!({
+                "over": list.over,
+                "call": call,
+                "max_items": list.max_items,
+                "parallel": list.parallel,
+                "partial": list.partial,
+                "within": list.within_ms.map(|ms| format!("{ms}ms")),
+            });
+        }
         if let Some(schema) = self.output_schema {
             step["output_schema"] = text(schema).value();
         }
         step
     }
-    fn fate(&self, number: u32) -> &Fate {
+    fn fate(&self, step: &StepId, number: u32) -> &Fate {
         let last = self.fates.len() - 1;
-        &self.fates[last.min(number as usize - 1)]
+        let item = step.as_str().rsplit_once('/').map(|(_, item)| item.parse::<usize>().unwrap());
+        &self.fates[last.min(item.unwrap_or(number as usize - 1))]
     }
 }
 
@@ -183,7 +217,8 @@ impl Plan {
     }
 
     fn part(&self, step: &StepId) -> &Part {
-        self.parts.iter().find(|part| *step == *part.id.as_str()).unwrap()
+        let outermost = step.as_str().split('/').next().unwrap();
+        self.parts.iter().find(|part| part.id == outermost).unwrap()
     }
 }
 
@@ -284,7 +319,7 @@ impl World {
 
     pub(super) fn result(&self, call: &Call) -> Input {
         let part = self.plan.part(&call.step);
-        let (class, result) = match part.fate(call.attempt.number) {
+        let (class, result) = match part.fate(&call.step, call.attempt.number) {
             Fate::Answer(text) => (Class::Success, Ok(answer(text))),
             Fate::Fail(class, began) => (*class, Err(failure(*class, *began))),
         };
