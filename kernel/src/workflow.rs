@@ -152,6 +152,15 @@ impl StepKind {
         }
     }
 
+    /// Its name, as a document has it.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Call(_) => "call",
+            Self::Map(_) => "map",
+        }
+    }
+
     /// The calls it may make, as far as the document says.
     #[must_use]
     pub fn calls(&self) -> Vec<&Call> {

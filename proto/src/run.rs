@@ -2,7 +2,7 @@
 
 use mainstay_kernel::outcome::Usage;
 use mainstay_kernel::run::{AttemptRecord, EndState, Event, Run, StepRun, StepState, Transition};
-use mainstay_kernel::workflow::{Step, StepKind};
+use mainstay_kernel::workflow::Step;
 
 use crate::{outcome, pb, time};
 
@@ -22,6 +22,7 @@ impl From<StepState> for pb::StepState {
         match state {
             StepState::Pending => Self::Pending,
             StepState::Running { .. } => Self::Running,
+            StepState::Gathering { .. } => Self::Gathering,
             StepState::BackingOff { .. } => Self::BackingOff,
             StepState::Completed => Self::Completed,
             StepState::Failed => Self::Failed,
@@ -55,13 +56,7 @@ impl From<&Run> for pb::Run {
             input: outcome::bytes(&run.input),
             output: end.and_then(|end| end.output.as_ref()).map(outcome::bytes).unwrap_or_default(),
             failure: end.and_then(|end| end.failure.as_ref()).map(Into::into),
-            steps: run
-                .workflow
-                .steps()
-                .iter()
-                .zip(&run.steps)
-                .map(|(step, state)| view(run, step, state))
-                .collect(),
+            steps: run.each().map(|(step, state)| view(run, step, state)).collect(),
             usage: Some(run.usage.into()),
             last_event: run.last_event,
             idempotency_key: run.idempotency_key.as_deref().unwrap_or_default().to_owned(),
@@ -70,13 +65,13 @@ impl From<&Run> for pb::Run {
 }
 
 fn view(run: &Run, step: &Step, state: &StepRun) -> pb::Step {
-    let StepKind::Call(call) = &step.kind;
-    let after = step.after.iter().filter_map(|at| run.workflow.steps().get(*at));
+    let call = step.kind.calls().first().copied();
     pb::Step {
         id: step.id.to_string(),
         state: pb::StepState::from(state.state).into(),
-        capability: call.capability.to_string(),
-        after: after.map(|step| step.id.to_string()).collect(),
+        kind: step.kind.as_str().to_owned(),
+        capability: call.map(|call| call.capability.to_string()).unwrap_or_default(),
+        after: step.after.iter().map(|at| run.spec(*at).id.to_string()).collect(),
         optional: step.optional,
         attempts: state.attempts.iter().map(|record| (&**record).into()).collect(),
         ready_at: state.ready_at.map(time::timestamp),
@@ -84,6 +79,7 @@ fn view(run: &Run, step: &Step, state: &StepRun) -> pb::Step {
         ended_at: state.ended_at.map(time::timestamp),
         input: state.input.as_ref().map(outcome::bytes).unwrap_or_default(),
         output: state.output.as_ref().map(outcome::bytes).unwrap_or_default(),
+        warnings: state.warnings.clone(),
         failure: state.failure.as_ref().map(Into::into),
         // Known to whoever makes the call, not to the run.
         waiting: String::new(),
@@ -136,11 +132,26 @@ fn event(event: &Event, capability: &impl Fn(&str) -> String) -> pb::run_event::
             attempt: attempt.number,
             attempt_id: attempt.id.to_string(),
         }),
+        Event::StepOpened { step, until, .. } => wire::Event::StepOpened(wire::StepOpened {
+            step_id: step.to_string(),
+            until: until.map(time::timestamp),
+        }),
+        Event::StepsGrafted { step, grafts } => {
+            let grafted = grafts.iter().map(|graft| wire::GraftedStep {
+                step_id: graft.id.to_string(),
+                capability: graft.call.capability.to_string(),
+            });
+            wire::Event::StepsGrafted(wire::StepsGrafted {
+                step_id: step.to_string(),
+                steps: grafted.collect(),
+            })
+        }
         Event::StepCompleted { step, answer, attempts: records } => {
             wire::Event::StepCompleted(wire::StepCompleted {
                 step_id: step.to_string(),
                 output: outcome::bytes(&answer.output),
                 attempts: attempts(records),
+                warnings: answer.warnings.clone(),
             })
         }
         Event::AttemptFailed { step, failure, retry_at, reason, attempts: records, .. } => {

@@ -60,12 +60,21 @@ impl Board {
         if event.kind == "run-ended" {
             self.state.clone_from(&event.state);
         }
-        let Some(line) = self.steps.iter_mut().find(|line| line.id == event.step) else { return };
+        let Some(at) = self.steps.iter().position(|line| line.id == event.step) else { return };
+        let inside = format!("{}/", event.step);
+        let last = self.steps.iter().rposition(|line| line.id.starts_with(&inside)).unwrap_or(at);
+        for (place, grafted) in (last + 1..).zip(&event.grafted) {
+            let (id, capability) = (grafted.step.clone(), grafted.capability.clone());
+            let state = "pending".to_owned();
+            self.steps.insert(place, Line { id, capability, state, ..Line::default() });
+        }
+        let line = &mut self.steps[at];
         if let Some(attempt) = event.attempts.last() {
             line.who = who(attempt);
         }
         let state = match event.kind {
             "step-started" => "running",
+            "step-opened" => "gathering",
             "step-completed" => "completed",
             "attempt-failed" => "backing-off",
             "step-failed" => "failed",
@@ -78,11 +87,15 @@ impl Board {
         if !event.reason.is_empty() && event.failure.is_none() {
             line.note.clone_from(&event.reason);
         }
+        if let Some(warning) = event.warnings.first() {
+            line.note.clone_from(warning);
+        }
         match event.kind {
             "step-started" => {
                 line.attempt = event.attempt.unwrap_or_default();
                 line.started = line.started.or(event.at);
             }
+            "step-opened" => line.started = event.at,
             "attempt-failed" => {}
             _ => line.ended = event.at,
         }

@@ -108,6 +108,9 @@ fn step_row(grid: &mut Grid, step: &StepView, scale: Scale) {
     if let Some(failure) = step.failure.as_ref().filter(|_| step.attempts.is_empty()) {
         happened += &format!(": {}", why(failure));
     }
+    for warning in &step.warnings {
+        happened += &format!("; {warning}");
+    }
     let waited =
         if step.waited.0 < Duration::from_millis(1) { String::new() } else { step.waited.to_string() };
     grid.row([

@@ -26,7 +26,7 @@ pub struct EventView {
     /// When.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<When>,
-    /// `run-started`, `step-started`, `step-completed`, `attempt-failed`, `step-failed`, `step-skipped`,
+    /// `run-started`, `step-opened`, `steps-grafted`, `step-started`, `step-completed`, `attempt-failed`, `step-failed`, `step-skipped`,
     /// `step-cancelled`, `cancel-requested` or `run-ended`.
     pub kind: &'static str,
     /// The step.
@@ -47,6 +47,12 @@ pub struct EventView {
     /// When the next attempt is due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<When>,
+    /// The steps that grew inside it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub grafted: Vec<GraftedView>,
+    /// What whoever answered wants people to know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// The output of a step or run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<Payload>,
@@ -56,6 +62,15 @@ pub struct EventView {
     /// The attempts on instances behind it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<AttemptView>,
+}
+
+/// A step that grew inside another.
+#[derive(Debug, Clone, Serialize)]
+pub struct GraftedView {
+    /// Its id, after that of the step it lies in.
+    pub step: String,
+    /// The capability it calls.
+    pub capability: String,
 }
 
 impl From<pb::RunEvent> for EventView {
@@ -77,9 +92,19 @@ impl From<pb::RunEvent> for EventView {
                 attempt: Some(it.attempt),
                 ..view
             },
+            Some(Event::StepOpened(it)) => Self { kind: "step-opened", step: it.step_id, ..view },
+            Some(Event::StepsGrafted(it)) => {
+                let view_of = |grafted: pb::run_event::GraftedStep| GraftedView {
+                    step: grafted.step_id,
+                    capability: grafted.capability,
+                };
+                let grafted = it.steps.into_iter().map(view_of).collect();
+                Self { kind: "steps-grafted", step: it.step_id, grafted, ..view }
+            }
             Some(Event::StepCompleted(it)) => Self {
                 kind: "step-completed",
                 step: it.step_id,
+                warnings: it.warnings,
                 output: Payload::of(&it.output),
                 attempts: views(it.attempts),
                 ..view

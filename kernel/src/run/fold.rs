@@ -265,6 +265,7 @@ impl State {
                 self.check_inside(step)?;
                 let run = self.advance(step, Happening::Completed)?;
                 run.output = Some(answer.output.clone());
+                run.warnings.clone_from(&answer.warnings);
                 run.failure = None;
                 let ended = self.record(step, attempts)?;
                 self.finish(ended, at);

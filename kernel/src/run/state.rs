@@ -112,6 +112,8 @@ pub struct StepRun {
     pub input: Option<Json>,
     /// What its agent answered.
     pub output: Option<Json>,
+    /// What whoever answered wants people to know: doubts, or gaps in the answer.
+    pub warnings: Vec<String>,
     /// Why its last try failed. Cleared by success.
     pub failure: Option<Failure>,
     /// Every call made for it, oldest first.
@@ -238,6 +240,7 @@ impl StepRun {
         ended_at: None,
         input: None,
         output: None,
+        warnings: Vec::new(),
         failure: None,
         attempts: Vec::new(),
     };

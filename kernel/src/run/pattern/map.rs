@@ -40,7 +40,7 @@ fn items(list: &Json) -> Option<Vec<&RawValue>> {
 pub(super) fn next(run: &State, at: usize, map: &Map, over: bool) -> Progress {
     let mut inside = run.within(at).peekable();
     if inside.peek().is_none() {
-        return begin(run, at);
+        return begin(run, at, map);
     }
     let (mut open, mut failed) = (false, None);
     for child in inside {
@@ -63,7 +63,7 @@ pub(super) fn next(run: &State, at: usize, map: &Map, over: bool) -> Progress {
 }
 
 /// The first of it: a call for each item.
-fn begin(run: &State, at: usize) -> Progress {
+fn begin(run: &State, at: usize, map: &Map) -> Progress {
     let list = run.steps[at].input.clone().unwrap_or_default();
     let spec = run.spec(at);
     let mut grafts = Vec::new();
@@ -84,8 +84,8 @@ fn begin(run: &State, at: usize) -> Progress {
             }
         };
         let Some(id) = spec.id.inside(index) else { continue };
-        let call = spec.kind.calls()[0].clone();
-        grafts.push(Graft { id, call, after: Vec::new(), input, optional: true });
+        let call = map.call.clone();
+        grafts.push(Graft { id, call, after: Vec::new(), input, optional: map.partial });
     }
     if grafts.is_empty() { gathered(run, at) } else { Progress::Graft(grafts) }
 }
