@@ -2,8 +2,17 @@
 
 use std::path::PathBuf;
 
-const FILES: &[&str] =
-    &["common", "registry", "sidecar", "workflows", "routes", "orchestrator", "operations", "drills"];
+const FILES: &[&str] = &[
+    "common",
+    "registry",
+    "sidecar",
+    "workflows",
+    "rollouts",
+    "routes",
+    "orchestrator",
+    "operations",
+    "drills",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");

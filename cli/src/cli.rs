@@ -8,11 +8,13 @@ use crate::client::Client;
 use crate::commands::breakers::BreakersCommand;
 use crate::commands::drill::DrillCommand;
 use crate::commands::limits::LimitsCommand;
+use crate::commands::mode::ModeCommand;
+use crate::commands::rollouts::RolloutsCommand;
 use crate::commands::routes::RoutesCommand;
 use crate::commands::workflows::WorkflowsCommand;
 use crate::commands::{
-    agents, breakers, cancel, completions, drill, events, explain, invoke, limits, pauses, resolve, routes,
-    run, runs, serve, sidecar, status, trace, workflows,
+    agents, breakers, cancel, completions, drill, events, explain, invoke, limits, mode, pauses, resolve,
+    rollouts, routes, run, runs, serve, sidecar, status, trace, workflows,
 };
 use crate::console::{Console, Output, tell_failure};
 use crate::demo;
@@ -81,6 +83,9 @@ enum Command {
     /// Store, list, show and check routing documents, and say why requests went where they went
     #[command(subcommand)]
     Routes(RoutesCommand),
+    /// Try a new version of an agent beside the old one: put, list, show, promote, rollback
+    #[command(subcommand)]
+    Rollouts(RolloutsCommand),
     /// Run a workflow and wait for its end
     Run(run::RunArgs),
     /// List runs, newest first
@@ -99,6 +104,9 @@ enum Command {
     Resume(pauses::ResumeArgs),
     /// List what is paused, why and by whom
     Pauses(pauses::PausesArgs),
+    /// Show, set, hand back and watch the operating mode: full, degraded or emergency
+    #[command(subcommand)]
+    Mode(ModeCommand),
     /// List what the control plane decided lately and why: breakers, health, leases, pauses
     Events(events::EventsArgs),
     /// Inject a fault on purpose and score what the system does about it
@@ -166,6 +174,10 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         Command::Workflows(WorkflowsCommand::Get(args)) => {
             asking(globals, async |client| workflows::get(args, client, &console).await)
         }
+        Command::Rollouts(RolloutsCommand::Lint(args)) => rollouts::lint(&args, &console),
+        Command::Rollouts(command) => {
+            asking(globals, async |client| rollouts::run(command, client, &console).await)
+        }
         Command::Routes(RoutesCommand::Put(args)) => {
             asking(globals, async |client| routes::put(args, client, &console).await)
         }
@@ -178,6 +190,10 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         Command::Routes(RoutesCommand::Explain(args)) => {
             let input = input::payload(args.input.as_deref())?;
             asking(globals, async |client| routes::explain(args, input, client, &console).await)
+        }
+        Command::Routes(RoutesCommand::Eval(args)) => {
+            let labelled = routes::eval::read(&args.file)?;
+            asking(globals, async |client| routes::eval::run(args, labelled, client, &console).await)
         }
         Command::Routes(RoutesCommand::Decisions(args)) => {
             asking(globals, async |client| routes::decisions(args, client, &console).await)
@@ -201,6 +217,7 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         Command::Drain(args) => asking(globals, async |client| pauses::drain(args, client, &console).await),
         Command::Resume(args) => asking(globals, async |client| pauses::resume(args, client, &console).await),
         Command::Pauses(args) => asking(globals, async |client| pauses::list(args, client, &console).await),
+        Command::Mode(command) => asking(globals, async |client| mode::run(command, client, &console).await),
         Command::Events(args) => asking(globals, async |client| events::run(args, client, &console).await),
         Command::Status(_) => asking(globals, async |client| status::run(client, &console).await),
     }

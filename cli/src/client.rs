@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use mainstay_kernel::priority::Priority;
 use mainstay_proto::pb::agent_registry_client::AgentRegistryClient;
 use mainstay_proto::pb::drills_client::DrillsClient;
 use mainstay_proto::pb::operations_client::OperationsClient;
 use mainstay_proto::pb::orchestrator_client::OrchestratorClient;
+use mainstay_proto::pb::rollouts_client::RolloutsClient;
 use mainstay_proto::pb::routes_client::RoutesClient;
 use mainstay_proto::pb::workflows_client::WorkflowsClient;
+use mainstay_proto::priority;
 use mainstay_transport::retry;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
@@ -78,6 +81,12 @@ impl Client {
         RoutesClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
     }
 
+    /// Two versions of an agent side by side.
+    #[must_use]
+    pub fn rollouts(&self) -> RolloutsClient<Channel> {
+        RolloutsClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
+    }
+
     /// The server itself.
     #[must_use]
     pub fn operations(&self) -> OperationsClient<Channel> {
@@ -109,6 +118,18 @@ pub fn within<T>(message: T, patience: Duration) -> Request<T> {
     // Run by an agent that was itself called: its caller repeats what fails.
     if host::env("MAINSTAY_RETRY").as_deref() == Some(retry::FORBIDDEN) {
         retry::forbid(&mut request);
+    }
+    // And how urgent that is.
+    if let Some(Ok(urgency)) = host::env("MAINSTAY_PRIORITY").map(|text| text.parse()) {
+        priority::set(&mut request, urgency);
+    }
+    request
+}
+
+/// Says how urgent it is, where the command line does.
+pub fn urgent<T>(mut request: Request<T>, urgency: Option<Priority>) -> Request<T> {
+    if let Some(urgency) = urgency {
+        priority::set(&mut request, urgency);
     }
     request
 }

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use mainstay_kernel::time::text;
-use mainstay_kernel::{breaker, bulkhead, queue, share};
+use mainstay_kernel::{breaker, bulkhead, call, ejection, panic, queue, share};
 use tracing_subscriber::EnvFilter;
 
 mod file;
@@ -35,12 +35,18 @@ const AGENT_SHARE: Setting = Setting::new("agent_share", "--agent-share", "MAINS
 const TENANT_SHARE: Setting = Setting::new("tenant_share", "--tenant-share", "MAINSTAY_TENANT_SHARE");
 const MAX_WAITING: Setting = Setting::new("max_waiting", "--max-waiting", "MAINSTAY_MAX_WAITING");
 const BREAKER: Setting = Setting::list("breaker", "--breaker", "MAINSTAY_BREAKER");
+const MEMORY_SOFT_LIMIT: Setting =
+    Setting::new("memory_soft_limit", "--memory-soft-limit", "MAINSTAY_MEMORY_SOFT_LIMIT");
+const EJECTION_SHARE: Setting = Setting::new("ejection_share", "--ejection-share", "MAINSTAY_EJECTION_SHARE");
+const PANIC_THRESHOLD: Setting =
+    Setting::new("panic_threshold", "--panic-threshold", "MAINSTAY_PANIC_THRESHOLD");
+const SLOW_START: Setting = Setting::new("slow_start", "--slow-start", "MAINSTAY_SLOW_START");
 const LOG: Setting = Setting::new("log", "--log", "MAINSTAY_LOG_FORMAT");
 /// The variable that the sidecar reads, too.
 const LOG_LEVEL: Setting = Setting::new("log_level", "--log-level", "MAINSTAY_LOG");
 
 /// Every setting, in the order of the documentation.
-const ALL: [Setting; 16] = [
+const ALL: [Setting; 20] = [
     DATA,
     LISTEN,
     ADMIN,
@@ -55,6 +61,10 @@ const ALL: [Setting; 16] = [
     TENANT_SHARE,
     MAX_WAITING,
     BREAKER,
+    MEMORY_SOFT_LIMIT,
+    EJECTION_SHARE,
+    PANIC_THRESHOLD,
+    SLOW_START,
     LOG,
     LOG_LEVEL,
 ];
@@ -95,6 +105,14 @@ pub struct Settings {
     pub queue: queue::Config,
     /// When breakers open, where a capability declares nothing else.
     pub breakers: breaker::Config,
+    /// Memory to live with, in bytes; `None` leaves it to the system.
+    pub memory_soft_limit: Option<u64>,
+    /// How many of a pool may be ejected because they do worse than their siblings.
+    pub ejection: ejection::Config,
+    /// When too few instances of a capability look usable to be believed.
+    pub panic: panic::Config,
+    /// How long the share of a new or recovered instance grows.
+    pub slow_start: Duration,
     /// How logs look.
     pub log: LogFormat,
     /// What is logged: a level, or directives like `info,mainstay_store=debug`.
@@ -133,6 +151,17 @@ impl Settings {
             },
             queue: queue::Config { most: sources.one(MAX_WAITING, line.most, count) },
             breakers: breakers(&mut sources),
+            memory_soft_limit: sources.one(MEMORY_SOFT_LIMIT, None, |text| {
+                let bytes = size(text)?;
+                Ok(Some(u64::try_from(bytes).unwrap_or(u64::MAX)))
+            }),
+            ejection: ejection::Config {
+                share_bp: sources.one(EJECTION_SHARE, ejection::Config::default().share_bp, part),
+            },
+            panic: panic::Config {
+                threshold_bp: sources.one(PANIC_THRESHOLD, panic::Config::default().threshold_bp, part),
+            },
+            slow_start: sources.one(SLOW_START, call::SLOW_START, span),
             log: sources.one(LOG, LogFormat::Text, log_format),
             log_level: sources.one(LOG_LEVEL, "info".to_owned(), log_level),
         };
@@ -172,12 +201,13 @@ fn part(text: &str) -> Result<u32, String> {
 
 /// `4194304`, `4096KiB` or `4MiB`.
 fn size(text: &str) -> Result<usize, String> {
-    let bad = || "write a number of bytes, or with KiB or MiB, like 4MiB".to_owned();
+    let bad = || "write a number of bytes, or with KiB, MiB or GiB, like 4MiB".to_owned();
     let (number, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
     let unit = match unit {
         "" | "B" => 1,
         "KiB" => 1024,
         "MiB" => 1024 * 1024,
+        "GiB" => 1024 * 1024 * 1024,
         _ => return Err(bad()),
     };
     let number: usize = number.parse().map_err(|_| bad())?;

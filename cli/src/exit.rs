@@ -25,6 +25,8 @@ pub enum Exit {
     Unreachable = 69,
     /// Something happened that should not.
     Internal = 70,
+    /// The control plane used up its memory and stopped in order.
+    Memory = 71,
     /// The output could not be written.
     Output = 74,
     /// Not now: overloaded, draining, read-only, or no instance is free.
@@ -48,6 +50,7 @@ impl Exit {
         (Self::NotFound, "what was named does not exist"),
         (Self::Unreachable, "the server cannot be reached"),
         (Self::Internal, "something happened that should not"),
+        (Self::Memory, "the control plane used up its memory and stopped in order; start it again"),
         (Self::Output, "the output could not be written"),
         (Self::TryAgain, "not now, try again: overloaded, draining, paused, read-only, nobody free"),
         (Self::Denied, "not allowed"),
@@ -96,6 +99,11 @@ impl Exit {
             | R::AddressRefused
             | R::WorkflowInvalid
             | R::WorkflowVersionTaken
+            | R::RolloutInvalid
+            | R::RolloutVersionTaken
+            | R::RolloutOverlaps
+            | R::RolloutContractBroken
+            | R::RolloutOver
             | R::RouteInvalid
             | R::RouteVersionTaken
             | R::InputSchemaMismatch
@@ -105,6 +113,7 @@ impl Exit {
             | R::RunEnded => Self::Refused,
             R::LeaseUnknown
             | R::WorkflowNotFound
+            | R::RolloutNotFound
             | R::RouteNotFound
             | R::DecisionNotFound
             | R::RunNotFound

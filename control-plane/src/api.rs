@@ -6,6 +6,7 @@ pub mod operations;
 pub mod orchestrator;
 pub mod page;
 pub mod registry;
+pub mod rollouts;
 pub mod routes;
 mod watcher;
 pub mod workflows;

@@ -8,15 +8,21 @@ use std::time::Duration;
 use mainstay_kernel::json::Limits;
 use mainstay_kernel::queue;
 use mainstay_kernel::share::{Human, WHOLE};
-use mainstay_kernel::{breaker, bulkhead};
+use mainstay_kernel::{breaker, bulkhead, call, ejection, panic};
 
 use crate::address::{Network, Policy};
+use crate::modes::Memory;
 
 /// Payload limit unless set: what gRPC peers take by default.
 pub const DEFAULT_MAX_PAYLOAD: usize = 4 * 1024 * 1024;
 /// Largest payload limit. A payload is held in memory a few times on its way; a transition with several of them must
 /// still fit into one blob.
 const LARGEST_MAX_PAYLOAD: usize = 8 * 1024 * 1024;
+/// Least memory to live with: a server that does nothing yet uses half of it.
+const LEAST_MEMORY: u64 = 32 * 1024 * 1024;
+
+/// Longest slow start. An instance that needs more is not ready to be registered.
+const LONGEST_SLOW_START: Duration = Duration::from_secs(600);
 
 /// Settings of a control plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +51,14 @@ pub struct Config {
     pub queue: queue::Config,
     /// When breakers open, where a capability declares nothing else.
     pub breakers: breaker::Config,
+    /// The memory to live with.
+    pub memory: Memory,
+    /// How many of a pool may be ejected because they do worse than their siblings.
+    pub ejection: ejection::Config,
+    /// When too few instances of a capability look usable to be believed.
+    pub panic: panic::Config,
+    /// How long the share of a new or recovered instance grows; none if it is zero.
+    pub slow_start: Duration,
 }
 
 /// All that is wrong with a configuration.
@@ -66,6 +80,10 @@ impl Default for Config {
             bulkheads: bulkhead::Config::default(),
             queue: queue::Config::default(),
             breakers: breaker::Config::default(),
+            memory: Memory::default(),
+            ejection: ejection::Config::default(),
+            panic: panic::Config::default(),
+            slow_start: call::SLOW_START,
         }
     }
 }
@@ -115,6 +133,10 @@ impl Config {
             errors.push(format!("`shutdown-grace` is {:?}: give at most 10m", self.shutdown_grace));
         }
         self.check_room(&mut errors);
+        if let Some(soft) = self.memory.soft_limit.filter(|soft| *soft < LEAST_MEMORY) {
+            errors.push(format!("`memory-soft-limit` is {soft} bytes: give at least 32MiB"));
+        }
+        self.check_siblings(&mut errors);
         errors.extend(self.breakers.validate().err().map(|error| error.to_string()));
         let mut networks = Vec::new();
         for text in &self.allow_networks {
@@ -129,6 +151,20 @@ impl Config {
         let addresses = if networks.is_empty() { Policy::default() } else { Policy::new(networks) };
         let limits = Limits { max_bytes: self.max_payload, ..Limits::default() };
         Ok(Checked { config: self, addresses, limits })
+    }
+
+    fn check_siblings(&self, errors: &mut Vec<String>) {
+        for (setting, share, most) in [
+            ("ejection-share", self.ejection.share_bp, ejection::LARGEST_SHARE),
+            ("panic-threshold", self.panic.threshold_bp, WHOLE),
+        ] {
+            if share > most {
+                errors.push(format!("`{setting}` is {}: give 0% to {}", Human(share), Human(most)));
+            }
+        }
+        if self.slow_start > LONGEST_SLOW_START {
+            errors.push(format!("`slow-start` is {:?}: give at most 10m", self.slow_start));
+        }
     }
 
     fn check_room(&self, errors: &mut Vec<String>) {

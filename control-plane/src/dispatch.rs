@@ -4,6 +4,7 @@
 //! the thin loop that carries them out over the instances the registry knows. It spawns nothing and holds no lock
 //! while it waits; what it holds (a permit, work begun at a sidecar) is given back when the call is dropped.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use mainstay_kernel::id::{AttemptId, RunId};
 use mainstay_kernel::json::{Json, Limits};
 use mainstay_kernel::name::Name;
 use mainstay_kernel::outcome::{Answer, Failure};
+use mainstay_kernel::priority::Priority;
+use mainstay_kernel::queue::Refused;
 use mainstay_kernel::rate::Turns;
 use mainstay_kernel::retry::budget::Leave;
 use mainstay_kernel::retry::{Retries, RetryPolicy};
@@ -24,7 +27,8 @@ use mainstay_kernel::time::{Mono, Wall};
 use crate::faults::{Faults, Sending};
 use crate::host::Clock;
 use crate::metrics::Metrics;
-use crate::registry::{self, Candidate, Fleet, Route};
+use crate::registry::{self, Candidate, Fleet, Queued, Route};
+use crate::rollouts;
 
 mod exchange;
 mod inquire;
@@ -32,12 +36,16 @@ mod permit;
 mod pool;
 mod report;
 mod retract;
+mod shadow;
+mod versions;
 mod waits;
 
 use exchange::Exchange;
 use pool::Live;
 use report::Mark;
 use retract::Retractor;
+use shadow::Shadows;
+use versions::Versions;
 use waits::Waits;
 
 /// Makes calls. Cheap to clone.
@@ -50,6 +58,8 @@ pub struct Handle {
     retractor: Retractor,
     waits: Waits,
     faults: Option<Faults>,
+    rollouts: rollouts::Handle,
+    shadows: Shadows,
 }
 
 /// A call to be made.
@@ -71,6 +81,8 @@ pub struct Call {
     pub step: Option<(RunId, String)>,
     /// What the person asked for.
     pub intent: Arc<str>,
+    /// Labels of its run.
+    pub labels: Arc<BTreeMap<String, String>>,
     /// The most time one attempt may take.
     pub timeout: Duration,
     /// When the whole call must have ended.
@@ -79,6 +91,8 @@ pub struct Call {
     pub policy: RetryPolicy,
     /// Whether anything that reaches an agent may be repeated here.
     pub retries: Retries,
+    /// How urgent it is.
+    pub priority: Priority,
     /// The call may have been sent before a crash, but not before this time: the ledgers are asked first if it could have
     /// had a side effect.
     pub resumed: Option<Wall>,
@@ -102,7 +116,13 @@ pub struct Report {
 impl Handle {
     /// Calls over the instances of a registry. Answers hold to `limits`.
     #[must_use]
-    pub fn new(clock: Clock, registry: registry::Handle, limits: Limits, metrics: Metrics) -> Self {
+    pub fn new(
+        clock: Clock,
+        registry: registry::Handle,
+        rollouts: rollouts::Handle,
+        limits: Limits,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             clock,
             registry,
@@ -111,6 +131,8 @@ impl Handle {
             retractor: Retractor::default(),
             waits: Waits::default(),
             faults: None,
+            rollouts,
+            shadows: Shadows::default(),
         }
     }
 
@@ -118,6 +140,11 @@ impl Handle {
     #[must_use]
     pub fn with_faults(self, faults: Option<Faults>) -> Self {
         Self { faults, ..self }
+    }
+
+    /// The layer, if there is one.
+    pub(crate) const fn faults(&self) -> Option<&Faults> {
+        self.faults.as_ref()
     }
 
     /// Makes a call. It ends by its deadline at the latest.
@@ -144,15 +171,16 @@ impl Handle {
             if_paused: if call.step.is_some() { IfPaused::Wait } else { IfPaused::Fail },
             retries: call.retries,
         });
-        let mut marks = Vec::new();
-        let result = self.drive(&mut machine, &route, &call, &mut dice, &mut marks).await;
+        let (mut marks, mut versions) = (Vec::new(), Versions::default());
+        let result = self.drive(&mut machine, &mut versions, &route, &call, &mut dice, &mut marks).await;
         let mut attempts = report::attempts(&self.registry, self.clock.now(), &call, machine.into_record());
+        versions.tell(&mut attempts);
         report::mark(&mut attempts, marks);
         if let Some(counted) = counted {
             counted.ended(result.as_ref().err());
         }
         for attempt in &attempts {
-            self.metrics.attempt(attempt.class);
+            self.metrics.attempt(attempt.class, attempt.duration);
         }
         Report { effect, result, attempts }
     }
@@ -168,31 +196,45 @@ impl Handle {
     async fn drive(
         &self,
         machine: &mut call::Call,
+        versions: &mut Versions,
         route: &Arc<Route>,
         call: &Call,
         dice: &mut Dice,
         marks: &mut Vec<Mark>,
     ) -> Result<Answer, Failure> {
-        let (mut queued, mut turns) = (None, Turns::default());
+        let (mut queued, mut turns) = (None::<Queued>, Turns::default());
         let mut sent = 0;
         loop {
+            let choosy = call.agent.is_some() || machine.is_bound();
             // Before looking, so that a change between the look and the wait is not missed.
-            let changed = route.changed(call.agent.is_some() || machine.is_bound());
-            let amended = route.amended();
-            let candidates = self.candidates(route, call);
-            let mut pool = Live::new(self, call, route, &candidates, &mut turns);
+            let (changed, amended) = (route.changed(), route.amended());
+            let may_look = choosy || route.may_look(call.priority, queued.as_ref());
+            let candidates = self.candidates(route, call, machine, versions);
+            let mut pool = Live::new(self, call, route, &candidates, &mut turns, may_look);
             match machine.next(&mut pool, self.clock.mono(), dice) {
                 Decision::Finish(result) => return result,
                 Decision::Send(dispatch) => {
+                    route.served();
                     queued = None;
-                    let candidate = &candidates[dispatch.index];
+                    let candidate = &candidates.all[dispatch.index];
                     let sending = self.faults.as_ref();
                     let sending =
                         sending.and_then(|faults| faults.sending(&candidate.instance, &call.capability));
+                    let first = dispatch.epoch == 1 && call.number == 1;
+                    let chosen = versions.sent(dispatch.epoch, first, &candidate.instance);
+                    let shadow = chosen.as_ref().and_then(|chosen| self.shadow(call, route, chosen, dice));
+                    let started = chosen.as_ref().map(|_| self.clock.mono());
                     let ended = self.exchange(call, candidate, dispatch, sending.as_ref(), dice).await;
+                    let now = self.clock.mono();
+                    if let (Some(chosen), Some(started)) = (chosen, started) {
+                        self.compare(&chosen, &ended, now - started);
+                    }
+                    if let Some(shadow) = shadow {
+                        shadow.counts(&ended);
+                    }
                     marks.extend(sending.and_then(|sending| Mark::of(sent, sending, &ended)));
                     sent += 1;
-                    machine.on_attempt_ended(ended, self.clock.mono());
+                    machine.on_attempt_ended(ended, now);
                 }
                 Decision::AskLedger { instance, key, timeout } => {
                     let answer = inquire::ask(self, instance, key, timeout).await;
@@ -200,31 +242,53 @@ impl Handle {
                 }
                 Decision::Wait { until, why } => {
                     let until = self.clock.sleep_until(until);
-                    if why.ends_with_pool_change() {
-                        queued.get_or_insert_with(|| route.wait());
-                        let _shown = self.waits.begin(call.step.as_ref(), &why);
-                        let changed = if why.ends_with_room() { changed } else { amended };
-                        tokio::select! { () = until => {}, () = changed => {} }
-                    } else {
+                    if !why.ends_with_pool_change() {
                         until.await;
+                        continue;
+                    }
+                    // Who has its own turn at a rate has no use for a place that becomes free, and must not be told of it.
+                    let lines_up = !choosy && why.ends_with_room();
+                    if queued.as_ref().is_none_or(|place| place.is_in_line() != lines_up) {
+                        drop(queued.take());
+                        let place = queued.insert(self.enter(route, call, lines_up));
+                        place.waits_for_room(why.is_for_room());
+                        if lines_up && route.may_look(call.priority, Some(place)) {
+                            // What became free between the look and the entry was told to nobody.
+                            continue;
+                        }
+                    }
+                    let Some(place) = &queued else { continue };
+                    place.waits_for_room(why.is_for_room());
+                    let _shown = self.waits.begin(call.step.as_ref(), &why);
+                    let told = async {
+                        match place.told() {
+                            Some(told) => told.await,
+                            None if why.ends_with_room() => changed.await,
+                            None => amended.await,
+                        }
+                    };
+                    tokio::select! { biased; () = until => {}, () = told => {} }
+                    if place.is_displaced() {
+                        self.metrics.refused();
+                        machine.send_away(Refused::displaced(route.waiting()), self.clock.mono());
                     }
                 }
             }
         }
     }
 
+    /// A place among those who wait. The work of a run is durable, and never sent away.
+    fn enter(&self, route: &Arc<Route>, call: &Call, lines_up: bool) -> Queued {
+        if !lines_up {
+            return route.wait_apart();
+        }
+        route.wait(call.priority, call.step.is_none(), self.registry.queue().most)
+    }
+
     /// What the call of a step waits for right now, if it waits.
     #[must_use]
     pub fn waiting(&self, run: RunId, step: &str) -> Option<String> {
         self.waits.of(run, step)
-    }
-
-    fn candidates(&self, route: &Route, call: &Call) -> Arc<[Candidate]> {
-        let all = route.candidates();
-        match &call.agent {
-            None => all,
-            Some(agent) => all.iter().filter(|c| c.instance.spec.name == *agent).cloned().collect(),
-        }
     }
 
     /// One sending to one instance, with its permit, and what its end teaches about the instance.
@@ -258,6 +322,7 @@ impl Handle {
         }
         if let Some(change) = dispatch.permit.end(class, now - started, now, dice) {
             self.registry.breaker_changed(&candidate.instance, &call.capability, &change);
+            self.rollouts.breaker_changed(&candidate.instance, &call.capability, &change);
         }
         self.registry.observe(&candidate.instance, mainstay_kernel::health::Evidence::Call(class));
         ended

@@ -27,6 +27,7 @@ use crate::records::drill::{self as record, StoredDrill};
 use crate::{engine, events, registry};
 
 mod parts;
+mod runs;
 mod task;
 
 /// Drills that are kept: years of practice, and few enough to be read at a start.
@@ -236,7 +237,9 @@ impl Handle {
             share_bp = plan.share_bp, lasts = ?plan.lasts, seed = plan.seed, by = plan.by, "a drill begins"
         );
         let baseline = self.0.parts.store.stats();
-        let watch = task::Watch { handle: self.clone(), place, drill, watched, baseline, tell, stopped };
+        let runs = runs::Runs::default();
+        let watch =
+            task::Watch { handle: self.clone(), place, drill, watched, runs, baseline, tell, stopped };
         tokio::spawn(watch.run());
         Ok(Running { drill: stored, events })
     }

@@ -12,6 +12,7 @@ use futures::StreamExt;
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::run::{Run, Transition};
+use mainstay_kernel::share::WHOLE;
 use mainstay_store::{Blobs, Store, Watch};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -189,6 +190,20 @@ impl Handle {
         self.0.open.lock().len()
     }
 
+    /// Whether a run has a task that drives it.
+    #[must_use]
+    pub fn drives(&self, id: RunId) -> bool {
+        self.0.has(id)
+    }
+
+    /// Of the runs that may be open, how many are or are about to be, in basis points.
+    #[must_use]
+    pub fn fill_bp(&self) -> u64 {
+        let open = self.open_runs() + self.0.starting.load(Ordering::Relaxed);
+        let (open, most) = (open as u64, self.0.config.max_open_runs.max(1) as u64);
+        open.saturating_mul(u64::from(WHOLE)) / most
+    }
+
     /// Runs of a workflow that have not ended, and those of any that are on their way to the disk: which workflow those
     /// are of is not looked at, because they are there for milliseconds.
     #[must_use]
@@ -278,6 +293,7 @@ impl Service {
         let mut changes = self.0.journal.store().status_changes();
         loop {
             tokio::select! {
+                biased;
                 status = changes.next() => {
                     let Some(status) = status else { return };
                     self.0.park_all().await;
@@ -395,9 +411,8 @@ async fn blocking<T: Send + 'static>(
     shared: &Arc<Shared>,
     work: impl FnOnce(&Shared) -> T + Send + 'static,
 ) -> T {
-    let shared = Arc::clone(shared);
-    let done = tokio::task::spawn_blocking(move || work(&shared)).await;
-    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    let working = Arc::clone(shared);
+    shared.clock.blocking(move || work(&working)).await
 }
 
 #[cfg(test)]

@@ -126,6 +126,11 @@ impl Handle {
         self.hand_over(Event::new(kind, self.0.clock.wall(), subject, reason));
     }
 
+    /// A decision made up as a whole.
+    pub fn tell_event(&self, event: Event) {
+        self.hand_over(event);
+    }
+
     /// A decision about something of a tenant.
     pub fn tell_of(
         &self,

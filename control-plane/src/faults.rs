@@ -13,8 +13,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use mainstay_kernel::drill::{Kind, Plan, Whom};
+use mainstay_kernel::id::RunId;
 use mainstay_kernel::name::Name;
-use mainstay_kernel::outcome::{Began, Class, Failure};
+use mainstay_kernel::outcome::{Answer, Began, Class, Failure};
+use mainstay_kernel::route::{Decision, Rung};
 use mainstay_kernel::time::Mono;
 use mainstay_proto::reason::Reason;
 use parking_lot::RwLock;
@@ -23,6 +25,7 @@ use crate::host::Clock;
 use crate::registry::Instance;
 
 mod disk;
+mod lies;
 mod traffic;
 
 pub use disk::Disk;
@@ -72,6 +75,8 @@ pub(crate) enum Strike {
     Hold(Duration),
     /// It is not sent; this is its end.
     Fail(Failure),
+    /// It is not sent; this is the answer.
+    Lie(Answer),
 }
 
 // === impl Faults ===
@@ -109,6 +114,7 @@ impl Faults {
         self.0.disk.accept();
         if let Some(watched) = &*self.0.watched.read() {
             watched.acting.store(false, Relaxed);
+            watched.traffic.close();
         }
     }
 
@@ -147,6 +153,26 @@ impl Faults {
         Some(Counted::begin(self.watched()?, tenant, capability, deadline))
     }
 
+    /// A run was accepted: it is on disk, and its client is about to be told.
+    pub(crate) fn accepted(&self, tenant: &Name, id: RunId) {
+        if let Some(watched) = self.watched() {
+            watched.traffic.accepted(tenant, id);
+        }
+    }
+
+    /// A request was routed, and this is how.
+    pub(crate) fn routed(&self, decision: &Decision) {
+        let lies = self.watched().filter(|watched| watched.plan.kind == Kind::LyingRouter);
+        if let Some(watched) = lies
+            && decision
+                .passed
+                .iter()
+                .any(|passed| passed.rung == Rung::Router && lies::is_disbelief(passed.why))
+        {
+            watched.traffic.disbelieved();
+        }
+    }
+
     fn watched(&self) -> Option<Arc<Watched>> {
         if !self.0.watching.load(Relaxed) {
             return None;
@@ -172,7 +198,11 @@ impl Watched {
     }
 
     fn strike(&self, sla: Duration) -> Option<Strike> {
-        if !self.acts() || !self.plan.strikes(self.sendings.fetch_add(1, Relaxed)) {
+        if !self.acts() {
+            return None;
+        }
+        let nth = self.sendings.fetch_add(1, Relaxed);
+        if !self.plan.strikes(nth) {
             return None;
         }
         let strike = match self.plan.kind {
@@ -186,6 +216,7 @@ impl Watched {
             Kind::Overload => {
                 self.failure(Class::Overload, Reason::AgentBusy, "the agent is busy", Began::No)
             }
+            Kind::LyingRouter => Strike::Lie(lies::lie(nth)),
             Kind::StoreReadOnly => return None,
         };
         self.traffic.struck(matches!(&strike, Strike::Fail(failure) if failure.class == Class::Overload));
@@ -220,7 +251,7 @@ impl Sending {
         let Plan { id, kind, .. } = &self.watched.plan;
         Some(match strike {
             Strike::Hold(delay) => format!("drill {id} ({kind}): held back {delay:?}"),
-            Strike::Fail(_) => format!("drill {id} ({kind}): not sent; the fault answered"),
+            Strike::Fail(_) | Strike::Lie(_) => format!("drill {id} ({kind}): not sent; the fault answered"),
         })
     }
 }

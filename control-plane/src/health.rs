@@ -71,6 +71,7 @@ impl Service {
             self.begin_due().await;
             tokio::time::sleep(self.config.pause).await;
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(self.config.round) => {}
                 () = self.registry.poll_wanted() => {}
             }

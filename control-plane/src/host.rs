@@ -25,6 +25,8 @@ struct Inner {
     dice: Mutex<Dice>,
     /// Milliseconds and counter of the newest id, so that ids of one millisecond order as they were made.
     newest: Mutex<(u64, u16)>,
+    /// Where ids come from in a simulation, which must be able to happen again; the operating system's dice otherwise.
+    fate: Option<Mutex<Dice>>,
 }
 
 /// Ids of one millisecond that order as they were made: the twelve bits UUIDv7 has for a counter (RFC 9562, 6.2).
@@ -42,11 +44,22 @@ impl Clock {
     /// A clock that shows `wall` now, with dice seeded by `seed`: for tests and simulations. Ids stay unpredictable.
     #[must_use]
     pub fn anchored(wall: Wall, seed: u64) -> Self {
+        Self::with(wall, seed, None)
+    }
+
+    /// As [`Clock::anchored`], with ids and secrets that follow from the seed as well: for simulations, and nothing else.
+    #[must_use]
+    pub fn simulated(wall: Wall, seed: u64) -> Self {
+        Self::with(wall, seed, Some(Mutex::new(Dice::seeded(!seed))))
+    }
+
+    fn with(wall: Wall, seed: u64, fate: Option<Mutex<Dice>>) -> Self {
         Self(Arc::new(Inner {
             origin: Instant::now(),
             anchor: wall,
             dice: Mutex::new(Dice::seeded(seed)),
             newest: Mutex::new((0, 0)),
+            fate,
         }))
     }
 
@@ -98,6 +111,16 @@ impl Clock {
         Dice::seeded(self.0.dice.lock().roll())
     }
 
+    /// Runs what blocks, on a disk or on long work, on a thread that may. In a simulation it runs at once: threads end in an
+    /// order that no seed decides.
+    pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        if self.0.fate.is_some() {
+            return work();
+        }
+        let done = tokio::task::spawn_blocking(work).await;
+        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
     /// A UUIDv7: orders by the time it was made, also within one millisecond.
     #[must_use]
     pub fn id(&self) -> Uuid {
@@ -113,7 +136,7 @@ impl Clock {
             *newest
         };
         let mut random = [0; 10];
-        random.copy_from_slice(&Uuid::new_v4().as_bytes()[6..]);
+        random.copy_from_slice(&self.secret().as_bytes()[6..]);
         random[..2].copy_from_slice(&counter.to_be_bytes());
         Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
     }
@@ -121,7 +144,9 @@ impl Clock {
     /// 128 bits nobody can guess: for what whoever holds it may use, such as a lease.
     #[must_use]
     pub fn secret(&self) -> Uuid {
-        Uuid::new_v4()
+        let Some(fate) = &self.0.fate else { return Uuid::new_v4() };
+        let mut dice = fate.lock();
+        Uuid::from_u64_pair(dice.roll(), dice.roll())
     }
 }
 
@@ -130,6 +155,29 @@ impl Clock {
 fn wall() -> Wall {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Wall::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Memory of this process that is in use, in bytes; `None` where the system does not say.
+#[must_use]
+pub fn resident_memory() -> Option<u64> {
+    kibibytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
+}
+
+/// Memory that this process may use, in bytes: what its control group grants, else what the machine has.
+#[must_use]
+pub fn granted_memory() -> Option<u64> {
+    let machine = kibibytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:")?;
+    // Version 2, then 1. The group of a process in a container lies at the root that it sees.
+    let group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    let granted = group.iter().find_map(|file| std::fs::read_to_string(file).ok()?.trim().parse().ok());
+    Some(granted.map_or(machine, |granted: u64| granted.min(machine)))
+}
+
+/// The number after `name` in a table of the kernel's, in bytes.
+fn kibibytes(table: &str, name: &str) -> Option<u64> {
+    let line = table.lines().find_map(|line| line.strip_prefix(name))?;
+    let number: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    number.checked_mul(1024)
 }
 
 #[cfg(test)]

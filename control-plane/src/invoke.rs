@@ -7,6 +7,7 @@ use std::time::Duration;
 use mainstay_kernel::id::AttemptId;
 use mainstay_kernel::json::Limits;
 use mainstay_kernel::outcome::{Class, Failure};
+use mainstay_kernel::priority::Priority;
 use mainstay_kernel::retry::{Retries, RetryPolicy};
 use mainstay_kernel::route::Target;
 use mainstay_proto::fault::Fault;
@@ -49,9 +50,13 @@ impl Handle {
     }
 
     /// Makes the call that `request` asks for, or routes it by the document it names.
-    pub async fn call(&self, request: Request<pb::InvokeRequest>) -> Result<pb::InvokeResponse, Fault> {
+    pub async fn call(
+        &self,
+        request: Request<pb::InvokeRequest>,
+        priority: Priority,
+    ) -> Result<pb::InvokeResponse, Fault> {
         if !request.get_ref().route.is_empty() {
-            return self.route(request).await;
+            return self.route(request, priority).await;
         }
         let time = Deadline::of(request.extensions()).map_or(DEFAULT_DEADLINE, Deadline::remaining);
         let retries = retries(request.metadata());
@@ -93,10 +98,12 @@ impl Handle {
             number: 1,
             step: None,
             intent: agent::text("intent", request.intent, agent::MAX_TEXT)?.into(),
+            labels: Arc::default(),
             timeout: time,
             deadline: self.clock.mono() + time,
             policy: RetryPolicy::DEFAULT,
             retries,
+            priority,
             resumed: None,
             left: Arc::default(),
         };
@@ -111,6 +118,8 @@ impl Handle {
                     instance: last.map(|attempt| attempt.instance.clone()).unwrap_or_default(),
                     attempts,
                     routed: None,
+                    version: last.map(|attempt| attempt.version.clone()).unwrap_or_default(),
+                    notes: last.map(|attempt| attempt.notes.clone()).unwrap_or_default(),
                 })
             }
             Err(failure) => Err(fault(failure).with("attempts", attempts)),
@@ -118,7 +127,11 @@ impl Handle {
     }
 
     /// Sends a request down the rungs of the document it names.
-    async fn route(&self, request: Request<pb::InvokeRequest>) -> Result<pb::InvokeResponse, Fault> {
+    async fn route(
+        &self,
+        request: Request<pb::InvokeRequest>,
+        priority: Priority,
+    ) -> Result<pb::InvokeResponse, Fault> {
         let time = Deadline::of(request.extensions()).map_or(DEFAULT_DEADLINE, Deadline::remaining);
         let retries = retries(request.metadata());
         let request = request.into_inner();
@@ -127,6 +140,7 @@ impl Handle {
             intent: agent::text("intent", request.intent, agent::MAX_TEXT)?.into(),
             time,
             retries,
+            priority,
         };
         let asked = routing::Request {
             tenant: agent::tenant(&request.tenant)?,
@@ -156,6 +170,7 @@ impl Handle {
                 instance: routed.instance,
                 attempts: routed.attempts,
                 routed: Some(told),
+                ..Default::default()
             }),
             Err(failure) => {
                 Err(fault(failure).with("attempts", routed.attempts).with("decision_id", routed.id))

@@ -3,17 +3,19 @@
 //! It keeps a registry of agents, watches their health, routes calls and runs durable workflows. Nothing is decided here:
 //! decisions are [`mainstay_kernel`]'s, and each module carries one kind of them out.
 //!
-//! - In: [`api`] (gRPC), [`admin`] (HTTP), [`server`] (all of it together), [`config`].
+//! - In: [`api`] (gRPC), [`admin`] (HTTP), [`admission`] (who is let in), [`server`] (all of it together), [`config`].
 //! - Agents: [`registry`], [`health`], [`address`] (who may be dialled).
 //! - Calls: [`dispatch`] (one logical attempt), [`invoke`] (a direct call).
+//! - Versions side by side: [`rollouts`].
 //! - Runs: [`engine`], [`workflows`] (their documents), [`follow`] and [`listing`] (looking at them).
 //! - Routing: [`routing`]. [`documents`] keeps the documents of both.
-//! - By an operator's hand: [`pauses`], [`rates`]. What was decided lately: [`events`].
+//! - By an operator's hand: [`pauses`], [`rates`]. What was decided lately: [`events`]. How much is done at all: [`modes`].
 //! - On purpose: [`drills`] and the layer they act through, [`faults`].
 //! - On disk: [`records`]. From the OS: [`host`]. To Prometheus: [`metrics`].
 
 pub mod address;
 pub mod admin;
+pub mod admission;
 pub mod api;
 pub mod config;
 pub mod dispatch;
@@ -28,10 +30,12 @@ pub mod host;
 pub mod invoke;
 pub mod listing;
 pub mod metrics;
+pub mod modes;
 pub mod pauses;
 pub mod rates;
 pub mod records;
 pub mod registry;
+pub mod rollouts;
 pub mod routing;
 pub mod server;
 #[cfg(test)]
@@ -39,4 +43,4 @@ mod testbed;
 pub mod workflows;
 
 pub use config::{Config, ConfigErrors};
-pub use server::{Server, StartError};
+pub use server::{Broken, Core, Ground, Server, StartError};

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
+use mainstay_kernel::mode::Mode;
 use mainstay_kernel::outcome::Class;
 use mainstay_kernel::pause::Target;
+use mainstay_kernel::priority::Priority;
 use mainstay_kernel::retry::budget::Leave;
 use mainstay_kernel::run::EndState;
 use mainstay_store::Store;
@@ -14,6 +17,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::modes::Vitals;
 use crate::{engine, registry};
 
 /// All metrics of a control plane. Cheap to clone.
@@ -26,12 +30,22 @@ struct Inner {
     runs_started: Counter,
     runs_ended: Family<State, Counter>,
     attempts: Family<Outcome, Counter>,
+    vitals: Vitals,
+    mode: Gauge,
     breaker_changes: Family<State, Counter>,
     open_breakers: Gauge,
     lowered_limits: Gauge,
+    ejected: Gauge,
+    ejections: Counter,
+    panicking: Gauge,
+    panics: Counter,
     events_lost: Counter,
+    version_calls: Family<VersionOutcome, Counter>,
+    rollout_weight: Family<Rollout, Gauge>,
     refused_calls: Counter,
     rated_calls: Family<Verdict, Counter>,
+    shed: Family<Urgency, Counter>,
+    waiting_calls: Gauge,
     retries: Family<Verdict, Counter>,
     routed: Family<Rung, Counter>,
     decisions_lost: Counter,
@@ -72,6 +86,23 @@ struct Rung {
     rung: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VersionOutcome {
+    rollout: String,
+    side: &'static str,
+    class: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Rollout {
+    rollout: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Urgency {
+    priority: &'static str,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("mainstay");
@@ -80,12 +111,22 @@ impl Default for Metrics {
             runs_started: Counter::default(),
             runs_ended: Family::default(),
             attempts: Family::default(),
+            vitals: Vitals::default(),
+            mode: Gauge::default(),
             breaker_changes: Family::default(),
             open_breakers: Gauge::default(),
             lowered_limits: Gauge::default(),
+            ejected: Gauge::default(),
+            ejections: Counter::default(),
+            panicking: Gauge::default(),
+            panics: Counter::default(),
             events_lost: Counter::default(),
+            version_calls: Family::default(),
+            rollout_weight: Family::default(),
             refused_calls: Counter::default(),
             rated_calls: Family::default(),
+            shed: Family::default(),
+            waiting_calls: Gauge::default(),
             retries: Family::default(),
             routed: Family::default(),
             decisions_lost: Counter::default(),
@@ -107,6 +148,7 @@ impl Default for Metrics {
             "Attempts on instances since the start, by outcome class",
             inner.attempts.clone(),
         );
+        registry.register("mode", "The operating mode: 0 full, 1 degraded, 2 emergency", inner.mode.clone());
         registry.register(
             "breaker_changes",
             "Breakers that changed since the start, by the state they changed to",
@@ -138,10 +180,28 @@ impl Default for Metrics {
             inner.lowered_limits.clone(),
         );
         registry.register(
+            "ejected",
+            "Instances left out of a capability because they do worse than their siblings",
+            inner.ejected.clone(),
+        );
+        registry.register("ejections", "Ejections since the start", inner.ejections.clone());
+        registry.register(
+            "panicking",
+            "Capabilities most of whose instances look unusable, so that all are used",
+            inner.panicking.clone(),
+        );
+        registry.register("panics", "Times routing of a capability began to panic", inner.panics.clone());
+        registry.register(
             "refused_calls",
             "Direct calls refused since the start because their turn could not come in time",
             inner.refused_calls.clone(),
         );
+        registry.register(
+            "shed",
+            "Runs and direct calls that were not let in since the start, by priority",
+            inner.shed.clone(),
+        );
+        registry.register("waiting_calls", "Calls that wait for an instance", inner.waiting_calls.clone());
         registry.register(
             "events_lost",
             "Events that came faster than the disk took them, since the start",
@@ -151,6 +211,16 @@ impl Default for Metrics {
             "rated_calls",
             "Calls over a declared rate since the start, by verdict",
             inner.rated_calls.clone(),
+        );
+        registry.register(
+            "version_calls",
+            "Calls whose version a rollout chose since the start, by version and outcome class",
+            inner.version_calls.clone(),
+        );
+        registry.register(
+            "rollout_weight_basis_points",
+            "Share of calls that the candidate of a rollout gets",
+            inner.rollout_weight.clone(),
         );
         registry.register("open_runs", "Runs that have not ended", inner.open_runs.clone());
         registry.register("instances", "Instances with a live lease", inner.instances.clone());
@@ -187,12 +257,40 @@ impl Metrics {
         self.0.runs_ended.get_or_create(&State { state: state.as_str() }).inc();
     }
 
-    pub(crate) fn attempt(&self, class: Class) {
+    /// An attempt on an instance ended.
+    pub(crate) fn attempt(&self, class: Class, took: Duration) {
+        self.0.vitals.ended(class, took);
         self.0.attempts.get_or_create(&Outcome { class: class.as_str() }).inc();
+    }
+
+    /// How attempts went lately.
+    pub(crate) fn vitals(&self) -> &Vitals {
+        &self.0.vitals
+    }
+
+    pub(crate) fn mode(&self, mode: Mode) {
+        self.0.mode.set(match mode {
+            Mode::Full => 0,
+            Mode::Degraded => 1,
+            Mode::Emergency => 2,
+        });
     }
 
     pub(crate) fn drill(&self, acts: bool) {
         self.0.drill_active.set(i64::from(acts));
+    }
+
+    /// A call whose version a rollout chose has ended.
+    pub(crate) fn version(&self, rollout: &str, side: &'static str, class: Class) {
+        let labels = VersionOutcome { rollout: rollout.to_owned(), side, class: class.as_str() };
+        self.0.version_calls.get_or_create(&labels).inc();
+    }
+
+    pub(crate) fn rollout_weight(&self, rollout: &str, weight_bp: u32) {
+        self.0
+            .rollout_weight
+            .get_or_create(&Rollout { rollout: rollout.to_owned() })
+            .set(i64::from(weight_bp));
     }
 
     pub(crate) fn refused(&self) {
@@ -205,6 +303,10 @@ impl Metrics {
 
     pub(crate) fn decision_lost(&self) {
         self.0.decisions_lost.inc();
+    }
+
+    pub(crate) fn shed(&self, priority: Priority) {
+        self.0.shed.get_or_create(&Urgency { priority: priority.as_str() }).inc();
     }
 
     pub(crate) fn retry(&self, leave: Leave) {
@@ -223,8 +325,14 @@ impl Metrics {
         let stats = store.stats();
         inner.open_runs.set(count(engine.open_runs()));
         inner.instances.set(count(registry.live_instances()));
+        inner.waiting_calls.set(i64::try_from(registry.waiting_calls()).unwrap_or(i64::MAX));
         inner.open_breakers.set(count(registry.open_breakers()));
         inner.lowered_limits.set(count(registry.lowered_limits()));
+        inner.ejected.set(count(registry.ejected()));
+        inner.ejections.inner().store(registry.ejections(), Relaxed);
+        let (panicking, panics) = registry.panics();
+        inner.panicking.set(count(panicking));
+        inner.panics.inner().store(panics, Relaxed);
         for (state, changes) in registry.breaker_changes() {
             let counter = inner.breaker_changes.get_or_create(&State { state: state.as_str() }).clone();
             counter.inner().store(changes, Relaxed);

@@ -11,21 +11,27 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use mainstay_kernel::agent::AgentSpec;
 use mainstay_kernel::breaker;
 use mainstay_kernel::bulkhead::{self, Bulkhead, Wall};
+use mainstay_kernel::call::SLOW_START;
 use mainstay_kernel::dice::Dice;
 use mainstay_kernel::effect::EffectClass;
+use mainstay_kernel::ejection;
 use mainstay_kernel::event::Kind;
-use mainstay_kernel::health::Evidence;
+use mainstay_kernel::health::{Evidence, State};
 use mainstay_kernel::id::{InstanceId, LeaseId};
 use mainstay_kernel::lease::Ttl;
 use mainstay_kernel::name::Name;
+use mainstay_kernel::panic;
 use mainstay_kernel::queue;
+use mainstay_kernel::share::WHOLE;
 use mainstay_kernel::time::Mono;
 use mainstay_store::{Blobs, ReadError, Store};
+use mainstay_transport::channel;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, broadcast};
 
@@ -43,6 +49,7 @@ mod pausing;
 mod register;
 mod resolve;
 mod routes;
+mod siblings;
 mod standing;
 
 pub use breakers::{Hand, Turn, Turned, Which};
@@ -52,7 +59,7 @@ pub use leases::LeaseError;
 pub use load::OpenError;
 pub use register::{RegisterError, Registered, Registration};
 pub use resolve::Unresolved;
-pub use routes::{Candidate, Route};
+pub use routes::{Candidate, Queued, Route};
 
 use routes::Routes;
 
@@ -82,6 +89,14 @@ pub struct Config {
     pub queue: queue::Config,
     /// When breakers open, where a capability declares nothing else.
     pub breakers: breaker::Config,
+    /// How many of a pool may be ejected because they do worse than their siblings.
+    pub ejection: ejection::Config,
+    /// When too few look usable to be believed.
+    pub panic: panic::Config,
+    /// How long the share of a new or recovered instance grows; none if it is zero.
+    pub slow_start: Duration,
+    /// How instances are dialled.
+    pub channels: channel::Options,
 }
 
 impl Default for Config {
@@ -92,6 +107,10 @@ impl Default for Config {
             bulkheads: bulkhead::Config::default(),
             queue: queue::Config::default(),
             breakers: breaker::Config::default(),
+            ejection: ejection::Config::default(),
+            panic: panic::Config::default(),
+            slow_start: SLOW_START,
+            channels: channel::Options::default(),
         }
     }
 }
@@ -135,13 +154,18 @@ struct Shared {
     /// Names agents that changed, to whoever watches.
     changes: broadcast::Sender<(Name, Name)>,
     breaker_changes: breakers::Changes,
+    /// When siblings were last compared.
+    compared: Mutex<Mono>,
+    ejections: AtomicU64,
+    panics: AtomicU64,
 }
 
-/// Every instance on record, found in each of the ways it is asked for.
+/// Every instance on record, found in each of the ways it is asked for. What is gone through is ordered, so that the same
+/// happens in the same order each time.
 #[derive(Debug, Default)]
 struct Known {
-    by_id: HashMap<InstanceId, Arc<Instance>>,
-    by_lease: HashMap<LeaseId, InstanceId>,
+    by_id: BTreeMap<InstanceId, Arc<Instance>>,
+    by_lease: BTreeMap<LeaseId, InstanceId>,
     /// Tenant, agent, instance name.
     by_name: BTreeMap<(Name, Name), BTreeMap<Name, InstanceId>>,
     /// By tenant and agent.
@@ -158,7 +182,7 @@ pub async fn open(
     blobs: Blobs,
     events: events::Handle,
 ) -> Result<(Handle, Service), OpenError> {
-    let dice = Mutex::new(clock.dice());
+    let (dice, compared) = (Mutex::new(clock.dice()), Mutex::new(clock.mono()));
     let whole = Arc::new(Mutex::new(config.bulkheads.bulkhead(Wall::Whole)));
     let (reading, now) = (Arc::clone(&store), clock.mono());
     let by_hand =
@@ -181,6 +205,9 @@ pub async fn open(
         poll: Notify::new(),
         changes: broadcast::Sender::new(WATCH_LAG),
         breaker_changes: breakers::Changes::default(),
+        compared,
+        ejections: AtomicU64::new(0),
+        panics: AtomicU64::new(0),
     }));
     load::load(&handle).await?;
     Ok((handle.clone(), Service(handle)))
@@ -220,6 +247,19 @@ impl Handle {
     #[must_use]
     pub fn route(&self, tenant: &Name, capability: &Name) -> Arc<Route> {
         self.0.routes.get_or_make(tenant, capability)
+    }
+
+    /// Calls that wait for an instance, as a share of the calls that may be under way, in basis points.
+    #[must_use]
+    pub fn waiting_bp(&self) -> u64 {
+        let whole = u64::from(self.0.config.bulkheads.whole.max(1));
+        self.waiting_calls().saturating_mul(u64::from(WHOLE)) / whole
+    }
+
+    /// Calls that wait for an instance.
+    #[must_use]
+    pub fn waiting_calls(&self) -> u64 {
+        self.0.routes.waiting()
     }
 
     /// Whether any instance on record offers or offered this capability.
@@ -317,6 +357,9 @@ impl Handle {
     pub fn observe(&self, instance: &Instance, evidence: Evidence) {
         let change = instance.observe(evidence, self.0.clock.mono(), &mut self.0.dice.lock());
         let Some(change) = change else { return };
+        if change.to.state == State::Healthy {
+            instance.warm_up(self.0.clock.mono());
+        }
         if let Some(kind) = Kind::of_health(&change) {
             self.0.events.tell_of(&instance.tenant, kind, instance.target(), change.to.reason);
         }
@@ -347,11 +390,12 @@ impl Handle {
 }
 
 impl Service {
-    /// Ends leases that lapse, and forgets what has been history for long enough. Runs until it is dropped.
+    /// Ends leases that lapse, forgets what has been history for long enough, and compares siblings. Runs until it is dropped.
     pub async fn run(self) {
         loop {
             tokio::time::sleep(SWEEP).await;
             leases::sweep(&self.0);
+            self.0.compare_siblings();
         }
     }
 }

@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::host::Clock;
 use crate::metrics::Metrics;
 use crate::registry::{Registered, Registration};
-use crate::{dispatch, engine, events, invoke, registry, routing, workflows};
+use crate::{dispatch, engine, events, invoke, modes, registry, rollouts, routing, workflows};
 
 mod stub;
 
@@ -34,8 +34,10 @@ pub(crate) struct Bed {
     pub(crate) blobs: Blobs,
     pub(crate) events: events::Handle,
     pub(crate) registry: registry::Handle,
+    pub(crate) rollouts: rollouts::Handle,
     pub(crate) dispatch: dispatch::Handle,
     pub(crate) catalog: workflows::Handle,
+    pub(crate) modes: modes::Handle,
     pub(crate) routing: routing::Handle,
     pub(crate) engine: engine::Handle,
     pub(crate) metrics: Metrics,
@@ -68,9 +70,26 @@ impl Bed {
                 .await
                 .unwrap();
         let metrics = Metrics::default();
-        let dispatch =
-            dispatch::Handle::new(clock.clone(), registry.clone(), Limits::default(), metrics.clone());
+        let stores = (Arc::clone(&shared), blobs.clone());
+        let (rollouts, rollouts_service) =
+            rollouts::open(clock.clone(), stores, events.clone(), metrics.clone()).unwrap();
+        tokio::spawn(rollouts_service.run());
+        let dispatch = dispatch::Handle::new(
+            clock.clone(),
+            registry.clone(),
+            rollouts.clone(),
+            Limits::default(),
+            metrics.clone(),
+        );
         let catalog = workflows::Handle::new(clock.clone(), Arc::clone(&shared), blobs.clone());
+        let modes = modes::open(
+            modes::Config::default(),
+            clock.clone(),
+            Arc::clone(&shared),
+            events.clone(),
+            metrics.clone(),
+        )
+        .unwrap();
         let (decisions, decisions_service) =
             routing::decisions::open(clock.clone(), Arc::clone(&shared), metrics.clone()).unwrap();
         tokio::spawn(decisions_service.run());
@@ -81,6 +100,7 @@ impl Bed {
                 registry: registry.clone(),
                 dispatch: dispatch.clone(),
                 metrics: metrics.clone(),
+                modes: modes.clone(),
                 decisions,
             },
         );
@@ -99,8 +119,10 @@ impl Bed {
             blobs,
             events,
             registry,
+            rollouts,
             dispatch,
             catalog,
+            modes,
             routing,
             engine,
             metrics,
@@ -207,10 +229,12 @@ pub(crate) fn call(bed: &Bed, capability: &str, key: u8) -> dispatch::Call {
         number: 1,
         step: None,
         intent: "test".into(),
+        labels: Arc::default(),
         timeout: Duration::from_secs(5),
         deadline: bed.clock.mono() + Duration::from_secs(10),
         policy: RetryPolicy::NONE,
         retries: Retries::Allowed,
+        priority: mainstay_kernel::priority::Priority::default(),
         resumed: None,
         left: Arc::default(),
     }

@@ -65,7 +65,7 @@ impl Thousand {
     fn with_probing(mut self, count: usize) -> Self {
         for at in 0..count {
             for _ in 0..5 {
-                if let (Ok(permit), _) = self.lanes[at].admit(self.well, self.now) {
+                if let (Ok(permit), _) = self.lanes[at].admit(self.well, false, self.now) {
                     drop(self.lanes[at].end(permit, Class::Transport, SLA, self.now, &mut self.dice));
                 }
             }
@@ -73,7 +73,7 @@ impl Thousand {
         self.now = self.now + Duration::from_secs(60);
         for lane in &mut self.lanes[..count] {
             // Probes whose end nobody tells.
-            while lane.admit(self.well, self.now).0.is_ok() {}
+            while lane.admit(self.well, false, self.now).0.is_ok() {}
         }
         self
     }
@@ -116,9 +116,13 @@ impl Pool for Thousand {
         self.lanes[index].score(now)
     }
 
+    fn weight(&self, index: usize, now: Mono) -> f64 {
+        self.lanes[index].weight(now)
+    }
+
     fn gate(&mut self, index: usize, now: Mono) -> Result<Permit, Rejection> {
         let verdict = if index < self.unhealthy { self.ill } else { self.well };
-        self.lanes[index].admit(verdict, now).0
+        self.lanes[index].admit(verdict, false, now).0
     }
 
     fn queue(&self, _: Duration) -> Result<(), Refused> {

@@ -10,6 +10,14 @@
 //!
 //! A failure never lowers an instance's latency. An agent that fails in a millisecond would otherwise be everyone's
 //! fastest choice and swallow the traffic.
+//!
+//! # Slow start
+//! An instance that is new, or back from being unwell, ejected or behind an open breaker, has an idle look and a faded latency:
+//! everyone's favourite, on its worst day. It has caches to fill, models to load, connections to make. So for a while it
+//! *wins* a draw only with a probability that grows from [`LEAST_WEIGHT`] to one, linearly as Envoy's slow start does with
+//! its default aggression. A weight in the score would not do: the comparison of two scores knows no shares, so an
+//! instance at a tenth of its weight would get none of the traffic or nearly all. Whoever is drawn alone, or beside one that
+//! may not be called, gets the call: a lone instance is never starved, and a pool that starts as a whole shares evenly.
 
 use std::time::Duration;
 
@@ -27,12 +35,17 @@ const FIRST_GUESS: Duration = Duration::from_secs(1);
 /// The least latency a score is made of, so that calls under way still count when the latency has faded to nothing.
 const FLOOR: Duration = Duration::from_micros(1);
 
+/// What a slow start begins with. Envoy's `min_weight_percent`.
+const LEAST_WEIGHT: f64 = 0.1;
+
 /// The load of one instance, for one capability.
 #[derive(Debug, Clone)]
 pub struct Load {
     latency: f64,
     stamp: Mono,
     under_way: u32,
+    /// Since when its share grows, and for how long.
+    warming: Option<(Mono, Duration)>,
 }
 
 /// What [`choose`] needs to know of the candidates, numbered from 0.
@@ -51,6 +64,12 @@ pub trait Candidates {
     /// How loaded candidate `index` is; see [`Load::score`].
     fn score(&self, index: usize) -> f64;
 
+    /// How readily it is chosen, above 0 and up to 1; see [`Load::weight`].
+    fn weight(&self, index: usize) -> f64 {
+        let _ = index;
+        1.0
+    }
+
     /// Takes leave to call candidate `index`; `None` if it may not be called now.
     fn take(&mut self, index: usize) -> Option<Self::Permit>;
 }
@@ -68,7 +87,7 @@ pub fn choose<C: Candidates>(candidates: &mut C, dice: &mut Dice) -> Option<(usi
     // Drawn from the others, so that the two are never the same.
     let other = (one + 1 + dice.below(len - 1)) % len;
     let drawn = if candidates.score(other) < candidates.score(one) { [other, one] } else { [one, other] };
-    let drawn = if len == 1 { &drawn[..1] } else { &drawn[..] };
+    let drawn = if len == 1 { &drawn[..1] } else { &yielding(drawn, candidates, dice)[..] };
     for index in drawn {
         if let Some(permit) = candidates.take(*index) {
             return Some((*index, permit));
@@ -93,6 +112,12 @@ fn stride(len: usize, dice: &mut Dice) -> usize {
     };
     let first = dice.below(len);
     (first..len).find(|stride| divisor(len, *stride) == 1).unwrap_or(1)
+}
+
+/// The two that were drawn, the better one last if it is still starting and chance will have it so.
+fn yielding<C: Candidates>(drawn: [usize; 2], candidates: &C, dice: &mut Dice) -> [usize; 2] {
+    let weight = candidates.weight(drawn[0]);
+    if weight < 1.0 && dice.fraction() >= weight { [drawn[1], drawn[0]] } else { drawn }
 }
 
 /// Up to `count` of the candidates with these scores, the most advisable first: [`choose`], again and again, each once.
@@ -120,7 +145,7 @@ impl Load {
     /// The load of an instance never called.
     #[must_use]
     pub const fn new(now: Mono) -> Self {
-        Self { latency: FIRST_GUESS.as_nanos() as f64, stamp: now, under_way: 0 }
+        Self { latency: FIRST_GUESS.as_nanos() as f64, stamp: now, under_way: 0, warming: None }
     }
 
     /// A call begins.
@@ -146,6 +171,24 @@ impl Load {
     /// A call was given up; its time says nothing.
     pub fn abandon(&mut self) {
         self.under_way = self.under_way.saturating_sub(1);
+    }
+
+    /// From now on its share grows over `time`.
+    pub fn warm_up(&mut self, now: Mono, time: Duration) {
+        self.warming = (!time.is_zero()).then_some((now, time));
+    }
+
+    /// Until when its share grows, if it does.
+    #[must_use]
+    pub fn warming_until(&self, now: Mono) -> Option<Mono> {
+        self.warming.map(|(since, time)| since + time).filter(|until| now < *until)
+    }
+
+    /// With which probability it is taken where it is the better of two: [`LEAST_WEIGHT`] to 1.
+    #[must_use]
+    pub fn weight(&self, now: Mono) -> f64 {
+        let Some((since, time)) = self.warming else { return 1.0 };
+        ((now - since).as_secs_f64() / time.as_secs_f64()).clamp(LEAST_WEIGHT, 1.0)
     }
 
     /// Calls under way now.

@@ -307,6 +307,12 @@ impl Breaker {
         self.window.counts(now)
     }
 
+    /// How much of a failure a call is, in basis points; `None` if it says nothing about the agent.
+    #[must_use]
+    pub fn weigh(&self, class: Class, latency: Duration) -> Option<u32> {
+        self.mark(class, latency).map(|mark| u32::try_from(mark.weight).unwrap_or(u32::MAX))
+    }
+
     /// How the breaker sees a call; `None` if it says nothing about the agent.
     fn mark(&self, class: Class, latency: Duration) -> Option<Counts> {
         let weight = |weighed| self.config.weights.of(weighed);

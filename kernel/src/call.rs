@@ -40,6 +40,7 @@ use crate::outcome::{
     Answer, Began, CALL_CANCELLED, Class, DEADLINE_PASSED, Failure, NO_INSTANCE, OVERLOADED, PAUSED,
     RATE_LIMITED,
 };
+use crate::queue;
 use crate::retry::GiveUp;
 use crate::time::Mono;
 
@@ -54,7 +55,7 @@ mod record;
 pub use decision::{Decision, Dispatch, IfPaused, Request};
 use doubt::Doubt;
 pub use inquiry::{Inquiry, inquiry};
-pub use lane::{Lane, Permit};
+pub use lane::{Lane, Permit, SLOW_START};
 pub use pool::{Pool, Rejection};
 pub use record::{Considered, Ledger, PassedOver, Record, Search, Sent, Waiting};
 
@@ -125,6 +126,7 @@ enum Phase {
 struct SearchState {
     since: Option<Mono>,
     why: Option<Waiting>,
+    panicking: bool,
     passed_over: PassedOver,
 }
 
@@ -233,10 +235,24 @@ impl Call {
         self.phase = Phase::Done(Err(failure));
     }
 
+    /// The call may not wait any longer. Nothing happens if it does not wait for an instance.
+    pub fn send_away(&mut self, refused: queue::Refused, now: Mono) {
+        if !matches!(self.phase, Phase::Choose { .. }) {
+            return;
+        }
+        self.refuse(OVERLOADED, refused.to_string(), refused.retry_after, now);
+    }
+
     /// Whether a ledger has spoken for the key, so that its instance alone may take the call.
     #[must_use]
     pub const fn is_bound(&self) -> bool {
         self.only.is_some()
+    }
+
+    /// Which logical attempt it is at, from 1.
+    #[must_use]
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
     }
 
     /// How it went, so far.
@@ -262,6 +278,13 @@ impl Call {
             self.out_of_time(now);
             return None;
         };
+        if self.search.since.is_some()
+            && let Err(refused) = pool.still(self.request.deadline - now)
+        {
+            self.send_away(refused, now);
+            return None;
+        }
+        self.search.panicking = pool.is_panicking();
         let found = pool::choose(pool, &self.tried, self.only, &mut self.search.passed_over, now, dice);
         if let Some((index, permit)) = found {
             return Some(self.send(index, pool.instance(index), permit, timeout, now));
@@ -285,7 +308,7 @@ impl Call {
         }
         let remaining = self.request.deadline - now;
         if begins && let Err(refused) = pool.queue(remaining) {
-            self.refuse(OVERLOADED, refused.to_string(), refused.retry_after, now);
+            self.send_away(refused, now);
             return None;
         }
         let opening = match self.search.passed_over.soonest() {
@@ -373,8 +396,9 @@ impl Call {
     }
 
     fn end_search(&mut self, now: Mono) -> Search {
-        let SearchState { since, why, passed_over } = std::mem::take(&mut self.search);
-        Search { waited: since.map_or(Duration::ZERO, |since| now - since), why, passed_over }
+        let SearchState { since, why, panicking, passed_over } = std::mem::take(&mut self.search);
+        let waited = since.map_or(Duration::ZERO, |since| now - since);
+        Search { waited, why, panicking, passed_over }
     }
 
     /// The call ends while looking for an instance: the record keeps what was found.

@@ -218,11 +218,14 @@ impl Drill {
             Notice::Part => self.turn_in(look),
             Notice::Pushback => {
                 self.turned = self.turned.take().or_else(|| self.turn_in(look));
-                (look.tally.pushed_back > 0).then(|| Detected {
-                    after: self.now - self.began,
-                    part: "outcome class overload".to_owned(),
-                    reason: format!("{} calls were seen as pushed back", look.tally.pushed_back),
-                })
+                self.counted(
+                    look.tally.pushed_back,
+                    "outcome class overload",
+                    "calls were seen as pushed back",
+                )
+            }
+            Notice::Disbelief => {
+                self.counted(look.tally.disbelieved, "routing", "answers of the router were not believed")
             }
         };
         if self.detected.is_some() {
@@ -231,6 +234,15 @@ impl Drill {
         let detected = detected?;
         self.detected = Some((detected.clone(), look.tally));
         Some(Event::Detected(detected))
+    }
+
+    /// What is noticed by being counted.
+    fn counted(&self, count: u64, part: &str, what: &str) -> Option<Detected> {
+        (count > 0).then(|| Detected {
+            after: self.now - self.began,
+            part: part.to_owned(),
+            reason: format!("{count} {what}"),
+        })
     }
 
     /// The part that turned first.

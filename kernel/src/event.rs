@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::health::State;
 use crate::name::Name;
 use crate::time::Wall;
-use crate::{breaker, health, mode};
+use crate::{breaker, health, mode, rollout};
 
 /// Bytes of a reason that are kept: a sentence with a name or two in it.
 const MAX_REASON: usize = 500;
@@ -26,7 +26,7 @@ pub struct Event {
     /// Whose it is; `None` if it is the whole server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<Name>,
-    /// What it happened to, as a path: `instance/AGENT/NAME`, `breaker/AGENT/NAME/CAPABILITY`, `server`.
+    /// What it happened to, as a path: `instance/AGENT/NAME`, `breaker/AGENT/NAME/CAPABILITY`, `ejection/AGENT/NAME/CAPABILITY`, `server`.
     pub subject: String,
     /// Why.
     pub reason: String,
@@ -68,6 +68,18 @@ pub enum Kind {
     /// An instance stopped renewing its lease, and left routing.
     #[serde(rename = "instance.lapsed")]
     InstanceLapsed,
+    /// An instance is left out of a capability because it does worse than its siblings.
+    #[serde(rename = "instance.ejected")]
+    InstanceEjected,
+    /// Its ejection is over.
+    #[serde(rename = "instance.returned")]
+    InstanceReturned,
+    /// Most instances of a capability look unusable: all that hold a lease are used.
+    #[serde(rename = "panic.began")]
+    PanicBegan,
+    /// Enough of them are usable again.
+    #[serde(rename = "panic.ended")]
+    PanicEnded,
     /// Nothing begins at a target any more.
     #[serde(rename = "pause.set")]
     Paused,
@@ -107,6 +119,21 @@ pub enum Kind {
     /// An operator cleared one.
     #[serde(rename = "limit.cleared")]
     LimitCleared,
+    /// A rollout began.
+    #[serde(rename = "rollout.started")]
+    RolloutStarted,
+    /// A candidate gets a larger share of calls.
+    #[serde(rename = "rollout.progressed")]
+    RolloutProgressed,
+    /// Its share stays where it is.
+    #[serde(rename = "rollout.held")]
+    RolloutHeld,
+    /// It gets all calls.
+    #[serde(rename = "rollout.promoted")]
+    RolloutPromoted,
+    /// It gets none any more.
+    #[serde(rename = "rollout.rolled-back")]
+    RolloutRolledBack,
 }
 
 impl Event {
@@ -139,7 +166,7 @@ impl Event {
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 32] = [
         Self::ServerStarted,
         Self::ServerStopping,
         Self::StoreReadOnly,
@@ -150,6 +177,10 @@ impl Kind {
         Self::InstanceUnhealthy,
         Self::InstanceHealthy,
         Self::InstanceLapsed,
+        Self::InstanceEjected,
+        Self::InstanceReturned,
+        Self::PanicBegan,
+        Self::PanicEnded,
         Self::Paused,
         Self::Resumed,
         Self::ModeLowered,
@@ -163,6 +194,11 @@ impl Kind {
         Self::DrillInterrupted,
         Self::LimitSet,
         Self::LimitCleared,
+        Self::RolloutStarted,
+        Self::RolloutProgressed,
+        Self::RolloutHeld,
+        Self::RolloutPromoted,
+        Self::RolloutRolledBack,
     ];
 
     /// The name, as `area.what`.
@@ -179,6 +215,10 @@ impl Kind {
             Self::InstanceUnhealthy => "instance.unhealthy",
             Self::InstanceHealthy => "instance.healthy",
             Self::InstanceLapsed => "instance.lapsed",
+            Self::InstanceEjected => "instance.ejected",
+            Self::InstanceReturned => "instance.returned",
+            Self::PanicBegan => "panic.began",
+            Self::PanicEnded => "panic.ended",
             Self::Paused => "pause.set",
             Self::Resumed => "pause.lifted",
             Self::ModeLowered => "mode.lowered",
@@ -192,6 +232,11 @@ impl Kind {
             Self::DrillInterrupted => "drill.interrupted",
             Self::LimitSet => "limit.set",
             Self::LimitCleared => "limit.cleared",
+            Self::RolloutStarted => "rollout.started",
+            Self::RolloutProgressed => "rollout.progressed",
+            Self::RolloutHeld => "rollout.held",
+            Self::RolloutPromoted => "rollout.promoted",
+            Self::RolloutRolledBack => "rollout.rolled-back",
         }
     }
 
@@ -209,16 +254,21 @@ impl Kind {
             | Self::BreakerOpened
             | Self::InstanceUnhealthy
             | Self::InstanceLapsed
+            | Self::InstanceEjected
+            | Self::PanicBegan
             | Self::Paused
             | Self::ModeLowered
             | Self::DrillBegan
-            | Self::DrillFailed => true,
+            | Self::DrillFailed
+            | Self::RolloutRolledBack => true,
             Self::ServerStarted
             | Self::ServerStopping
             | Self::StoreWritable
             | Self::BreakerHalfOpen
             | Self::BreakerClosed
             | Self::InstanceHealthy
+            | Self::InstanceReturned
+            | Self::PanicEnded
             | Self::Resumed
             | Self::ModeRaised
             | Self::DrillDetected
@@ -227,7 +277,11 @@ impl Kind {
             | Self::DrillPassed
             | Self::DrillInterrupted
             | Self::LimitSet
-            | Self::LimitCleared => false,
+            | Self::LimitCleared
+            | Self::RolloutStarted
+            | Self::RolloutProgressed
+            | Self::RolloutHeld
+            | Self::RolloutPromoted => false,
         }
     }
 
@@ -245,6 +299,18 @@ impl Kind {
     #[must_use]
     pub fn of_mode(change: &mode::Change) -> Self {
         if change.to > change.from { Self::ModeLowered } else { Self::ModeRaised }
+    }
+
+    /// What a rollout's change is.
+    #[must_use]
+    pub fn of_rollout(change: &rollout::Change) -> Self {
+        match (change.to.phase, &change.reason) {
+            (_, rollout::Reason::Put { .. }) => Self::RolloutStarted,
+            (rollout::Phase::Progressing, _) => Self::RolloutProgressed,
+            (rollout::Phase::Held, _) => Self::RolloutHeld,
+            (rollout::Phase::Promoted, _) => Self::RolloutPromoted,
+            (rollout::Phase::RolledBack, _) => Self::RolloutRolledBack,
+        }
     }
 
     /// What a change of health is. An instance that is found well for the first time is no news: thousands are, when a

@@ -4,9 +4,10 @@
 //! decision testable without a runtime and replayable from its record. This crate's `Cargo.toml` is the proof.
 //!
 //! Two shapes only:
-//! - a **machine** may be lost and is rebuilt from evidence ([`lease`], [`health`], [`breaker`], [`balance`], [`call`]);
+//! - a **machine** may be lost and is rebuilt from evidence ([`lease`], [`health`], [`breaker`], [`balance`], [`call`], [`rollout`]);
 //! - the **journal** of a run is durable: state changes only through `fold`, recovery is `fold` over the log ([`run`]).
 
+pub mod admission;
 pub mod agent;
 pub mod balance;
 pub mod breaker;
@@ -17,6 +18,7 @@ pub mod dice;
 pub mod document;
 pub mod drill;
 pub mod effect;
+pub mod ejection;
 pub mod event;
 pub mod expr;
 pub mod health;
@@ -26,11 +28,13 @@ pub mod lease;
 pub mod mode;
 pub mod name;
 pub mod outcome;
+pub mod panic;
 pub mod pause;
 pub mod priority;
 pub mod queue;
 pub mod rate;
 pub mod retry;
+pub mod rollout;
 pub mod route;
 pub mod run;
 pub mod schema;

@@ -5,9 +5,15 @@
 //! ahead × time of one ÷ places), and whoever would come too late is told so at once, with the time after which it is
 //! worth trying. The estimate leaves out the call's own time, and a queue nobody can estimate is given the benefit of the
 //! doubt: a call refused wrongly is worse than one that waits in vain.
+//!
+//! Who waits is served in the order of [`mod@line`], by priority. So only those who are at least as urgent are ahead of a call; a
+//! full queue still takes one that is more urgent than somebody in it, and sends that one away; and whoever was overtaken so
+//! long that its turn comes too late is sent away when it comes, instead of being served in vain.
 
 use std::fmt;
 use std::time::Duration;
+
+pub mod line;
 
 /// Longest queue that can be asked for: at some 10 KB a call, 1 GB.
 pub const LONGEST: u32 = 100_000;
@@ -25,10 +31,14 @@ pub struct Config {
 }
 
 /// What a call finds in front of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ahead {
-    /// Calls that wait already.
+    /// Calls that wait already and are served first.
     pub waiting: u32,
+    /// Calls that wait already and are served later, because they are less urgent.
+    pub behind: u32,
+    /// Whether one of those may be sent away to make room.
+    pub displaces: bool,
     /// Calls that are worked on at once.
     pub places: u32,
     /// The time of one call, if that is known.
@@ -42,6 +52,8 @@ pub enum Reason {
     Full,
     /// Its turn would come after its deadline.
     TooLate,
+    /// A call that is more urgent needed its place.
+    Displaced,
 }
 
 /// A call that may not wait.
@@ -70,21 +82,47 @@ impl Config {
     pub fn admit(&self, ahead: Ahead, remaining: Duration) -> Result<(), Refused> {
         let wait = ahead.wait();
         let reason = match wait {
-            _ if ahead.waiting >= self.most => Reason::Full,
+            _ if ahead.total() >= self.most && !ahead.displaces => Reason::Full,
             Some(wait) if wait >= remaining => Reason::TooLate,
             Some(_) | None => return Ok(()),
         };
-        let retry_after = wait.unwrap_or(LATEST / 30).clamp(SOONEST, LATEST);
-        Err(Refused { reason, waiting: ahead.waiting, retry_after })
+        Err(ahead.refused(reason))
     }
 }
 
 impl Ahead {
-    /// How long it takes until those who wait have begun; nothing if nobody can tell.
+    /// Whether a call that has waited, and whose turn it is, can still be answered with `remaining` until its deadline.
+    ///
+    /// # Errors
+    /// [`Refused`] if a call takes longer than that.
+    pub fn still(&self, remaining: Duration) -> Result<(), Refused> {
+        let too_late = self.latency.is_some_and(|latency| latency > remaining);
+        if too_late { Err(self.refused(Reason::TooLate)) } else { Ok(()) }
+    }
+
+    /// Everyone who waits.
+    const fn total(&self) -> u32 {
+        self.waiting.saturating_add(self.behind)
+    }
+
+    fn refused(&self, reason: Reason) -> Refused {
+        let retry_after = self.wait().unwrap_or(LATEST / 30).clamp(SOONEST, LATEST);
+        Refused { reason, waiting: self.total(), retry_after }
+    }
+
+    /// How long it takes until those who are served first have begun; nothing if nobody can tell.
     #[must_use]
     pub fn wait(&self) -> Option<Duration> {
         let latency = self.latency.filter(|_| self.places > 0)?;
         Some(latency.saturating_mul(self.waiting) / self.places)
+    }
+}
+
+impl Refused {
+    /// Sent away for a call that is more urgent, out of a queue of so many.
+    #[must_use]
+    pub const fn displaced(waiting: u32) -> Self {
+        Self { reason: Reason::Displaced, waiting, retry_after: Duration::from_secs(1) }
     }
 }
 
@@ -93,6 +131,9 @@ impl fmt::Display for Refused {
         let waiting = self.waiting;
         match self.reason {
             Reason::Full => write!(f, "{waiting} calls wait for it already, and no more may"),
+            Reason::Displaced => {
+                write!(f, "{waiting} calls wait for it, and one that is more urgent needed this one's place")
+            }
             Reason::TooLate => {
                 write!(
                     f,
@@ -116,7 +157,7 @@ mod tests {
     }
 
     fn behind(waiting: u32, places: u32) -> Ahead {
-        Ahead { waiting, places, latency: Some(SECOND) }
+        Ahead { waiting, places, latency: Some(SECOND), ..Ahead::default() }
     }
 
     #[test]
@@ -134,6 +175,21 @@ mod tests {
     }
 
     #[test]
+    fn an_urgent_call_waits_for_its_equals_only_and_finds_room_where_someone_makes_it() {
+        let urgent = Ahead { behind: MOST, displaces: true, ..behind(1, 4) };
+        assert_eq!(admit(urgent, SECOND), Ok(()));
+        let refused = admit(Ahead { displaces: false, ..urgent }, SECOND).unwrap_err();
+        assert_eq!((refused.reason, refused.waiting), (Reason::Full, MOST + 1));
+    }
+
+    #[test]
+    fn whose_turn_comes_too_late_is_sent_away_when_it_comes() {
+        assert_eq!(behind(0, 1).still(SECOND), Ok(()));
+        assert_eq!(behind(0, 1).still(SECOND / 2).unwrap_err().reason, Reason::TooLate);
+        assert_eq!(Ahead { latency: None, ..behind(0, 1) }.still(Duration::ZERO), Ok(()));
+    }
+
+    #[test]
     fn a_queue_nobody_can_estimate_is_waited_in() {
         assert_eq!(admit(behind(MOST - 1, 0), Duration::from_millis(1)), Ok(()));
         let new = Ahead { latency: None, ..behind(MOST - 1, 1) };
@@ -146,7 +202,7 @@ mod tests {
             waiting in 0..3_000_u32, places in 0..100_u32, millis in 0..100_000_u64, remaining in 1..100_000_u64,
         ) {
             let (latency, remaining) = (Some(Duration::from_millis(millis)), Duration::from_millis(remaining));
-            let ahead = |waiting| Ahead { waiting, places, latency };
+            let ahead = |waiting| Ahead { waiting, places, latency, ..Ahead::default() };
             prop_assert_eq!(admit(ahead(0), remaining), Ok(()));
             if let Err(refused) = admit(ahead(waiting), remaining) {
                 prop_assert!(admit(ahead(waiting + 1), remaining).is_err());

@@ -17,6 +17,7 @@ pub use crate::document::{Code, Problem};
 use crate::document::{DocumentHash, Report};
 use crate::expr::{Condition, Mapping};
 use crate::json::Json;
+use crate::mode::Mode;
 use crate::name::Name;
 use crate::yaml;
 
@@ -52,6 +53,12 @@ pub const DEFAULT_MIN_CONFIDENCE_BP: u16 = 5_000;
 /// strange, one for looking like another's. A fifth of its words must speak for a capability with few examples.
 pub const DEFAULT_THRESHOLDS: Thresholds =
     Thresholds { out_of_scope_bp: 100, ambiguous_bp: 100, words_bp: 2_000 };
+
+/// The rungs that a degraded system leaves out where the document does not say: a model that only finds out who to ask.
+const DROPPED_WHEN_DEGRADED: [Rung; 1] = [Rung::Router];
+/// And those that a system in an emergency does: all but the last, which costs nothing.
+const DROPPED_IN_EMERGENCY: [Rung; 5] =
+    [Rung::Target, Rung::Rules, Rung::Classifier, Rung::Router, Rung::Generalist];
 
 /// A rung of the ladder, from the first to the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -94,8 +101,16 @@ pub struct Routing {
     router: Option<Router>,
     generalist: Option<Target>,
     response: Json,
+    dropped: Dropped,
     hash: DocumentHash,
     warnings: Vec<Problem>,
+}
+
+/// The rungs that are left out in each mode but the full one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Dropped {
+    degraded: Vec<Rung>,
+    emergency: Vec<Rung>,
 }
 
 /// A rule: requests for which `when` holds go to `to`.
@@ -200,6 +215,28 @@ impl Routing {
         &self.response
     }
 
+    /// Whether `rung` is left out while the system operates in `mode`. The last never is.
+    #[must_use]
+    pub fn drops(&self, rung: Rung, mode: Mode) -> bool {
+        match mode {
+            Mode::Full => false,
+            Mode::Degraded => self.dropped.degraded.contains(&rung),
+            Mode::Emergency => self.dropped.emergency.contains(&rung),
+        }
+    }
+
+    /// Whether the document has this rung, for a request that names no target.
+    fn has(&self, rung: Rung) -> bool {
+        match rung {
+            Rung::Target => false,
+            Rung::Rules => !self.rules.is_empty(),
+            Rung::Classifier => self.classifier.is_some(),
+            Rung::Router => self.router.is_some(),
+            Rung::Generalist => self.generalist.is_some(),
+            Rung::Static => true,
+        }
+    }
+
     /// Whether the classifier and the router agent may route to `capability`. What rules and the generalist rung name needs
     /// no leave; the router agent itself is never a destination, because it would be asked for ever.
     #[must_use]
@@ -234,6 +271,14 @@ impl Rung {
             Self::Generalist => "generalist",
             Self::Static => "static",
         }
+    }
+}
+
+// === impl Dropped ===
+
+impl Default for Dropped {
+    fn default() -> Self {
+        Self { degraded: DROPPED_WHEN_DEGRADED.to_vec(), emergency: DROPPED_IN_EMERGENCY.to_vec() }
     }
 }
 

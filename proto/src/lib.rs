@@ -4,16 +4,18 @@
 //! - [`reason`]: every reason code a client may see, with its page for `mainstay explain`.
 //! - [`pages`]: the same for findings about workflow documents and schemas, and one place to look for any code.
 //! - [`fault`]: one error shape, turned into a `tonic::Status` with `ErrorInfo` and `BadRequest` in one place.
-//! - [`agent`], [`drill`], [`event`], [`outcome`], [`pause`], [`rate`], [`route`], [`run`], [`time`]: conversions to and from the kernel's types; each names the field at fault.
+//! - [`agent`], [`drill`], [`event`], [`mode`], [`outcome`], [`pause`], [`priority`], [`rate`], [`route`], [`run`], [`time`]: conversions to and from the kernel's types; each names the field at fault.
 
 pub mod agent;
 mod breaker;
 pub mod drill;
 pub mod event;
 pub mod fault;
+pub mod mode;
 pub mod outcome;
 pub mod pages;
 pub mod pause;
+pub mod priority;
 pub mod rate;
 pub mod reason;
 pub mod route;

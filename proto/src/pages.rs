@@ -213,6 +213,16 @@ const FINDINGS: &[Page] = &[
         "Add `rules`, `classifier: {}`, a `router` or a `generalist`.",
     ),
     warning(
+        "ROLLOUT_UNFINISHED",
+        "The last step of a rollout leaves the candidate with less than all calls, and nothing gives it the rest.",
+        "End with `weight: 100%`, or promote it by hand when you are sure.",
+    ),
+    warning(
+        "ROLLOUT_BLIND",
+        "A step of a rollout may end after fewer calls than it takes to compare the two versions.",
+        "Let the step wait for at least as many `samples` as `roll_back.min_samples`.",
+    ),
+    warning(
         "OUTPUT_UNUSED",
         "Nobody reads the output of this step.",
         "Use it in a later step or in `output:`, or leave the step out. If it is there for its side effect, all is well.",

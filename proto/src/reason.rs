@@ -146,6 +146,26 @@ reasons! {
         "This version of the routing document exists with another content. Versions never change, because decisions name them.",
         "Raise `version:` in the document and put it again.";
 
+    // Rollouts.
+    RolloutInvalid = "ROLLOUT_INVALID", InvalidArgument,
+        "The rollout document has errors; nothing was stored.",
+        "Each finding names its place and what to do. `mainstay rollouts lint FILE` shows them all.";
+    RolloutVersionTaken = "ROLLOUT_VERSION_TAKEN", AlreadyExists,
+        "This or a newer version of the rollout is in force, with another content. Versions never change.",
+        "Raise `version:` in the document and put it again; the rollout then begins anew.";
+    RolloutNotFound = "ROLLOUT_NOT_FOUND", NotFound,
+        "No rollout of that name is stored for this tenant.",
+        "`mainstay rollouts list` shows what is there; `mainstay rollouts put FILE` stores one.";
+    RolloutOverlaps = "ROLLOUT_OVERLAPS", FailedPrecondition,
+        "Another rollout divides the same calls already, and a call can be divided only once.",
+        "Put the document as a new version of the other one, or let each name a `capability` of its own.";
+    RolloutContractBroken = "ROLLOUT_CONTRACT_BROKEN", FailedPrecondition,
+        "The candidate asks for more than callers of the stable version send, or promises less than they read. Nothing was stored.",
+        "Make what is new in its input optional and keep what its output promises, or offer the new contract as another capability.";
+    RolloutOver = "ROLLOUT_OVER", FailedPrecondition,
+        "The rollout cannot be turned that way as it stands: it is over, or it is held already, or it is not held.",
+        "`mainstay rollouts show NAME` says where it stands and why. A rollout that was rolled back begins again with a new version of its document.";
+
     // Contracts.
     InputSchemaMismatch = "INPUT_SCHEMA_MISMATCH", InvalidArgument,
         "The input breaks the schema it is declared to hold to.",

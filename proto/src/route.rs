@@ -1,6 +1,8 @@
-//! Routing decisions for the wire.
+//! Routing decisions and scores for the wire.
 
+use mainstay_kernel::name::Name;
 use mainstay_kernel::route::classify::{Finding, Method, Verdict};
+use mainstay_kernel::route::evaluate::{Evaluation, Share};
 use mainstay_kernel::route::{Decision, Passed, Rung, Target};
 
 use crate::pb;
@@ -89,4 +91,40 @@ fn names(target: Option<&Target>) -> (String, String) {
     let capability = target.map(|target| target.capability.to_string());
     let agent = target.and_then(|target| target.agent.as_ref()).map(ToString::to_string);
     (capability.unwrap_or_default(), agent.unwrap_or_default())
+}
+
+impl From<&Evaluation> for pb::EvaluateRoutesResponse {
+    fn from(evaluation: &Evaluation) -> Self {
+        let all = Share { requests: evaluation.requests, right: evaluation.right };
+        let name = |name: Option<Name>| name.map(|name| name.to_string()).unwrap_or_default();
+        let rungs = evaluation.rungs.iter().map(|(rung, share)| pb::RungShare {
+            rung: pb::Rung::from(*rung).into(),
+            share: Some((*share).into()),
+        });
+        let matrix = evaluation.matrix().map(|cell| pb::RouteConfusion {
+            expected: name(cell.expected),
+            decided: name(cell.decided),
+            count: cell.count,
+        });
+        let overlaps = evaluation.overlaps().into_iter().map(|overlap| pb::RouteOverlap {
+            capability: overlap.capability.to_string(),
+            with: overlap.with.to_string(),
+            mistaken: overlap.mistaken,
+            requests: overlap.requests,
+        });
+        Self {
+            all: Some(all.into()),
+            in_scope: Some(evaluation.in_scope.into()),
+            out_of_scope: Some(evaluation.out_of_scope.into()),
+            rungs: rungs.collect(),
+            matrix: matrix.collect(),
+            overlaps: overlaps.collect(),
+        }
+    }
+}
+
+impl From<Share> for pb::RouteShare {
+    fn from(share: Share) -> Self {
+        Self { requests: share.requests, right: share.right }
+    }
 }

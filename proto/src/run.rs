@@ -93,6 +93,7 @@ impl From<&AttemptRecord> for pb::Attempt {
             number: record.number,
             agent: record.agent.clone(),
             instance: record.instance.clone(),
+            version: record.version.clone(),
             started_at: Some(time::timestamp(record.started_at)),
             duration: Some(time::duration(record.duration)),
             class: pb::OutcomeClass::from(record.class).into(),

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use mainstay_kernel::json::Json;
 use mainstay_kernel::outcome::{Failure, Usage};
+use mainstay_kernel::priority::Priority;
 use mainstay_transport::retry;
 use tokio::time::Instant;
 
@@ -47,6 +48,8 @@ pub(crate) struct Call {
     pub(crate) traceparent: Option<String>,
     /// The agent is told not to repeat calls of its own, and to send that along.
     pub(crate) retry_forbidden: bool,
+    /// The agent is told, and asked to send it along.
+    pub(crate) priority: Priority,
     /// When the call is cut.
     pub(crate) cut_at: Instant,
     /// Whether the call changes something each time, so that "maybe sent" must be avoided at any price.

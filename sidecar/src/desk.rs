@@ -20,6 +20,7 @@ use mainstay_kernel::id::AttemptId;
 use mainstay_kernel::json::{self, Json, JsonError};
 use mainstay_kernel::name::Name;
 use mainstay_kernel::outcome::{Answer, Began, Class, Failure};
+use mainstay_kernel::priority::Priority;
 use mainstay_kernel::schema::Violation;
 use mainstay_proto::reason::Reason;
 use tokio::sync::{Notify, Semaphore};
@@ -50,6 +51,8 @@ pub(crate) struct Order {
     pub(crate) traceparent: Option<String>,
     /// The caller repeats what fails, so nobody below may.
     pub(crate) retry_forbidden: bool,
+    /// How urgent it is.
+    pub(crate) priority: Priority,
     /// Grows each time the same attempt is sent again; 0 if its caller does not count.
     pub(crate) epoch: u64,
     /// When the caller gives up, if it said so.
@@ -293,6 +296,7 @@ impl Service {
             intent: order.intent,
             traceparent: order.traceparent,
             retry_forbidden: order.retry_forbidden,
+            priority: order.priority,
             cut_at: cut_at(now, spec.sla, order.deadline),
             side_effecting: spec.effect == EffectClass::SideEffecting,
         }

@@ -6,9 +6,9 @@ use mainstay_kernel::name::Name;
 use mainstay_kernel::outcome::Failure;
 use mainstay_proto::agent::MAX_TEXT;
 use mainstay_proto::fault::Fault;
-use mainstay_proto::pb;
 use mainstay_proto::pb::agent_sidecar_server::AgentSidecar;
 use mainstay_proto::reason::Reason;
+use mainstay_proto::{pb, priority};
 use mainstay_transport::deadline::Deadline;
 use mainstay_transport::retry;
 use tonic::{Request, Response, Status};
@@ -100,6 +100,7 @@ fn order(request: Request<pb::AgentSidecarInvokeRequest>) -> Result<Order, Fault
     let traceparent =
         request.metadata().get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let retry_forbidden = retry::is_forbidden(request.metadata());
+    let priority = priority::of(request.metadata())?;
     let message = request.into_inner();
     bounded("run_id", &message.run_id, MAX_ID)?;
     bounded("step_id", &message.step_id, MAX_ID)?;
@@ -114,6 +115,7 @@ fn order(request: Request<pb::AgentSidecarInvokeRequest>) -> Result<Order, Fault
         epoch: message.epoch,
         traceparent,
         retry_forbidden,
+        priority,
         deadline,
     })
 }

@@ -5,6 +5,7 @@
 //! event, and the seed that breaks one plays it again, event by event.
 //!
 //! - [`machines`]: the kernel's machines together, without a runtime; ten thousand worlds a run.
+//! - [`shell`]: the whole control plane, killed and started again, on a network in memory.
 //! - [`seeds`]: which worlds are played (`SEED`, `SEEDS`); [`agenda`]: virtual time; [`transcript`]: what happened.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -13,4 +14,5 @@
 mod agenda;
 mod machines;
 mod seeds;
+mod shell;
 mod transcript;

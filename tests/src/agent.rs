@@ -3,14 +3,17 @@
 //! Input: `{"x": 1}` answers `{"x": 2}`. Beside `x`: `sleep_ms` (works that long), `fail` (answers 500 with this text),
 //! `fail_times` (fails so often for the same run and step, then works), `bad` (answers what breaks its schema), `garbage`
 //! (answers what is not JSON), `gate` (works until a test opens the gate of that name), `abort` (the process dies).
-//! `POST /sick` and `POST /well` change what `GET /health` says; `POST /open/NAME` opens a gate.
+//! Asked as a router agent, it does what `router` in the request's input says: `say` (answers this very text), `fill` (answers
+//! so many bytes), `sleep_ms`. Told nothing, it names the first of the `candidates`, nine tenths sure.
+//! `POST /sick` and `POST /well` change what `GET /health` says; `POST /open/NAME` opens a gate; `POST /fail/PERCENT` makes so
+//! many of a hundred works fail, whatever their input says.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +45,9 @@ struct Agent {
     ledger: Mutex<File>,
     failed: Mutex<HashMap<String, u32>>,
     sick: AtomicBool,
+    /// How many of a hundred works fail, and how many there were.
+    failing: AtomicU32,
+    works: AtomicU32,
     /// Names of the gates that are open.
     gates: watch::Sender<BTreeSet<String>>,
 }
@@ -57,6 +63,30 @@ struct Wanted {
     garbage: bool,
     gate: Option<String>,
     abort: bool,
+    candidates: Vec<Candidate>,
+    input: Asked,
+}
+
+/// Where a router agent may send a request.
+#[derive(Debug, Deserialize)]
+struct Candidate {
+    capability: String,
+}
+
+/// The request about which a router agent is asked.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Asked {
+    router: Option<Told>,
+}
+
+/// How a router agent is to answer.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Told {
+    say: String,
+    fill: usize,
+    sleep_ms: u64,
 }
 
 /// Serves the agent, writing to a ledger at `path`.
@@ -68,6 +98,8 @@ pub async fn serve(listener: TcpListener, path: &Path) -> std::io::Result<()> {
         ledger: Mutex::new(File::options().create(true).append(true).open(path)?),
         failed: Mutex::default(),
         sick: AtomicBool::new(false),
+        failing: AtomicU32::new(0),
+        works: AtomicU32::new(0),
         gates: watch::Sender::default(),
     };
     let routes = Router::new()
@@ -82,6 +114,7 @@ pub async fn serve(listener: TcpListener, path: &Path) -> std::io::Result<()> {
             post(|State(agent): State<Arc<Agent>>| async move { agent.sick.store(false, Ordering::SeqCst) }),
         )
         .route("/open/{gate}", post(open))
+        .route("/fail/{percent}", post(fail))
         .with_state(Arc::new(agent));
     axum::serve(listener, routes).await
 }
@@ -101,6 +134,10 @@ async fn open(State(agent): State<Arc<Agent>>, Segment(gate): Segment<String>) {
     agent.gates.send_if_modified(|open| open.insert(gate));
 }
 
+async fn fail(State(agent): State<Arc<Agent>>, Segment(percent): Segment<u32>) {
+    agent.failing.store(percent, Ordering::SeqCst);
+}
+
 async fn work(State(agent): State<Arc<Agent>>, headers: HeaderMap, body: String) -> (StatusCode, String) {
     let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     let mut row = Row {
@@ -112,6 +149,11 @@ async fn work(State(agent): State<Arc<Agent>>, headers: HeaderMap, body: String)
     };
     agent.write(&row);
     let wanted: Wanted = serde_json::from_str(&body).unwrap_or_default();
+    if let Some(told) = wanted.input.router {
+        tokio::time::sleep(Duration::from_millis(told.sleep_ms)).await;
+        let fill = serde_json::json!({ "capability": "anything", "why": "x".repeat(told.fill) });
+        return (StatusCode::OK, if told.fill > 0 { fill.to_string() } else { told.say });
+    }
     if wanted.sleep_ms > 0 {
         tokio::time::sleep(Duration::from_millis(wanted.sleep_ms)).await;
     }
@@ -124,12 +166,21 @@ async fn work(State(agent): State<Arc<Agent>>, headers: HeaderMap, body: String)
     if let Some(text) = wanted.fail {
         return (StatusCode::INTERNAL_SERVER_ERROR, serde_json::json!({ "error": text }).to_string());
     }
+    if agent.fails_now() {
+        return (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            serde_json::json!({ "error": "a bad version" }).to_string(),
+        );
+    }
     if agent.fails_once_more(&row, wanted.fail_times) {
         return (StatusCode::INTERNAL_SERVER_ERROR, serde_json::json!({ "error": "not yet" }).to_string());
     }
-    let output = match (wanted.garbage, wanted.bad) {
-        (true, _) => "{\"x\":".to_owned(),
-        (_, true) => r#"{"x":"no number"}"#.to_owned(),
+    let output = match (wanted.garbage, wanted.bad, wanted.candidates.first()) {
+        (_, _, Some(first)) => {
+            serde_json::json!({ "capability": first.capability, "confidence": 0.9 }).to_string()
+        }
+        (true, ..) => "{\"x\":".to_owned(),
+        (_, true, _) => r#"{"x":"no number"}"#.to_owned(),
         _ => format!("{{\"x\":{}}}", wanted.x + 1),
     };
     row.output = Some(output.clone());
@@ -145,6 +196,12 @@ impl Agent {
         if ledger.write_all(line.as_bytes()).and_then(|()| ledger.sync_data()).is_err() {
             std::process::abort();
         }
+    }
+
+    fn fails_now(&self) -> bool {
+        let (percent, n) = (self.failing.load(Ordering::SeqCst), self.works.fetch_add(1, Ordering::SeqCst));
+        // The n-th fails where the line of that slope passes a whole number.
+        (n + 1) * percent / 100 > n * percent / 100
     }
 
     fn fails_once_more(&self, row: &Row, times: u32) -> bool {

@@ -7,11 +7,12 @@
 //! The control plane, sidecars and agents are the real programs as processes of their own, on loopback, with their data
 //! on a real disk beside cargo's target directory. None outlives the bench: each ends when its standard input closes.
 //!
-//! - What is measured: [`call`], [`isolation`], [`runs`], [`commit`], [`registry`], [`restart`].
+//! - What is measured: [`call`], [`isolation`], [`runs`], [`commit`], [`registry`], [`restart`], [`routing`].
 //! - How: [`rig`] (processes), [`helper`] (the other ends of calls), [`load`] (closed loops), [`disk`] (the yardstick of
 //!   commits), [`report`].
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -29,6 +30,7 @@ pub mod registry;
 pub mod report;
 pub mod restart;
 pub mod rig;
+pub mod routing;
 pub mod runs;
 
 use report::Report;
@@ -42,6 +44,9 @@ struct Args {
     /// Take fewer and shorter rounds: ends within 40 s
     #[arg(long)]
     quick: bool,
+    /// The labelled set that `routing` is measured by
+    #[arg(long, value_name = "DIR", required_if_eq("bench", "routing"))]
+    data: Option<PathBuf>,
     /// Print one JSON object instead of a table
     #[arg(long)]
     json: bool,
@@ -62,6 +67,8 @@ pub enum Bench {
     Registry,
     /// Starting again with many runs in the store
     Restart,
+    /// Routing by the classifier, over the labelled set in `--data`
+    Routing,
 }
 
 /// The program.
@@ -91,6 +98,10 @@ fn measure(args: &Args) -> anyhow::Result<()> {
             Bench::Commit => commit::measure(args.quick).await,
             Bench::Registry => registry::measure(args.quick).await,
             Bench::Restart => restart::measure(args.quick).await,
+            Bench::Routing => {
+                let data = args.data.as_deref().context("`--data DIR` names the labelled set")?;
+                routing::measure(args.quick, data)
+            }
         }
     }))?;
     report.print(args.json);

@@ -21,6 +21,7 @@ use crate::wait::until;
 
 mod agent;
 
+use agent::Identity;
 pub use agent::{Agent, Capability};
 
 /// A control plane and its folder.
@@ -145,7 +146,14 @@ impl World {
 
     /// Starts an agent behind a sidecar.
     pub async fn agent_starting(&self, name: &str, capabilities: &[Capability<'_>]) -> Agent {
-        Agent::start(&self.grpc, self.folder.path().join(name), name, capabilities).await
+        Agent::start(&self.grpc, self.folder.path().join(name), Identity::of(name), capabilities).await
+    }
+
+    /// Starts an instance of one version of an agent behind a sidecar.
+    pub async fn version(&self, name: &str, version: &str, capabilities: &[Capability<'_>]) -> Agent {
+        let folder = format!("{name}-{version}");
+        let identity = Identity { name, instance: &format!("v{version}"), version };
+        Agent::start(&self.grpc, self.folder.path().join(folder), identity, capabilities).await
     }
 
     /// Waits until every instance of an agent is healthy.

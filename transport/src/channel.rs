@@ -44,11 +44,13 @@ mod backoff;
 mod body;
 mod connection;
 mod error;
+mod network;
 #[cfg(test)]
 mod tests;
 
 pub use body::ResponseBody;
 pub use error::{ChannelError, not_sent};
+pub use network::{Dialling, Network, Wire};
 
 use connection::{Failed, Sender};
 
@@ -77,6 +79,8 @@ pub struct Options {
     pub max_header_list: u32,
     /// Bytes of one request kept in memory ahead of the peer's window.
     pub send_buffer: usize,
+    /// What it dials through; the operating system's TCP if none is given.
+    pub network: Option<Arc<dyn Network>>,
 }
 
 impl Default for Options {
@@ -92,6 +96,7 @@ impl Default for Options {
             connection_window: 2 * 1024 * 1024 + 64 * 1024,
             max_header_list: 16 * 1024,
             send_buffer: 256 * 1024,
+            network: None,
         }
     }
 }
@@ -285,7 +290,8 @@ impl Inner {
     /// Counts a failure and opens the pause that it calls for.
     fn wait(&self, state: &mut State, why: Arc<str>) {
         let options = &self.options;
-        let pause = backoff::pause(state.failures, options.backoff_min, options.backoff_max, host::roll());
+        let roll = options.network.as_ref().map_or_else(host::roll, |network| network.roll());
+        let pause = backoff::pause(state.failures, options.backoff_min, options.backoff_max, roll);
         state.failures = state.failures.saturating_add(1);
         state.slot = Slot::Waiting { until: Instant::now() + pause, why };
         self.suspect.store(true, Ordering::Relaxed);

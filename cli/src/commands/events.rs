@@ -48,6 +48,27 @@ pub(crate) async fn run(args: EventsArgs, client: &Client, console: &Console) ->
     let after = log.events.first().map(|newest| newest.number);
     log.events.reverse();
     log.events.iter().try_for_each(|event| show(event, console))?;
+    watch(filter, after, client, console).await
+}
+
+/// Prints each event of an area as it happens, until interrupted; only about `about`, if it is given.
+pub(crate) async fn follow(
+    area: &str,
+    about: Option<String>,
+    client: &Client,
+    console: &Console,
+) -> Result<(), Failure> {
+    let (kind, about) = (area.to_owned(), about.unwrap_or_default());
+    watch(pb::EventFilter { tenant: client.tenant(), all_tenants: false, kind, about }, None, client, console)
+        .await
+}
+
+async fn watch(
+    filter: pb::EventFilter,
+    after: Option<u64>,
+    client: &Client,
+    console: &Console,
+) -> Result<(), Failure> {
     let told = client.operations().watch_events(pb::WatchEventsRequest { filter: Some(filter), after }).await;
     let mut told = told.map_err(|status| client.failure(&status))?.into_inner();
     while let Some(told) = told.message().await.map_err(|status| client.failure(&status))? {

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use clap::Args;
+use mainstay_kernel::priority::Priority;
 use mainstay_kernel::time::text;
 use mainstay_proto::pb;
 
 use super::run::label;
-use crate::client::{Client, within};
+use crate::client::{Client, urgent, within};
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::render;
@@ -37,6 +38,9 @@ pub struct InvokeArgs {
     /// What is asked for, in words, for the agent
     #[arg(long, value_name = "TEXT")]
     intent: Option<String>,
+    /// How urgent it is: critical-plus, critical, sheddable-plus or sheddable [default: critical]
+    #[arg(long, value_name = "PRIORITY")]
+    priority: Option<Priority>,
     /// How long it may take
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = text::parse)]
     deadline: Duration,
@@ -59,7 +63,7 @@ pub(crate) async fn run(
         labels: args.labels.into_iter().collect(),
         ..Default::default()
     };
-    let answer = client.orchestrator().invoke(within(request, args.deadline)).await;
+    let answer = client.orchestrator().invoke(urgent(within(request, args.deadline), args.priority)).await;
     let answer = answer.map_err(|status| client.failure(&status))?.into_inner();
     console.show(&AnswerView::from(answer), render::run::answer)
 }

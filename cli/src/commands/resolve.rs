@@ -34,6 +34,9 @@ struct ResolvedView {
     effect: String,
     #[serde(skip_serializing_if = "Option::is_none", rename = "sla_ms")]
     sla: Option<Span>,
+    /// Most instances look unusable, so that this one may be unwell.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    panicking: bool,
 }
 
 pub(crate) async fn run(args: ResolveArgs, client: &Client, console: &Console) -> Result<(), Failure> {
@@ -45,7 +48,11 @@ pub(crate) async fn run(args: ResolveArgs, client: &Client, console: &Console) -
     };
     let answer = client.registry().resolve(ask(request)).await;
     let answer = answer.map_err(|status| client.failure(&status))?.into_inner();
-    let found: Vec<ResolvedView> = answer.instances.into_iter().map(Into::into).collect();
+    let found: Vec<ResolvedView> = answer
+        .instances
+        .into_iter()
+        .map(|instance| ResolvedView { panicking: answer.panicking, ..instance.into() })
+        .collect();
     console.show(&found, |found, style| table(found, style))
 }
 
@@ -61,7 +68,11 @@ fn table(found: &[ResolvedView], style: Style) -> String {
             cell(instance.sla.map(|sla| sla.to_string()).unwrap_or_default()),
         ]);
     }
-    grid.to_string()
+    let mut text = grid.to_string();
+    if found.iter().any(|instance| instance.panicking) {
+        text += "panic: most instances look unusable, so all that hold a lease are used\n";
+    }
+    text
 }
 
 impl From<pb::ResolvedInstance> for ResolvedView {
@@ -74,6 +85,7 @@ impl From<pb::ResolvedInstance> for ResolvedView {
             version: instance.version,
             effect: word(effect, "EFFECT_CLASS_"),
             sla: Span::of(instance.sla.as_ref()),
+            panicking: false,
         }
     }
 }

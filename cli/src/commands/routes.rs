@@ -1,8 +1,10 @@
-//! `mainstay routes put | list | get | lint | explain | decisions`.
+//! `mainstay routes put | list | get | lint | explain | decisions | eval`.
 
 use clap::{Args, Subcommand};
 use mainstay_kernel::route::{Routing, Rung};
 use mainstay_proto::pb;
+
+pub mod eval;
 
 use super::run::label;
 use super::workflows::lint_each;
@@ -31,6 +33,8 @@ pub enum RoutesCommand {
     Lint(LintArgs),
     /// Show why a request went where it went, or where one would go now
     Explain(ExplainArgs),
+    /// Score a document by a labelled set
+    Eval(eval::EvalArgs),
     /// List what was decided about routed requests, newest first
     Decisions(DecisionsArgs),
 }
@@ -39,7 +43,7 @@ pub enum RoutesCommand {
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// The decision, as `invoke --route` and `routes decisions` print it
-    #[arg(value_name = "DECISION_ID", required_unless_present = "route", conflicts_with = "route")]
+    #[arg(value_name = "DECISION", required_unless_present = "route", conflicts_with = "route")]
     decision: Option<String>,
     /// Rehearse a request by this document instead: nothing is called
     #[arg(long, value_name = "NAME")]

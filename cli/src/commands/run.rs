@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use mainstay_kernel::priority::Priority;
 use mainstay_kernel::time::text;
 use mainstay_proto::{pb, time};
 
@@ -14,7 +15,7 @@ mod watch;
 
 pub use self::follow::follow;
 
-use crate::client::{Client, ask};
+use crate::client::{Client, ask, urgent};
 use crate::console::{Console, tell};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -48,6 +49,9 @@ pub struct RunArgs {
     /// How long the run may take [default: the workflow's deadline]
     #[arg(long, value_name = "TIME", value_parser = text::parse)]
     deadline: Option<Duration>,
+    /// How urgent it is: critical-plus, critical, sheddable-plus or sheddable [default: critical]
+    #[arg(long, value_name = "PRIORITY")]
+    priority: Option<Priority>,
     /// Label for the record; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     label: Vec<(String, String)>,
@@ -59,9 +63,9 @@ pub(crate) async fn run(
     client: &Client,
     console: &Console,
 ) -> Result<(), Failure> {
-    let (detach, live) = (args.detach, args.follow);
+    let (detach, live, priority) = (args.detach, args.follow, args.priority);
     let request = pb::SubmitRequest { run: Some(args.spec(input, client)) };
-    let answer = client.orchestrator().submit(ask(request)).await;
+    let answer = client.orchestrator().submit(urgent(ask(request), priority)).await;
     let pb::SubmitResponse { run_id, created } =
         answer.map_err(|status| client.failure(&status))?.into_inner();
     if !created && !console.json() {

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use mainstay_control_plane::{Config, Server, StartError};
+use mainstay_control_plane::modes::Memory;
+use mainstay_control_plane::{Broken, Config, Server, StartError};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Flags, LogFormat, Settings};
@@ -19,7 +20,7 @@ use crate::render::text::count;
 #[command(
     after_help = "Flags win over the environment, and that over the file. In the file the settings are called \
     data, listen, admin, insecure_listen, allow_network, max_payload, max_open_runs, allow_drills, shutdown_grace, max_calls, agent_share, \
-    tenant_share, max_waiting, breaker, log, log_level."
+    tenant_share, max_waiting, breaker, memory_soft_limit, ejection_share, panic_threshold, slow_start, log, log_level."
 )]
 pub struct ServeArgs {
     /// Configuration file, YAML [env: MAINSTAY_CONFIG]
@@ -67,6 +68,19 @@ pub struct ServeArgs {
     /// When breakers open, where a capability declares nothing else, like failed=40%; repeatable [env: MAINSTAY_BREAKER, with commas]
     #[arg(long, value_name = "SETTING=VALUE")]
     breaker: Vec<String>,
+    /// Memory to live with; beyond it work is left out, far beyond it the server stops in order to be started again
+    /// [env: MAINSTAY_MEMORY_SOFT_LIMIT] [default: three quarters of what the system grants]
+    #[arg(long, value_name = "SIZE")]
+    memory_soft_limit: Option<String>,
+    /// The most of a pool that is left out because it does worse than its siblings; 0% for never [env: MAINSTAY_EJECTION_SHARE] [default: 10%]
+    #[arg(long, value_name = "SHARE")]
+    ejection_share: Option<String>,
+    /// Below this share of usable instances all are used; 0% for never [env: MAINSTAY_PANIC_THRESHOLD] [default: 50%]
+    #[arg(long, value_name = "SHARE")]
+    panic_threshold: Option<String>,
+    /// How long the share of a new or recovered instance grows; 0s for not at all [env: MAINSTAY_SLOW_START] [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    slow_start: Option<String>,
     /// How logs look: text or json [env: MAINSTAY_LOG_FORMAT] [default: text]
     #[arg(long, value_name = "FORMAT")]
     log: Option<String>,
@@ -97,7 +111,13 @@ async fn serve(config: Config, harness: &HarnessArgs) -> Result<(), Failure> {
     tracing::info!(%grpc, %admin, "listening");
     harness.announce(&Ready { grpc: grpc.to_string(), admin: Some(admin.to_string()) })?;
     let served = server.run(harness.until(signal)).await;
-    served.map_err(|broken| Failure::new(Exit::Internal, broken.to_string()))
+    served.map_err(|broken| {
+        let exit = match broken {
+            Broken::Part => Exit::Internal,
+            Broken::Memory => Exit::Memory,
+        };
+        Failure::new(exit, broken.to_string())
+    })
 }
 
 impl ServeArgs {
@@ -137,6 +157,10 @@ impl ServeArgs {
             ("tenant_share", one(&self.tenant_share)),
             ("max_waiting", one(&self.max_waiting)),
             ("breaker", self.breaker.clone()),
+            ("memory_soft_limit", one(&self.memory_soft_limit)),
+            ("ejection_share", one(&self.ejection_share)),
+            ("panic_threshold", one(&self.panic_threshold)),
+            ("slow_start", one(&self.slow_start)),
             ("log", one(&self.log)),
             ("log_level", one(&self.log_level)),
         ]
@@ -157,6 +181,12 @@ fn config(settings: Settings) -> Config {
         bulkheads: settings.bulkheads,
         queue: settings.queue,
         breakers: settings.breakers,
+        memory: settings
+            .memory_soft_limit
+            .map_or_else(Memory::of_the_system, |soft| Memory { soft_limit: Some(soft) }),
+        ejection: settings.ejection,
+        panic: settings.panic,
+        slow_start: settings.slow_start,
     }
 }
 

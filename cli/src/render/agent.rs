@@ -40,6 +40,7 @@ fn health(agent: &AgentView) -> (usize, String) {
         (_, 0) if live.iter().all(|health| *health == "unknown") => "unknown".to_owned(),
         (all, well) => format!("{} of {all} not healthy", all - well),
     };
+    let health = if agent.panicking.is_empty() { health } else { format!("panic, {health}") };
     (live.len(), health)
 }
 
@@ -50,14 +51,19 @@ pub fn one(agent: &AgentView, style: Style) -> String {
     let name = paint(&plain(&agent.name), Tone::Strong, style);
     let mut text = format!("{name}  version {}  {}\n", plain(&agent.version), plain(&labels.join(" ")));
     text += &pause::lines(&agent.pauses, style);
+    for capability in &agent.panicking {
+        let panic = paint("panic", Tone::Bad, style);
+        text += &format!("{panic}  {}: most instances look unusable, so all are used\n", plain(capability));
+    }
     text += "\n";
     text += &capabilities(agent, style);
     text += "\n";
     text += &instances(agent, style);
-    let breakers = breakers(agent, style);
-    if !breakers.is_empty() {
-        text += "\n";
-        text += &breakers;
+    for more in [breakers(agent, style), shares(agent, style)] {
+        if !more.is_empty() {
+            text += "\n";
+            text += &more;
+        }
     }
     text
 }
@@ -115,6 +121,36 @@ fn breakers(agent: &AgentView, style: Style) -> String {
                 cell(format!("{}×", breaker.opened)),
                 cell(breaker.changed_at.map(|at| at.to_string()).unwrap_or_default()),
                 cell(&breaker.reason),
+            ]);
+        }
+    }
+    if empty { String::new() } else { grid.to_string() }
+}
+
+/// Instances that do not get their full share: ejected, or starting slowly.
+fn shares(agent: &AgentView, style: Style) -> String {
+    let mut grid = Grid::new(&["SHARE", "CAPABILITY", "STATE", "UNTIL", "WHY"], style);
+    let mut empty = true;
+    let when = |at: Option<crate::view::value::When>| cell(at.map(|at| at.to_string()).unwrap_or_default());
+    for instance in &agent.instances {
+        for ejection in &instance.ejections {
+            empty = false;
+            grid.row([
+                toned(&instance.name, Tone::Strong),
+                cell(&ejection.capability),
+                toned("ejected", Tone::Bad),
+                when(ejection.until),
+                cell(&ejection.reason),
+            ]);
+        }
+        for start in &instance.slow_starts {
+            empty = false;
+            grid.row([
+                toned(&instance.name, Tone::Strong),
+                cell(&start.capability),
+                cell("slow start"),
+                when(start.until),
+                cell("new or back: its share grows"),
             ]);
         }
     }

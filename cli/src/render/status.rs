@@ -1,5 +1,6 @@
 //! A control plane as a few lines.
 
+use super::mode;
 use super::paint::{Tone, paint};
 use super::table::{Grid, cell, toned};
 use super::text::plain;
@@ -16,9 +17,11 @@ pub fn status(view: &StatusView, style: Style) -> String {
         paint(&format!("read-only{since}: {}", plain(&view.store.reason)), Tone::Bad, style)
     };
     let started = view.started_at.map(|at| at.to_string()).unwrap_or_default();
+    let why = if view.mode.mode == "full" { String::new() } else { format!(": {}", mode::why(&view.mode)) };
     let mut text = format!(
-        "version    {}\nstarted    {started}\nstore      {}, {store}\ninstances  {}\nopen runs  {}\n",
+        "version    {}\nstarted    {started}\nmode       {}{why}\nstore      {}, {store}\ninstances  {}\nopen runs  {}\n",
         plain(&view.version),
+        mode::name(&view.mode, style),
         plain(&view.store.backend),
         view.instances,
         view.open_runs,

@@ -29,6 +29,9 @@ pub struct AgentView {
     /// What keeps new calls from it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pauses: Vec<PauseView>,
+    /// Capabilities most of whose instances look unusable, so that all are used.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub panicking: Vec<String>,
 }
 
 /// One thing an agent can do.
@@ -93,6 +96,37 @@ pub struct InstanceView {
     pub in_flight: u32,
     /// Its breakers, one for each capability.
     pub breakers: Vec<BreakerView>,
+    /// Capabilities it is left out of for a while.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ejections: Vec<EjectionView>,
+    /// Capabilities where its share of the traffic still grows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub slow_starts: Vec<SlowStartView>,
+}
+
+/// An instance left out of a capability because it does worse than its siblings.
+#[derive(Debug, Clone, Serialize)]
+pub struct EjectionView {
+    /// The capability.
+    pub capability: String,
+    /// How much worse.
+    pub reason: String,
+    /// Since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<When>,
+    /// Until when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<When>,
+}
+
+/// A new or recovered instance whose share of the traffic grows.
+#[derive(Debug, Clone, Serialize)]
+pub struct SlowStartView {
+    /// The capability.
+    pub capability: String,
+    /// Until when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<When>,
 }
 
 /// A breaker of one instance and one capability.
@@ -131,6 +165,7 @@ impl From<pb::Agent> for AgentView {
             capabilities: spec.capabilities.into_iter().map(Into::into).collect(),
             instances: agent.instances.into_iter().map(Into::into).collect(),
             pauses: agent.pauses.into_iter().map(Into::into).collect(),
+            panicking: agent.panicking,
         }
     }
 }
@@ -171,7 +206,26 @@ impl From<pb::Instance> for InstanceView {
             epoch: instance.epoch,
             in_flight: instance.in_flight,
             breakers: instance.breakers.into_iter().map(Into::into).collect(),
+            ejections: instance.ejections.into_iter().map(Into::into).collect(),
+            slow_starts: instance.slow_starts.into_iter().map(Into::into).collect(),
         }
+    }
+}
+
+impl From<pb::Ejection> for EjectionView {
+    fn from(ejection: pb::Ejection) -> Self {
+        Self {
+            capability: ejection.capability,
+            reason: ejection.reason,
+            since: When::of(ejection.since.as_ref()),
+            until: When::of(ejection.until.as_ref()),
+        }
+    }
+}
+
+impl From<pb::SlowStart> for SlowStartView {
+    fn from(start: pb::SlowStart) -> Self {
+        Self { capability: start.capability, until: When::of(start.until.as_ref()) }
     }
 }
 

@@ -3,6 +3,7 @@
 use mainstay_proto::pb;
 use serde::Serialize;
 
+use super::mode::ModeView;
 use super::value::{Span, When};
 
 /// What `status` answers.
@@ -13,6 +14,8 @@ pub struct StatusView {
     /// When it started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<When>,
+    /// How much it does.
+    pub mode: ModeView,
     /// Its store.
     pub store: StoreView,
     /// Instances with a live lease.
@@ -54,6 +57,7 @@ impl From<pb::GetServerInfoResponse> for StatusView {
         Self {
             version: info.version,
             started_at: When::of(info.started_at.as_ref()),
+            mode: info.mode.unwrap_or_default().into(),
             store: StoreView {
                 backend: store.backend,
                 writable: store.writable,

@@ -18,10 +18,11 @@ use super::registry::breaker_view;
 use crate::api::page::Pages;
 use crate::host::Clock;
 use crate::registry::{Hand, Turned, Which};
-use crate::{engine, events as log, registry, workflows};
+use crate::{engine, events as log, modes, registry, workflows};
 
 mod events;
 mod limits;
+mod mode;
 mod pauses;
 
 /// Bytes of an operator's words: a sentence or two, shown in tables.
@@ -47,6 +48,8 @@ pub struct Api {
     pub registry: registry::Handle,
     /// Which workflows there are.
     pub catalog: workflows::Handle,
+    /// How much is done.
+    pub modes: modes::Handle,
     /// What was decided lately.
     pub events: log::Handle,
     /// Page tokens.
@@ -68,6 +71,7 @@ impl pb::operations_server::Operations for Api {
             store: Some(self.store_status()),
             instances: u32::try_from(self.registry.live_instances()).unwrap_or(u32::MAX),
             open_runs: u32::try_from(self.engine.open_runs()).unwrap_or(u32::MAX),
+            mode: Some(mode::view(&self.modes.status())),
             quarantined: quarantined
                 .map(|record| pb::QuarantinedRecord {
                     key: hex(&record.key),
@@ -145,6 +149,39 @@ impl pb::operations_server::Operations for Api {
     ) -> Result<Response<pb::ListPausesResponse>, Status> {
         let pauses = self.pauses(&request.into_inner())?;
         Ok(Response::new(pb::ListPausesResponse { pauses }))
+    }
+
+    async fn get_mode(
+        &self,
+        _request: Request<pb::GetModeRequest>,
+    ) -> Result<Response<pb::GetModeResponse>, Status> {
+        Ok(Response::new(pb::GetModeResponse { status: Some(mode::view(&self.modes.status())) }))
+    }
+
+    async fn set_mode(
+        &self,
+        request: Request<pb::SetModeRequest>,
+    ) -> Result<Response<pb::SetModeResponse>, Status> {
+        let status = self.put_mode(request.into_inner()).await?;
+        Ok(Response::new(pb::SetModeResponse { status: Some(status) }))
+    }
+
+    async fn release_mode(
+        &self,
+        request: Request<pb::ReleaseModeRequest>,
+    ) -> Result<Response<pb::ReleaseModeResponse>, Status> {
+        let status = self.hand_back_mode(request.into_inner()).await?;
+        Ok(Response::new(pb::ReleaseModeResponse { status: Some(status) }))
+    }
+
+    type WatchModeStream = BoxStream<'static, Result<pb::WatchModeResponse, Status>>;
+
+    async fn watch_mode(
+        &self,
+        _request: Request<pb::WatchModeRequest>,
+    ) -> Result<Response<Self::WatchModeStream>, Status> {
+        let told = self.follow_mode().map(|status| Ok(pb::WatchModeResponse { status: Some(status) }));
+        Ok(Response::new(told.take_until(self.stopping.clone().cancelled_owned()).boxed()))
     }
 
     async fn list_events(

@@ -13,11 +13,13 @@ use mainstay_proto::fault::Fault;
 use mainstay_proto::reason::Reason;
 use mainstay_proto::{agent, outcome, pb, run as wire, time};
 use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use super::documents::catalog_fault;
 use super::page::Pages;
 use super::{spill_fault, store_fault};
+use crate::admission::Door;
 use crate::engine::{AppendError, CancelError, Handle, LoadError, StartError, StartRequest};
 use crate::follow::follow;
 use crate::invoke;
@@ -41,6 +43,8 @@ pub struct Api {
     pub engine: Handle,
     /// The listing of runs.
     pub listing: Listing,
+    /// Who is let in.
+    pub door: Door,
     /// Direct calls.
     pub invoke: invoke::Handle,
     /// Page tokens.
@@ -55,11 +59,12 @@ impl Api {
     async fn start(
         &self,
         spec: Option<pb::RunSpec>,
-        retries: Retries,
+        metadata: &MetadataMap,
     ) -> Result<(Name, crate::engine::Started), Fault> {
+        let priority = self.door.run(metadata)?;
         let spec = spec.ok_or_else(|| Fault::invalid("run", "is missing"))?;
         let request = start_request(spec, &self.limits).map_err(|fault| fault.inside("run"))?;
-        let request = StartRequest { retries, ..request };
+        let request = StartRequest { retries: invoke::retries(metadata), priority, ..request };
         let tenant = request.tenant.clone();
         let started = self.engine.start(request).await.map_err(|error| self.start_fault(error))?;
         Ok((tenant, started))
@@ -117,8 +122,8 @@ impl pb::orchestrator_server::Orchestrator for Api {
         &self,
         request: Request<pb::OrchestrateRequest>,
     ) -> Result<Response<pb::OrchestrateResponse>, Status> {
-        let retries = invoke::retries(request.metadata());
-        let (tenant, started) = self.start(request.into_inner().run, retries).await?;
+        let (metadata, _, request) = request.into_parts();
+        let (tenant, started) = self.start(request.run, &metadata).await?;
         self.engine.wait(started.id).await;
         let run = self.read(&tenant, started.id).await?;
         if run.state() == pb::RunState::Running {
@@ -133,8 +138,8 @@ impl pb::orchestrator_server::Orchestrator for Api {
         &self,
         request: Request<pb::SubmitRequest>,
     ) -> Result<Response<pb::SubmitResponse>, Status> {
-        let retries = invoke::retries(request.metadata());
-        let (_, started) = self.start(request.into_inner().run, retries).await?;
+        let (metadata, _, request) = request.into_parts();
+        let (_, started) = self.start(request.run, &metadata).await?;
         Ok(Response::new(pb::SubmitResponse { run_id: started.id.to_string(), created: started.created }))
     }
 
@@ -213,7 +218,8 @@ impl pb::orchestrator_server::Orchestrator for Api {
         &self,
         request: Request<pb::InvokeRequest>,
     ) -> Result<Response<pb::InvokeResponse>, Status> {
-        Ok(Response::new(self.invoke.call(request).await?))
+        let inside = self.door.call(request.metadata())?;
+        Ok(Response::new(self.invoke.call(request, inside.priority).await?))
     }
 }
 
@@ -255,6 +261,7 @@ fn start_request(spec: pb::RunSpec, limits: &Limits) -> Result<StartRequest, Fau
         deadline,
         labels: agent::labels("labels", spec.labels)?,
         retries: Retries::Allowed,
+        priority: mainstay_kernel::priority::Priority::default(),
     })
 }
 

@@ -7,6 +7,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use mainstay_kernel::agent::AgentSpec;
 use mainstay_kernel::call::Rejection;
+use mainstay_kernel::ejection::Ejected;
 use mainstay_kernel::id::{InstanceId, LeaseId};
 use mainstay_kernel::lease::Ttl;
 use mainstay_kernel::name::Name;
@@ -151,6 +152,7 @@ impl pb::agent_registry_server::AgentRegistry for Api {
         Ok(Response::new(pb::ResolveResponse {
             instances: found.into_iter().map(|candidate| resolved(&capability, &candidate)).collect(),
             valid_for: Some(time::duration(RESOLVED_FOR)),
+            panicking: self.registry.route(&tenant, &capability).is_panicking(),
         }))
     }
 
@@ -267,6 +269,7 @@ pub(super) fn view(registry: &Handle, agent: &Agent, now: Now) -> pb::Agent {
         spec: agent.spec().map(Into::into),
         instances: agent.instances.iter().map(|instance| instance_view(instance, now)).collect(),
         pauses: registry.pauses_of(agent).iter().map(|pause| pause::view(&agent.tenant, pause)).collect(),
+        panicking: registry.panicking(agent).iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -293,6 +296,27 @@ fn instance_view(instance: &Instance, now: Now) -> pb::Instance {
             .lanes()
             .map(|(capability, lane)| breaker_view(capability, lane.lock().breaker().snapshot(now)))
             .collect(),
+        ejections: instance
+            .lanes()
+            .filter_map(|(capability, lane)| Some(ejection_view(capability, lane.lock().ejected()?, now)))
+            .collect(),
+        slow_starts: instance
+            .lanes()
+            .filter_map(|(capability, lane)| {
+                let until = lane.lock().warming_until(now.mono)?;
+                let until = Some(time::timestamp(now.wall_at(until)));
+                Some(pb::SlowStart { capability: capability.to_string(), until })
+            })
+            .collect(),
+    }
+}
+
+fn ejection_view(capability: &Name, ejected: Ejected, now: Now) -> pb::Ejection {
+    pb::Ejection {
+        capability: capability.to_string(),
+        reason: ejected.reason.to_string(),
+        since: Some(time::timestamp(now.wall_at(ejected.since))),
+        until: Some(time::timestamp(now.wall_at(ejected.until))),
     }
 }
 

@@ -7,14 +7,20 @@ use mainstay_kernel::route::Routing;
 use mainstay_proto::fault::Fault;
 use mainstay_proto::reason::Reason;
 use mainstay_proto::{agent, outcome, pb, route, time};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::documents::{self, catalog_fault, put_fault};
 use super::page::Pages;
 use crate::records::decision::Decided;
 use crate::records::document::Stored;
+use crate::routing::Labelled;
 use crate::routing::decisions::Filter;
 use crate::{invoke, routing};
+
+/// Most labelled requests in one message: a tenth of a second of work.
+const MAX_BATCH: usize = 1_000;
+/// Most labelled requests of one evaluation: what people label, many times over.
+const MAX_LABELLED: usize = 100_000;
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -136,6 +142,48 @@ impl pb::routes_server::Routes for Api {
             decisions: listed.iter().map(|decided| decision(decided)).collect(),
             next_page_token: next.unwrap_or_default(),
         }))
+    }
+
+    async fn evaluate_routes(
+        &self,
+        request: Request<Streaming<pb::EvaluateRoutesRequest>>,
+    ) -> Result<Response<pb::EvaluateRoutesResponse>, Status> {
+        let mut messages = request.into_inner();
+        let Some(first) = messages.message().await? else {
+            return Err(Fault::invalid("route", "is missing").into());
+        };
+        let tenant = agent::tenant(&first.tenant)?;
+        let name = agent::name("route", &first.route)?;
+        let version = (first.version != 0).then_some(first.version);
+        let mut score = self.routing.score(&tenant, &name, version).await.map_err(catalog_fault)?;
+        let (mut message, mut counted) = (Some(first), 0);
+        while let Some(next) = message {
+            counted += next.requests.len();
+            if next.requests.len() > MAX_BATCH || counted > MAX_LABELLED {
+                let text = format!("at most {MAX_BATCH} in one message and {MAX_LABELLED} in all");
+                return Err(Fault::invalid("requests", text).into());
+            }
+            let requests = next.requests.into_iter().enumerate();
+            let requests = requests.map(|(at, labelled)| {
+                self.labelled(labelled).map_err(|fault| fault.inside(format!("requests[{at}]")))
+            });
+            score = score.add(requests.collect::<Result<_, _>>()?).await;
+            message = messages.message().await?;
+        }
+        Ok(Response::new(score.evaluation().into()))
+    }
+}
+
+impl Api {
+    fn labelled(&self, request: pb::LabelledRequest) -> Result<Labelled, Fault> {
+        Ok(Labelled {
+            input: outcome::payload("input", &request.input, &self.limits)?,
+            labels: agent::labels("labels", request.labels)?,
+            expected: match request.expected.as_str() {
+                "" => None,
+                name => Some(agent::name("expected", name)?),
+            },
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use mainstay_kernel::outcome::status::{Code, Status};
 use mainstay_kernel::outcome::{Answer, Began, Class, Failure};
 use mainstay_proto::fault::Seen;
 use mainstay_proto::reason::Reason;
-use mainstay_proto::{outcome, pb};
+use mainstay_proto::{outcome, pb, priority};
 use mainstay_transport::channel::{Channel, not_sent};
 use mainstay_transport::{deadline, retry};
 use pb::agent_sidecar_client::AgentSidecarClient;
@@ -50,6 +50,7 @@ impl Exchange {
         match sending.strike() {
             None => self.run(call).await,
             Some(Strike::Fail(failure)) => Err(failure.clone()),
+            Some(Strike::Lie(answer)) => Ok(answer.clone()),
             Some(Strike::Hold(delay)) => {
                 let allowed = self.timeout;
                 tokio::time::sleep((*delay).min(allowed)).await;
@@ -77,6 +78,7 @@ impl Exchange {
         });
         deadline::set(&mut request, self.timeout);
         retry::forbid(&mut request);
+        priority::set(&mut request, call.priority);
         let mut stream = client.invoke(request).await.map_err(|status| refused(&status))?.into_inner();
         for _ in 0..MAX_PARTS {
             let message = stream.message().await.map_err(|status| refused(&status))?;

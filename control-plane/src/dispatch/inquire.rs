@@ -103,6 +103,7 @@ fn record(
         number: call.number,
         agent: by.map(|instance| instance.spec.name.to_string()).unwrap_or_default(),
         instance: by.map(|instance| instance.name.to_string()).unwrap_or_default(),
+        version: by.map(|instance| instance.spec.version.clone()).unwrap_or_default(),
         started_at: began.wall,
         duration: handle.clock.mono() - began.mono,
         class: result.as_ref().map_or_else(|failure| failure.class, |_| Class::Success),

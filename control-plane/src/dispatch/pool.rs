@@ -1,5 +1,6 @@
 //! The live instances, as the kernel's call machine sees them.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +14,11 @@ use mainstay_kernel::retry::budget::Leave;
 use mainstay_kernel::time::Mono;
 
 use super::permit::Held;
+use super::versions::Candidates;
 use super::{Call, Handle};
 use crate::pauses::Look;
 use crate::registry::{Candidate, Route};
+use crate::rollouts::Arranged;
 
 /// When a call that found a bulkhead full looks again. A place that becomes free wakes a call of the same capability; one
 /// of another may use it as well, and finds out by itself.
@@ -29,7 +32,10 @@ pub(super) struct Live<'a> {
     candidates: &'a [Candidate],
     /// What the call has booked with the rates it is subject to.
     turns: &'a mut Turns,
+    arranged: Option<&'a Arranged>,
     paused: Look,
+    may_look: bool,
+    panicking: bool,
 }
 
 impl<'a> Live<'a> {
@@ -37,11 +43,14 @@ impl<'a> Live<'a> {
         dispatch: &'a Handle,
         call: &'a Call,
         route: &'a Arc<Route>,
-        candidates: &'a [Candidate],
+        candidates: &'a Candidates,
         turns: &'a mut Turns,
+        may_look: bool,
     ) -> Self {
+        let (candidates, arranged) = (&*candidates.all, candidates.arranged.as_deref());
         let paused = dispatch.registry.pauses().look(&call.tenant);
-        Self { dispatch, call, route, candidates, turns, paused }
+        let panicking = route.is_panicking();
+        Self { dispatch, call, route, candidates, turns, arranged, paused, may_look, panicking }
     }
 
     /// What keeps this call from this candidate, by a newer look than the first, if there is one.
@@ -60,12 +69,27 @@ impl Pool for Live<'_> {
         self.candidates.len()
     }
 
+    fn tier(&self, number: usize) -> Option<Range<usize>> {
+        match self.arranged {
+            Some(arranged) => arranged.tier(number),
+            None => (number == 0).then(|| 0..self.len()),
+        }
+    }
+
     fn instance(&self, index: usize) -> InstanceId {
         self.candidates[index].instance.id
     }
 
     fn score(&self, index: usize, now: Mono) -> f64 {
         self.candidates[index].lane.lock().score(now)
+    }
+
+    fn weight(&self, index: usize, now: Mono) -> f64 {
+        self.candidates[index].lane.lock().weight(now)
+    }
+
+    fn is_panicking(&self) -> bool {
+        self.panicking
     }
 
     fn gate(&mut self, index: usize, now: Mono) -> Result<Held, Rejection> {
@@ -82,7 +106,7 @@ impl Pool for Live<'_> {
             until: now + LOOK_AGAIN,
         })?;
         let health = candidate.instance.verdict();
-        let (leave, change) = candidate.lane.lock().admit(health, now);
+        let (leave, change) = candidate.lane.lock().admit(health, self.panicking, now);
         if let Some(change) = change {
             self.dispatch.registry.breaker_changed(&candidate.instance, &self.call.capability, &change);
         }
@@ -100,27 +124,22 @@ impl Pool for Live<'_> {
         self.paused.call(&self.call.tenant, &self.call.capability)
     }
 
+    fn may_look(&self) -> bool {
+        self.may_look
+    }
+
+    fn still(&self, remaining: Duration) -> Result<(), queue::Refused> {
+        if self.call.step.is_some() || !self.may_look {
+            return Ok(());
+        }
+        self.counted(self.ahead().still(remaining))
+    }
+
     fn queue(&self, remaining: Duration) -> Result<(), queue::Refused> {
         if self.call.step.is_some() {
             return Ok(());
         }
-        let healthy = |candidate: &&Candidate| candidate.instance.verdict().state == health::State::Healthy;
-        let (mut places, mut known, mut total) = (0_u32, 0_u32, Duration::ZERO);
-        for candidate in self.candidates.iter().filter(healthy) {
-            let lane = candidate.lane.lock();
-            places = places.saturating_add(lane.limit().0);
-            if let Some(latency) = lane.latency() {
-                known += 1;
-                total = total.saturating_add(latency);
-            }
-        }
-        let latency = total.checked_div(known);
-        let ahead = Ahead { waiting: self.route.waiting(), places, latency };
-        let admitted = self.dispatch.registry.queue().admit(ahead, remaining);
-        if admitted.is_err() {
-            self.dispatch.metrics.refused();
-        }
-        admitted
+        self.counted(self.dispatch.registry.queue().admit(self.ahead(), remaining))
     }
 
     fn turn(&mut self, instance: InstanceId, remaining: Duration, now: Mono) -> Result<Mono, rate::Refused> {
@@ -135,6 +154,32 @@ impl Pool for Live<'_> {
     fn retry(&mut self, instance: InstanceId, _: Mono) -> Leave {
         let instance = self.dispatch.registry.instance(instance);
         self.dispatch.leave(instance.as_ref().map(|instance| &*instance.fleet), Duration::ZERO)
+    }
+}
+
+impl Live<'_> {
+    /// What the call finds in front of it.
+    fn ahead(&self) -> Ahead {
+        let healthy = |candidate: &&Candidate| candidate.instance.verdict().state == health::State::Healthy;
+        let (mut places, mut known, mut total) = (0_u32, 0_u32, Duration::ZERO);
+        for candidate in self.candidates.iter().filter(healthy) {
+            let lane = candidate.lane.lock();
+            places = places.saturating_add(lane.limit().0);
+            if let Some(latency) = lane.latency() {
+                known += 1;
+                total = total.saturating_add(latency);
+            }
+        }
+        let latency = total.checked_div(known);
+        let (waiting, behind, displaces) = self.route.ahead_of(self.call.priority);
+        Ahead { waiting, behind, displaces, places, latency }
+    }
+
+    fn counted(&self, admitted: Result<(), queue::Refused>) -> Result<(), queue::Refused> {
+        if admitted.is_err() {
+            self.dispatch.metrics.refused();
+        }
+        admitted
     }
 }
 
@@ -154,9 +199,9 @@ mod tests {
             let granted = bed.registry.register(offer).await.unwrap();
             bed.healthy(granted.id);
             let (call, route) = (call(&bed, "work", 1), bed.registry.route(&name("default"), &name("work")));
-            let candidates = route.candidates();
+            let candidates = Candidates { all: route.candidates(), arranged: None };
             let mut turns = Turns::default();
-            let mut pool = Live::new(&bed.dispatch, &call, &route, &candidates, &mut turns);
+            let mut pool = Live::new(&bed.dispatch, &call, &route, &candidates, &mut turns, true);
             drop(pool.gate(0, bed.clock.mono()).unwrap());
             let (reason, since) = ("upgrade".to_owned(), Wall::from_millis(1));
             let pause = Pause { target: target.parse().unwrap(), reason, by: String::new(), since };

@@ -36,6 +36,7 @@ pub(super) fn attempts(registry: &Handle, now: Now, call: &Call, record: Record)
                 number: call.number + sent.attempt - 1,
                 agent: instance.as_ref().map(|i| i.spec.name.to_string()).unwrap_or_default(),
                 instance: instance.as_ref().map_or_else(|| sent.instance.to_string(), |i| i.name.to_string()),
+                version: instance.as_ref().map(|i| i.spec.version.clone()).unwrap_or_default(),
                 started_at: now.wall_at(sent.started),
                 duration: sent.latency.unwrap_or_else(|| now.mono - sent.started),
                 class: sent.class.unwrap_or(Class::Cancelled),
@@ -82,6 +83,7 @@ fn nobody(registry: &Handle, now: Now, call: &Call, search: &Search) -> AttemptR
         number: call.number,
         agent: String::new(),
         instance: String::new(),
+        version: String::new(),
         started_at: now.wall,
         duration: std::time::Duration::ZERO,
         class: Class::Unavailable,
@@ -96,6 +98,9 @@ fn notes(registry: &Handle, search: &Search) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(why) = &search.why {
         notes.push(format!("waited {:?}: {why}", search.waited));
+    }
+    if search.panicking {
+        notes.push("panic: most instances look unusable, so all that hold a lease were used".to_owned());
     }
     let passed_over = &search.passed_over;
     for considered in passed_over.first() {

@@ -12,6 +12,7 @@ use crate::testbed::{Act, Bed, Stub, answer, call, failure, name, narrow, regist
 
 mod doubt;
 mod limits;
+mod priorities;
 mod rates;
 mod retries;
 

@@ -18,7 +18,7 @@ impl Parts {
         let now = self.clock.now();
         let parts = match plan.kind {
             Kind::StoreReadOnly => vec![self.store_part(now), self.engine_part(now)],
-            Kind::SlowAgent | Kind::FailingAgent | Kind::DeadAgent | Kind::Overload => {
+            Kind::SlowAgent | Kind::FailingAgent | Kind::DeadAgent | Kind::Overload | Kind::LyingRouter => {
                 self.aimed_at(plan).iter().flat_map(|instance| parts_of(instance, plan, now)).collect()
             }
         };

@@ -12,6 +12,7 @@ use mainstay_store::Stats;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
+use super::runs::{Found, Runs};
 use super::{Handle, subject};
 use crate::faults::Watched;
 
@@ -25,6 +26,7 @@ pub(super) struct Watch {
     pub(super) place: Place,
     pub(super) drill: Drill,
     pub(super) watched: Arc<Watched>,
+    pub(super) runs: Runs,
     /// The store's counters when it began.
     pub(super) baseline: Stats,
     pub(super) tell: mpsc::Sender<(Wall, Event)>,
@@ -60,7 +62,7 @@ impl Watch {
                 Some(why) = self.stopped.recv(), if acts => Some(why),
                 () = self.tell.closed(), if acts => Some(Ended::ClientGone),
             };
-            let look = self.look();
+            let look = self.look().await;
             let now = clock.mono();
             let mut events = self.drill.observe(&look, now);
             events.extend(ended.and_then(|why| self.drill.stop(why, now)));
@@ -69,10 +71,19 @@ impl Watch {
         self.keep().await;
     }
 
-    fn look(&self) -> Look {
+    async fn look(&mut self) -> Look {
+        self.runs.accepted(self.watched.traffic.take_runs());
+        let now = self.handle.0.parts.clock.mono();
+        let found = match self.drill.phase() {
+            // While the fault acts, runs may well be nowhere: what counts is where they are in the end.
+            Phase::Underway => Found { unsure: 0, lost: 0 },
+            Phase::Recovering | Phase::Over => self.runs.look(&self.handle.0.parts.engine, now).await,
+        };
         let parts = &self.handle.0.parts;
         let plan = self.drill.plan();
-        let calls = self.watched.traffic.tally(parts.clock.mono());
+        let mut calls = self.watched.traffic.tally(now);
+        calls.under_way += found.unsure;
+        calls.lost += found.lost;
         let tally = match plan.kind {
             drill::Kind::StoreReadOnly => {
                 let Tally { sent, struck, flowed, .. } = parts.writes(self.baseline);
@@ -81,7 +92,8 @@ impl Watch {
             drill::Kind::SlowAgent
             | drill::Kind::FailingAgent
             | drill::Kind::DeadAgent
-            | drill::Kind::Overload => calls,
+            | drill::Kind::Overload
+            | drill::Kind::LyingRouter => calls,
         };
         Look { tally, ..parts.look(plan) }
     }

@@ -33,11 +33,13 @@ pub(super) async fn perform(
         number: attempt.number,
         step: Some((call.run, call.step.to_string())),
         intent: call.intent,
+        labels: call.labels,
         timeout: call.timeout,
         // Waiting for an instance counts: a step that nobody takes within its timeout has failed.
         deadline: (now.mono_at(call.deadline) + PAST_THE_RUN).min(now.mono + call.timeout),
         policy: RetryPolicy::NONE,
         retries: call.retries,
+        priority: call.priority,
         resumed,
         left,
     };

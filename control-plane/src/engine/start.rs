@@ -9,6 +9,7 @@ use mainstay_kernel::id::RunId;
 use mainstay_kernel::json::Json;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::pause::Pause;
+use mainstay_kernel::priority::Priority;
 use mainstay_kernel::retry::Retries;
 use mainstay_kernel::run::{self, Run};
 use mainstay_kernel::workflow::{Call, Workflow};
@@ -40,6 +41,8 @@ pub struct StartRequest {
     pub labels: BTreeMap<String, String>,
     /// Whether its steps may be tried again. Not part of what makes two requests the same.
     pub retries: Retries,
+    /// How urgent it is. Not part of what makes two requests the same, either.
+    pub priority: Priority,
 }
 
 /// A run that was accepted.
@@ -123,6 +126,7 @@ pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result
         idempotency_key: key.as_deref().map(Into::into),
         deadline: request.deadline.map(|deadline| now + deadline),
         retries: request.retries,
+        priority: request.priority,
     };
     let first = run::start(start, now)?;
     let run = Run::begin(&first, workflow, id).map_err(LoadError::from)?;
@@ -132,6 +136,9 @@ pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result
         Ok(()) => {
             shared.metrics.run_started();
             shared.spawn(run, false);
+            if let Some(faults) = shared.dispatch.faults() {
+                faults.accepted(&tenant, id);
+            }
             Ok(Started { id, created: true })
         }
         // Another request with the same key was faster.

@@ -48,6 +48,7 @@ fn request(key: Option<&str>) -> StartRequest {
         deadline: None,
         labels: BTreeMap::new(),
         retries: Retries::Allowed,
+        priority: mainstay_kernel::priority::Priority::default(),
     }
 }
 

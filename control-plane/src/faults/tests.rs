@@ -162,6 +162,12 @@ async fn a_call_that_does_not_end_is_lost_and_one_its_caller_drops_is_not() {
     });
     assert!(panicked.await.is_err());
     assert_eq!(scene.tally(&watched).lost, 1, "its handler broke");
+    let deadline = scene.bed.clock.mono() + Duration::from_secs(1);
+    let begin = || scene.faults.call(&name("default"), &name("play"), deadline).unwrap();
+    let _awaited = begin();
+    scene.faults.lift();
+    let _later = begin();
+    assert_eq!(scene.tally(&watched).under_way, 1, "what begins after the fault is not waited for");
 }
 
 #[tokio::test(start_paused = true)]

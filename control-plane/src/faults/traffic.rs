@@ -1,7 +1,8 @@
 //! The traffic while a drill is watched: what was sent to the target, and how calls ended for their callers.
 //!
 //! A call is lost if it was accepted and never answered: its handler broke, or its deadline is long over and it still has
-//! not ended. One that its caller dropped is neither answered nor lost.
+//! not ended. One that its caller dropped is neither answered nor lost. Runs are remembered as they are accepted; what
+//! becomes of them is for whoever watches to find out.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use mainstay_kernel::drill::{Calls, Tally};
+use mainstay_kernel::id::RunId;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::outcome::{Class, Failure};
 use mainstay_kernel::time::Mono;
@@ -19,6 +21,9 @@ use super::Watched;
 
 /// How long after its deadline a call may take to end: dispatch needs a timer's turn, a loaded machine some more.
 const OVERDUE: Duration = Duration::from_secs(5);
+
+/// Runs that are looked after to their end: those of a minute of brisk business. What is accepted beyond is not looked after.
+const MAX_RUNS: usize = 10_000;
 
 /// Counts since a drill began.
 #[derive(Debug)]
@@ -30,10 +35,13 @@ pub(crate) struct Traffic {
     struck: AtomicU64,
     pushed_back: AtomicU64,
     flowed: AtomicU64,
+    disbelieved: AtomicU64,
     inside: Ends,
     outside: Ends,
     broken: AtomicU64,
     open: Mutex<Open>,
+    /// Runs that were accepted and are not known to have ended.
+    runs: Mutex<Vec<(Name, RunId)>>,
 }
 
 #[derive(Debug, Default)]
@@ -42,10 +50,12 @@ struct Ends {
     failed: AtomicU64,
 }
 
-/// Calls that have not ended, by a number, with their deadlines.
+/// Calls that began before the fault ended and have not ended, by a number, with their deadlines. Those that begin later are
+/// counted when they end, and not waited for: under steady traffic some call is always under way.
 #[derive(Debug, Default)]
 struct Open {
     next: u64,
+    is_closed: bool,
     deadlines: HashMap<u64, Mono>,
 }
 
@@ -68,11 +78,25 @@ impl Traffic {
             struck: AtomicU64::new(0),
             pushed_back: AtomicU64::new(0),
             flowed: AtomicU64::new(0),
+            disbelieved: AtomicU64::new(0),
             inside: Ends::default(),
             outside: Ends::default(),
             broken: AtomicU64::new(0),
             open: Mutex::default(),
+            runs: Mutex::default(),
         }
+    }
+
+    pub(super) fn accepted(&self, tenant: &Name, id: RunId) {
+        let mut runs = self.runs.lock();
+        if runs.len() < MAX_RUNS {
+            runs.push((tenant.clone(), id));
+        }
+    }
+
+    /// Takes the runs that were accepted since this was asked last.
+    pub(crate) fn take_runs(&self) -> Vec<(Name, RunId)> {
+        std::mem::take(&mut self.runs.lock())
     }
 
     pub(super) fn sent(&self) {
@@ -82,6 +106,15 @@ impl Traffic {
     pub(super) fn struck(&self, pushed_back: bool) {
         self.struck.fetch_add(1, Relaxed);
         self.pushed_back.fetch_add(u64::from(pushed_back), Relaxed);
+    }
+
+    /// The fault has ended.
+    pub(super) fn close(&self) {
+        self.open.lock().is_closed = true;
+    }
+
+    pub(super) fn disbelieved(&self) {
+        self.disbelieved.fetch_add(1, Relaxed);
     }
 
     pub(super) fn flowed(&self, well: bool) {
@@ -100,6 +133,7 @@ impl Traffic {
             struck: self.struck.load(Relaxed),
             flowed: self.flowed.load(Relaxed),
             pushed_back: self.pushed_back.load(Relaxed),
+            disbelieved: self.disbelieved.load(Relaxed),
             inside: self.inside.calls(),
             outside: self.outside.calls(),
             under_way,
@@ -131,7 +165,9 @@ impl Counted {
             let mut open = traffic.open.lock();
             open.next += 1;
             let number = open.next;
-            open.deadlines.insert(number, deadline);
+            if !open.is_closed {
+                open.deadlines.insert(number, deadline);
+            }
             number
         };
         Self { watched, number, is_inside }

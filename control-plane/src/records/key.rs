@@ -41,6 +41,12 @@ pub const PAUSE: u8 = 0x15;
 pub const ROUTES: u8 = 0x16;
 /// A decision on one routed request.
 pub const DECISION: u8 = 0x17;
+/// A version of a rollout.
+pub const ROLLOUT: u8 = 0x18;
+/// A change of a rollout.
+pub const ROLLOUT_CHANGE: u8 = 0x19;
+/// The operating mode that a person set.
+pub const MODE: u8 = 0x1a;
 /// A decision that changed how traffic is treated.
 pub const EVENT: u8 = 0x1d;
 /// A drill, of the server as a whole.

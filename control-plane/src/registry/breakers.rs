@@ -102,6 +102,9 @@ impl Handle {
                 let (change, commit, snapshot) = {
                     let mut lane = lane.lock();
                     let change = hand.turn(lane.breaker_mut(), now);
+                    if change.to == State::Closed {
+                        lane.warm_up(now);
+                    }
                     let commit = self.keep(&instance, capability, lane.breaker());
                     (change, commit, lane.breaker().snapshot(self.0.clock.now()))
                 };

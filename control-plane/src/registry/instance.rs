@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mainstay_kernel::agent::{AgentSpec, CapabilitySpec};
 use mainstay_kernel::breaker::{self, Breaker};
@@ -70,6 +71,8 @@ pub(super) struct Birth {
     pub(super) lapsed_at: Option<Wall>,
     /// What the server has where a capability declares nothing.
     pub(super) breakers: breaker::Config,
+    /// How long its share of the traffic grows when it is new or back.
+    pub(super) slow_start: Duration,
 }
 
 impl Instance {
@@ -84,7 +87,10 @@ impl Instance {
                     lane.lock().set_promise(policy, sla, max, now);
                     Arc::clone(lane)
                 }
-                None => Arc::new(Mutex::new(Lane::new(Breaker::new(policy, sla, now), max, now))),
+                None => {
+                    let lane = Lane::new(Breaker::new(policy, sla, now), max, now);
+                    Arc::new(Mutex::new(lane.with_slow_start(birth.slow_start)))
+                }
             }
         };
         let lanes = birth.spec.capabilities.iter().map(|c| (c.name.clone(), lane(c))).collect();
@@ -123,6 +129,11 @@ impl Instance {
     /// All lanes, by capability.
     pub fn lanes(&self) -> impl Iterator<Item = (&Name, &Arc<Mutex<Lane>>)> {
         self.lanes.iter().map(|(name, lane)| (name, lane))
+    }
+
+    /// It is new, or back: its share of the traffic grows slowly.
+    pub(super) fn warm_up(&self, now: Mono) {
+        self.lanes.iter().for_each(|(_, lane)| lane.lock().warm_up(now));
     }
 
     /// Whether it holds a lease.

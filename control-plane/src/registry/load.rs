@@ -9,7 +9,7 @@ use mainstay_kernel::id::InstanceId;
 use mainstay_kernel::lease::{Lease, RESTART_GRACE, Ttl};
 use mainstay_kernel::name::Name;
 use mainstay_store::ReadError;
-use mainstay_transport::channel::{Channel, Options};
+use mainstay_transport::channel::Channel;
 
 use super::Handle;
 use super::breakers::Kept;
@@ -93,12 +93,13 @@ fn restore(
         name: stored.name,
         spec: stored.spec,
         address: stored.address,
-        channel: Channel::to(stored.socket, Options::default()),
+        channel: Channel::to(stored.socket, shared.config.channels.clone()),
         epoch: stored.epoch,
         registered_at: stored.registered_at,
         lease: Lease::restored(stored.lease, ttl, RESTART_GRACE, now),
         lapsed_at: stored.lapsed_at,
         breakers: shared.config.breakers,
+        slow_start: shared.config.slow_start,
     };
     let leased = birth.lapsed_at.is_none();
     birth.fleet.rates().declare(&birth.spec, birth.registered_at, now);

@@ -12,11 +12,12 @@ use mainstay_kernel::lease::{Lease, Ttl};
 use mainstay_kernel::name::Name;
 use mainstay_kernel::schema::{Schema, SchemaError};
 use mainstay_store::{Batch, CommitError, ReadError};
-use mainstay_transport::channel::{Channel, Options};
+use mainstay_transport::channel::Channel;
 
 use super::Handle;
 use super::instance::{Birth, Instance};
 use crate::address::AddressError;
+use crate::host::Clock;
 use crate::records::instance::{self, StoredInstance};
 use crate::records::spill::{self, SpillError};
 
@@ -104,7 +105,7 @@ pub(super) async fn register(
     let shared = &registry.0;
     let socket = shared.config.addresses.check(&registration.address).await?;
     let spec = registration.spec;
-    let (spec, compiled) = compile(spec).await;
+    let (spec, compiled) = compile(&shared.clock, spec).await;
     compiled?;
     let registration = Registration { spec, ..registration };
     let id = InstanceId::derive(
@@ -145,7 +146,7 @@ pub(super) async fn register(
 }
 
 /// Compiles every schema, off the async threads: schemas come from strangers and may take a while.
-async fn compile(spec: AgentSpec) -> (AgentSpec, Result<(), RegisterError>) {
+async fn compile(clock: &Clock, spec: AgentSpec) -> (AgentSpec, Result<(), RegisterError>) {
     let check = move || {
         let compiled = spec.capabilities.iter().enumerate().try_for_each(|(index, capability)| {
             let schemas =
@@ -157,8 +158,7 @@ async fn compile(spec: AgentSpec) -> (AgentSpec, Result<(), RegisterError>) {
         });
         (spec, compiled)
     };
-    let checked = tokio::task::spawn_blocking(check).await;
-    checked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    clock.blocking(check).await
 }
 
 fn may_register(
@@ -202,7 +202,7 @@ fn admit(
     let before = known.by_id.get(&id).cloned();
     let channel = match &before {
         Some(before) if before.socket == stored.socket => before.channel.clone(),
-        _ => Channel::to(stored.socket, Options::default()),
+        _ => Channel::to(stored.socket, shared.config.channels.clone()),
     };
     let fleet = known.fleet(shared, &registration.tenant, &stored.spec.name);
     let birth = Birth {
@@ -218,6 +218,7 @@ fn admit(
         lease: Lease::grant(stored.lease, registration.ttl, now),
         lapsed_at: None,
         breakers: shared.config.breakers,
+        slow_start: shared.config.slow_start,
     };
     birth.fleet.rates().declare(&birth.spec, birth.registered_at, now);
     let instance = Arc::new(Instance::new(birth, before.as_deref(), registration.lease, now));

@@ -43,7 +43,8 @@ impl Handle {
         }
         let now = self.0.clock.mono();
         let (mut ready, mut scores, mut pause, mut reasons) = (Vec::new(), Vec::new(), None, Vec::new());
-        for candidate in self.route(tenant, capability).candidates().iter() {
+        let route = self.route(tenant, capability);
+        for candidate in route.candidates().iter() {
             let instance = &candidate.instance;
             if agent.is_some_and(|agent| *agent != instance.spec.name) {
                 continue;
@@ -54,7 +55,7 @@ impl Handle {
             }
             let verdict = instance.verdict();
             let lane = candidate.lane.lock();
-            match lane.look(verdict) {
+            match lane.look(verdict, route.is_panicking()) {
                 Ok(()) => {
                     scores.push(lane.score(now));
                     ready.push(candidate.clone());

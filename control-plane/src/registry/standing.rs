@@ -29,7 +29,7 @@ impl Handle {
                 continue;
             }
             let verdict = instance.verdict();
-            let looked = candidate.lane.lock().look(verdict);
+            let looked = candidate.lane.lock().look(verdict, route.is_panicking());
             match looked {
                 Ok(()) | Err(Rejection::Busy { .. } | Rejection::Probing) => return Standing::Ready,
                 Err(Rejection::BreakerOpen { until: Some(until) }) if until <= now => return Standing::Ready,

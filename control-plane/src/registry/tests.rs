@@ -16,6 +16,7 @@ use crate::testbed::{Bed, name, registration, settle, until};
 
 mod breakers;
 mod resolve;
+mod siblings;
 
 const READ: &[(&str, EffectClass)] = &[("text.echo", EffectClass::ReadOnly)];
 

@@ -10,12 +10,13 @@ use mainstay_kernel::id::{AttemptId, DecisionId};
 use mainstay_kernel::json::Json;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::outcome::{Answer, Class, Failure, Usage};
+use mainstay_kernel::priority::Priority;
 use mainstay_kernel::retry::{Retries, RetryPolicy};
 use mainstay_kernel::route::{Decision, Machine, Move, Question, Routing, Target};
 use mainstay_kernel::time::{Mono, Wall};
 
-use super::Handle;
 use super::live::Live;
+use super::{Handle, PATIENCE, labels};
 use crate::dispatch;
 use crate::documents::CatalogError;
 use crate::invoke::keyed;
@@ -25,8 +26,6 @@ use crate::records::decision::Decided;
 const KEPT_BACK: u32 = 10;
 /// The part of what is left that a router agent may take at most, so that who it names can still be called: half.
 const ROUTER_SHARE: u32 = 2;
-/// How long a request waits for a classifier that is learned for the first time; a quarter of its own time if that is less.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// How much of an input is kept with the decision, in characters: enough to recognise the request.
 const MAX_INPUT: usize = 256;
 
@@ -58,6 +57,8 @@ pub struct Terms {
     pub time: Duration,
     /// Whether what reaches an agent may be repeated.
     pub retries: Retries,
+    /// How urgent the request is, and every call made to route it.
+    pub priority: Priority,
 }
 
 /// What became of a request.
@@ -140,12 +141,12 @@ impl Handle {
 
     async fn machine(&self, routing: Arc<Routing>, request: &Request, patience: Duration) -> Machine {
         let classifier = self.learning.of(&request.tenant, &routing, patience).await;
-        let labels = serde_json::Value::from_iter(request.labels.clone());
         let asked = mainstay_kernel::route::Request {
             tenant: request.tenant.clone(),
             input: request.input.clone(),
-            labels: Json::from(&labels),
+            labels: labels(&request.labels),
             target: request.target.clone(),
+            mode: self.modes.mode(),
         };
         Machine::new(routing, classifier, asked)
     }
@@ -210,10 +211,12 @@ impl Way<'_> {
             number: 1,
             step: None,
             intent: Arc::clone(&self.terms.intent),
+            labels: Arc::new(self.request.labels.clone()),
             timeout: time,
             deadline: handle.clock.mono() + time,
             policy: RetryPolicy::DEFAULT,
             retries: self.terms.retries,
+            priority: self.terms.priority,
             resumed: None,
             left: Arc::default(),
         });
@@ -244,6 +247,9 @@ impl Drop for Way<'_> {
     fn drop(&mut self) {
         let decision = self.machine.decision().clone();
         self.handle.metrics.routed(decision.rung);
+        if let Some(faults) = self.handle.dispatch.faults() {
+            faults.routed(&decision);
+        }
         self.handle.decisions.tell(Decided {
             id: self.id,
             tenant: self.request.tenant.clone(),

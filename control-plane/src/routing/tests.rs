@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::health::{Evidence, PollFailure};
+use mainstay_kernel::mode::Mode;
 use mainstay_kernel::outcome::{Began, Class};
 use mainstay_kernel::pause::{Pause, Target as Paused};
 use mainstay_kernel::route::{Rung, Why};
@@ -82,7 +83,7 @@ impl Town {
     async fn invoke(&self, request: pb::InvokeRequest) -> Result<pb::InvokeResponse, Status> {
         let mut request = Call::new(request);
         request.extensions_mut().insert(Deadline::after(Duration::from_secs(10)));
-        Ok(self.bed.invoke().call(request).await?)
+        Ok(self.bed.invoke().call(request, mainstay_kernel::priority::Priority::default()).await?)
     }
 
     /// The answer to a request of a web client, and the decision on record.
@@ -244,7 +245,7 @@ async fn what_agents_say_of_themselves_is_learned_again_when_it_changes() {
             assert_eq!(decided.decision.target.unwrap().capability, name("billing.cleaning"));
             return;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::advance(Duration::from_millis(10)).await;
     }
 }
 
@@ -256,4 +257,15 @@ async fn decisions_are_there_after_a_restart_newest_first() {
     let again = Bed::over(town.bed.store.clone(), town.bed.blobs.clone()).await;
     let kept = again.routing.decisions().list(&name("default"), &Default::default(), None, 10);
     assert_eq!(kept.iter().map(|one| Decided::clone(one)).collect::<Vec<_>>(), [second, first]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_an_emergency_the_static_response_is_the_answer_and_the_record_says_why() {
+    let town = Town::new().await;
+    town.bed.modes.set(Mode::Emergency, "the disk is full".into(), "olga".into()).await.unwrap();
+    let (answer, decided) = town.ask(r#"{"amount": 200}"#).await;
+    assert!(answer.routed.unwrap().fallback);
+    assert!(decided.decision.passed.iter().all(|passed| passed.why == Why::Mode), "{decided:?}");
+    town.bed.modes.release("olga".into()).await.unwrap();
+    assert_eq!(town.ask(r#"{"amount": 200}"#).await.1.decision.rung, Rung::Rules);
 }

@@ -24,7 +24,7 @@ async fn get(addr: SocketAddr, path: &str) -> String {
 async fn a_server_is_ready_after_recovery_and_ends_when_it_is_told() {
     let server = Server::bind(config()).await.unwrap();
     let (grpc, admin) = (server.grpc_addr().unwrap(), server.admin_addr().unwrap());
-    let mut ready = server.engine.readiness();
+    let mut ready = server.core.engine.readiness();
     assert!(!*ready.borrow(), "not before it runs");
     let stop = CancellationToken::new();
     let running = tokio::spawn(server.run(stop.clone().cancelled_owned()));
@@ -55,7 +55,7 @@ async fn a_server_is_ready_after_recovery_and_ends_when_it_is_told() {
 async fn a_server_that_loses_a_part_stops_and_says_so() {
     let mut server = Server::bind(config()).await.unwrap();
     let grpc = server.grpc_addr().unwrap();
-    server.parts.push(Part::new("planted", async { panic!("planted") }));
-    assert!(matches!(server.run(std::future::pending()).await, Err(Broken)));
+    server.core.parts.push(Part::new("planted", async { panic!("planted") }));
+    assert!(matches!(server.run(std::future::pending()).await, Err(Broken::Part)));
     assert!(TcpStream::connect(grpc).await.is_err(), "nothing listens any more");
 }

@@ -151,3 +151,61 @@ fn suggestions_name_each_candidate_once_and_spread_the_first_place() {
     assert!(first[0] > first[1] && first[1] > first[2] && first[2] > 0 && first[3] == 0, "{first:?}");
     assert!(suggest(&[], 3, &mut dice).is_empty());
 }
+
+/// Instances of a real load each, all open; counts who is chosen.
+struct Warm(Vec<Load>, Mono);
+
+impl Candidates for Warm {
+    type Permit = ();
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn score(&self, index: usize) -> f64 {
+        self.0[index].score(self.1)
+    }
+    fn weight(&self, index: usize) -> f64 {
+        self.0[index].weight(self.1)
+    }
+    fn take(&mut self, _: usize) -> Option<()> {
+        Some(())
+    }
+}
+
+/// The share of 10,000 calls that the first of `count` gets, `after` seconds into its slow start of 30 s, while it looks idle.
+fn share_of_newcomer(count: usize, after: u64) -> f64 {
+    let mut pool = vec![Load::new(secs(0)); count];
+    pool[0].warm_up(secs(0), Duration::from_secs(30));
+    pool[1..].iter_mut().for_each(Load::begin);
+    let (mut warm, mut dice) = (Warm(pool, secs(after)), Dice::seeded(1));
+    let chosen = (0..10_000).filter(|_| choose(&mut warm, &mut dice).is_some_and(|(at, ())| at == 0));
+    chosen.count() as f64 / 10_000.0
+}
+
+#[test]
+fn a_newcomer_that_looks_idle_begins_with_a_tenth_and_grows_to_all_that_two_choices_give() {
+    let shares = [0, 3, 15, 30, 60].map(|after| share_of_newcomer(4, after));
+    for (share, wanted) in shares.into_iter().zip([0.05, 0.05, 0.25, 0.5, 0.5]) {
+        assert!((share - wanted).abs() < 0.02, "{shares:?}");
+    }
+}
+
+#[test]
+fn a_lone_newcomer_gets_everything_and_a_pool_of_newcomers_shares_evenly() {
+    assert_eq!(share_of_newcomer(1, 0), 1.0);
+    let mut pool = vec![Load::new(secs(0)); 4];
+    pool.iter_mut().for_each(|load| load.warm_up(secs(0), Duration::from_secs(30)));
+    let (mut warm, mut dice, mut taken) = (Warm(pool, secs(0)), Dice::seeded(1), [0; 4]);
+    (0..10_000).for_each(|_| taken[choose(&mut warm, &mut dice).expect("open").0] += 1);
+    assert!(taken.iter().all(|n| (2_300..2_700).contains(n)), "{taken:?}");
+}
+
+#[test]
+fn the_time_of_a_slow_start_ends_and_none_can_be_asked_for() {
+    let mut load = Load::new(secs(0));
+    assert_eq!((load.weight(secs(0)), load.warming_until(secs(0))), (1.0, None));
+    load.warm_up(secs(0), Duration::from_secs(30));
+    assert_eq!(load.warming_until(secs(29)), Some(secs(30)));
+    assert_eq!(load.warming_until(secs(30)), None);
+    load.warm_up(secs(50), Duration::ZERO);
+    assert_eq!(load.weight(secs(50)), 1.0);
+}

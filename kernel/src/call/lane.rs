@@ -7,16 +7,24 @@ use crate::balance::Load;
 use crate::breaker::{self, Admission, Breaker, Change, Refusal};
 use crate::concurrency::Limit;
 use crate::dice::Dice;
+use crate::ejection::{Ejected, Reason, Sibling, Standing};
 use crate::health;
 use crate::outcome::Class;
+use crate::panic::Fitness;
 use crate::time::Mono;
 
-/// The gates a call passes on its way to one instance, in order: health, breaker, concurrency.
+/// How long a new or recovered instance's share of the traffic grows, unless set otherwise: an agent needs a few answers to show
+/// what it can do, and they take seconds each. Traefik's and HAProxy's examples lie between 10 s and a minute.
+pub const SLOW_START: Duration = Duration::from_secs(30);
+
+/// The gates a call passes on its way to one instance, in order: health, ejection, breaker, concurrency.
 #[derive(Debug, Clone)]
 pub struct Lane {
     breaker: Breaker,
     load: Load,
     limit: Limit,
+    standing: Standing,
+    slow_start: Duration,
 }
 
 /// Leave to make one call through a [`Lane`]: a place in its bulkhead and the breaker's admission. Give it back through
@@ -31,17 +39,31 @@ impl Lane {
     /// A lane that takes at most `max_concurrency` calls at once.
     #[must_use]
     pub fn new(breaker: Breaker, max_concurrency: u32, now: Mono) -> Self {
-        Self { breaker, load: Load::new(now), limit: Limit::new(max_concurrency, now) }
+        Self {
+            breaker,
+            load: Load::new(now),
+            limit: Limit::new(max_concurrency, now),
+            standing: Standing::default(),
+            slow_start: SLOW_START,
+        }
     }
 
-    /// Asks leave for one call. The change, if any, is the breaker's.
+    /// The same, with another time for its slow starts; none if it is zero.
+    #[must_use]
+    pub fn with_slow_start(self, slow_start: Duration) -> Self {
+        Self { slow_start, ..self }
+    }
+
+    /// Asks leave for one call. The change, if any, is the breaker's. In a panic ([`crate::panic`]) an instance that looks unwell
+    /// or is ejected may be called.
     pub fn admit(
         &mut self,
         health: health::Verdict,
+        panicking: bool,
         now: Mono,
     ) -> (Result<Permit, Rejection>, Option<Change>) {
-        if health.state != health::State::Healthy {
-            return (Err(Rejection::Unhealthy(health.state, health.reason)), None);
+        if let Some(rejection) = self.excluded(health, panicking) {
+            return (Err(rejection), None);
         }
         let (leave, change) = self.breaker.admit(now);
         let (in_flight, max) = (self.load.under_way(), self.limit.now());
@@ -65,12 +87,12 @@ impl Lane {
     ///
     /// # Errors
     /// The first gate that is shut.
-    pub fn look(&self, health: health::Verdict) -> Result<(), Rejection> {
+    pub fn look(&self, health: health::Verdict, panicking: bool) -> Result<(), Rejection> {
         let (in_flight, max) = (self.load.under_way(), self.limit.now());
+        if let Some(rejection) = self.excluded(health, panicking) {
+            return Err(rejection);
+        }
         match self.breaker.state() {
-            _ if health.state != health::State::Healthy => {
-                Err(Rejection::Unhealthy(health.state, health.reason))
-            }
             breaker::State::Open => Err(Rejection::BreakerOpen { until: self.breaker.poll_timeout() }),
             breaker::State::HalfOpen => Err(Rejection::Probing),
             breaker::State::Closed if in_flight >= max => Err(Rejection::Busy { in_flight, max }),
@@ -89,7 +111,67 @@ impl Lane {
     ) -> Option<Change> {
         self.limit.ended(class, latency, self.load.under_way(), now);
         self.load.end(class, latency, now);
-        self.breaker.record(permit.admission, class, latency, now, dice)
+        if let Some(weight) = self.breaker.weigh(class, latency) {
+            self.standing.count(weight);
+        }
+        let change = self.breaker.record(permit.admission, class, latency, now, dice);
+        if change.as_ref().is_some_and(|change| change.to == breaker::State::Closed) {
+            self.warm_up(now);
+        }
+        change
+    }
+
+    /// It is new, or back: its share of the traffic grows slowly. See [`Load::warm_up`].
+    pub fn warm_up(&mut self, now: Mono) {
+        self.load.warm_up(now, self.slow_start);
+    }
+
+    /// Until when its share of the traffic grows, if it does.
+    #[must_use]
+    pub fn warming_until(&self, now: Mono) -> Option<Mono> {
+        self.load.warming_until(now)
+    }
+
+    /// How readily the lane is chosen; see [`Load::weight`].
+    #[must_use]
+    pub fn weight(&self, now: Mono) -> f64 {
+        self.load.weight(now)
+    }
+
+    /// What to compare with its siblings.
+    #[must_use]
+    pub fn sibling(&self, health: health::Verdict) -> Sibling {
+        let well = health.state == health::State::Healthy && self.breaker.state() == breaker::State::Closed;
+        match self.standing.ejected() {
+            Some(_) => Sibling::Ejected,
+            None if well => Sibling::Usable(self.standing.tally()),
+            None => Sibling::Excluded,
+        }
+    }
+
+    /// It is left out from now on, for a while; see [`crate::ejection`].
+    pub fn eject(&mut self, reason: Reason, now: Mono, dice: &mut Dice) -> Ejected {
+        self.standing.eject(reason, now, dice)
+    }
+
+    /// Whether its ejection is over: it is back then, with a slow start.
+    pub fn handle_timeout(&mut self, now: Mono) -> bool {
+        let is_back = self.standing.handle_timeout(now);
+        if is_back {
+            self.warm_up(now);
+        }
+        is_back
+    }
+
+    /// Its siblings have been compared with it.
+    pub fn compared(&mut self) {
+        self.standing.age();
+    }
+
+    /// Whether it is left out, until when, and why.
+    #[must_use]
+    pub const fn ejected(&self) -> Option<Ejected> {
+        self.standing.ejected()
     }
 
     /// The call was never made, or nobody waited for its end.
@@ -137,5 +219,19 @@ impl Lane {
     pub fn set_promise(&mut self, policy: breaker::Config, sla: Duration, max_concurrency: u32, now: Mono) {
         self.breaker.set_policy(policy, sla, now);
         self.limit.set_most(max_concurrency);
+    }
+
+    /// Whether it is unwell or worse than its siblings, and that is to be believed.
+    fn excluded(&self, health: health::Verdict, panicking: bool) -> Option<Rejection> {
+        match (Fitness::of(health), self.standing.ejected()) {
+            (Fitness::LooksUnfit, _) if panicking => None,
+            (Fitness::LooksUnfit | Fitness::Unfit, _) => {
+                Some(Rejection::Unhealthy(health.state, health.reason))
+            }
+            (Fitness::Fit, Some(ejected)) if !panicking => {
+                Some(Rejection::Ejected { until: ejected.until, reason: ejected.reason })
+            }
+            (Fitness::Fit, _) => None,
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The instances a call may go to, as the kernel sees them: the shell keeps the locks.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use super::record::PassedOver;
 use crate::balance::{self, Candidates};
 use crate::bulkhead::Wall;
 use crate::dice::Dice;
+use crate::ejection;
 use crate::health;
 use crate::id::InstanceId;
 use crate::pause::Pause;
@@ -29,11 +31,25 @@ pub trait Pool {
         self.len() == 0
     }
 
+    /// The candidates of tier `number`, from 0; `None` behind the last. Those of one tier are equals, and a tier is asked
+    /// only when nobody before it may be called.
+    fn tier(&self, number: usize) -> Option<Range<usize>> {
+        (number == 0).then(|| 0..self.len())
+    }
+
     /// Which instance candidate `index` is.
     fn instance(&self, index: usize) -> InstanceId;
 
     /// How loaded it is for this capability; see [`super::Lane::score`].
     fn score(&self, index: usize, now: Mono) -> f64;
+
+    /// How readily it is chosen; see [`super::Lane::weight`].
+    fn weight(&self, index: usize, now: Mono) -> f64;
+
+    /// Whether the verdicts on health and siblings are set aside; see [`crate::panic`].
+    fn is_panicking(&self) -> bool {
+        false
+    }
 
     /// Takes leave to call it; see [`super::Lane::admit`].
     ///
@@ -63,6 +79,19 @@ pub trait Pool {
         Ok(now)
     }
 
+    /// Whether it is the call's turn to look: not while others wait for a busy instance who come first.
+    fn may_look(&self) -> bool {
+        true
+    }
+
+    /// Whether a call that has waited can still be answered, with so much time left; asked when it is its turn.
+    ///
+    /// # Errors
+    /// Why it is sent away, and when to try again.
+    fn still(&self, _remaining: Duration) -> Result<(), queue::Refused> {
+        Ok(())
+    }
+
     /// Asks the budget of this instance's agent for a retry, now and not later. The instance need not be a candidate any more.
     fn retry(&mut self, instance: InstanceId, now: Mono) -> Leave;
 }
@@ -74,6 +103,13 @@ pub enum Rejection {
     AlreadyTried,
     /// Its health does not allow it.
     Unhealthy(health::State, health::Reason),
+    /// It does worse than its siblings.
+    Ejected {
+        /// When it comes back.
+        until: Mono,
+        /// How much worse.
+        reason: ejection::Reason,
+    },
     /// Its breaker is open; `None` means until an operator resets it.
     BreakerOpen {
         /// When it lets probes through.
@@ -117,11 +153,25 @@ pub(super) fn choose<P: Pool>(
         passed_over.all_paused(pause);
         return None;
     }
-    balance::choose(&mut Sieve { pool, tried, only, passed_over, now }, dice)
+    if !pool.may_look() {
+        passed_over.others_first();
+        return None;
+    }
+    let mut number = 0;
+    while let Some(tier) = pool.tier(number) {
+        let mut sieve = Sieve { pool, tier, tried, only, passed_over, now };
+        if let Some(found) = balance::choose(&mut sieve, dice) {
+            let (index, permit) = found;
+            return Some((sieve.tier.start + index, permit));
+        }
+        number += 1;
+    }
+    None
 }
 
 struct Sieve<'a, P> {
     pool: &'a mut P,
+    tier: Range<usize>,
     tried: &'a [InstanceId],
     only: Option<InstanceId>,
     passed_over: &'a mut PassedOver,
@@ -132,14 +182,19 @@ impl<P: Pool> Candidates for Sieve<'_, P> {
     type Permit = P::Permit;
 
     fn len(&self) -> usize {
-        self.pool.len()
+        self.tier.len()
     }
 
     fn score(&self, index: usize) -> f64 {
-        self.pool.score(index, self.now)
+        self.pool.score(self.tier.start + index, self.now)
+    }
+
+    fn weight(&self, index: usize) -> f64 {
+        self.pool.weight(self.tier.start + index, self.now)
     }
 
     fn take(&mut self, index: usize) -> Option<P::Permit> {
+        let index = self.tier.start + index;
         let instance = self.pool.instance(index);
         let leave = match self.only {
             Some(only) if only != instance => return None,
@@ -155,6 +210,7 @@ impl fmt::Display for Rejection {
         match self {
             Self::AlreadyTried => f.write_str("tried already"),
             Self::Unhealthy(state, reason) => write!(f, "{}: {reason}", state.as_str()),
+            Self::Ejected { reason, .. } => write!(f, "ejected: {reason}"),
             Self::BreakerOpen { until: Some(_) } => f.write_str("breaker open"),
             Self::BreakerOpen { until: None } => f.write_str("breaker opened by hand"),
             Self::Probing => f.write_str("breaker half-open, all probes under way"),

@@ -62,7 +62,9 @@ pub struct Search {
     pub waited: Duration,
     /// For what it waited last, if it did.
     pub why: Option<Waiting>,
-    /// Who was passed over when it last looked.
+    /// Whether so many looked unusable then that all that hold a lease were used; see [`crate::panic`].
+    pub panicking: bool,
+    /// Who was passed over when it last looked: those it looked at. A choice that succeeds looks at one or two.
     pub passed_over: PassedOver,
 }
 
@@ -71,6 +73,7 @@ pub struct Search {
 pub struct PassedOver {
     first: Vec<Considered>,
     unhealthy: u32,
+    ejected: u32,
     open: u32,
     busy: u32,
     tried: u32,
@@ -78,6 +81,8 @@ pub struct PassedOver {
     rated: u32,
     /// Where the call would have its turn first, and the rate that it is over there.
     soonest: Option<(InstanceId, Over)>,
+    /// Nobody was looked at: others come first.
+    behind: bool,
     /// The first pause that was met.
     pause: Option<Arc<Pause>>,
     try_again: Option<Mono>,
@@ -101,11 +106,15 @@ pub enum Waiting {
     NonePermitted {
         /// Not healthy.
         unhealthy: u32,
+        /// Left out because they do worse than their siblings.
+        ejected: u32,
         /// Breaker open or all its probes under way.
         open: u32,
         /// At their limit.
         busy: u32,
     },
+    /// Its turn: others came first who wait for a busy instance.
+    Line,
     /// The end of a pause: it is all that keeps the call back.
     Paused(Arc<Pause>),
     /// Its turn at a rate: it is all that keeps the call back.
@@ -198,6 +207,10 @@ impl PassedOver {
         match &rejection {
             Rejection::AlreadyTried => self.tried += 1,
             Rejection::Unhealthy(..) => self.unhealthy += 1,
+            Rejection::Ejected { until, .. } => {
+                self.ejected += 1;
+                self.try_again = [self.try_again, Some(*until)].into_iter().flatten().min();
+            }
             Rejection::BreakerOpen { until } => {
                 self.open += 1;
                 self.try_again = [self.try_again, *until].into_iter().flatten().min();
@@ -230,6 +243,11 @@ impl PassedOver {
         self.pause = Some(pause);
     }
 
+    /// Nobody was looked at: others come first.
+    pub(super) fn others_first(&mut self) {
+        self.behind = true;
+    }
+
     /// The first few, with their reasons.
     #[must_use]
     pub fn first(&self) -> &[Considered] {
@@ -239,7 +257,7 @@ impl PassedOver {
     /// How many were passed over in all.
     #[must_use]
     pub const fn total(&self) -> u32 {
-        self.unhealthy + self.open + self.busy + self.tried + self.paused + self.rated
+        self.unhealthy + self.ejected + self.open + self.busy + self.tried + self.paused + self.rated
     }
 
     pub(super) const fn try_again(&self) -> Option<Mono> {
@@ -249,7 +267,7 @@ impl PassedOver {
     /// Where the call would have its turn first, if a rate is all that stands in the way.
     pub(super) fn soonest(&self) -> Option<(InstanceId, &Over)> {
         match self {
-            Self { unhealthy: 0, open: 0, busy: 0, soonest: Some((instance, over)), .. } => {
+            Self { unhealthy: 0, ejected: 0, open: 0, busy: 0, soonest: Some((instance, over)), .. } => {
                 Some((*instance, over))
             }
             _ => None,
@@ -262,11 +280,14 @@ impl PassedOver {
             return Waiting::Turn(over.clone());
         }
         match self {
-            Self { unhealthy: 0, open: 0, busy: 0, pause: Some(pause), .. } => {
+            Self { behind: true, .. } => Waiting::Line,
+            Self { unhealthy: 0, ejected: 0, open: 0, busy: 0, pause: Some(pause), .. } => {
                 Waiting::Paused(Arc::clone(pause))
             }
-            Self { unhealthy: 0, open: 0, busy: 0, .. } => Waiting::NoCandidate,
-            &Self { unhealthy, open, busy, .. } => Waiting::NonePermitted { unhealthy, open, busy },
+            Self { unhealthy: 0, ejected: 0, open: 0, busy: 0, .. } => Waiting::NoCandidate,
+            &Self { unhealthy, ejected, open, busy, .. } => {
+                Waiting::NonePermitted { unhealthy, ejected, open, busy }
+            }
         }
     }
 }
@@ -290,7 +311,9 @@ impl Waiting {
     #[must_use]
     pub const fn ends_with_pool_change(&self) -> bool {
         match self {
-            Self::NoCandidate | Self::NonePermitted { .. } | Self::Paused(_) | Self::Turn(_) => true,
+            Self::NoCandidate | Self::NonePermitted { .. } | Self::Line | Self::Paused(_) | Self::Turn(_) => {
+                true
+            }
             Self::BackOff | Self::Ledger | Self::UnderWay => false,
         }
     }
@@ -301,14 +324,25 @@ impl Waiting {
     pub const fn ends_with_room(&self) -> bool {
         self.ends_with_pool_change() && !matches!(self, Self::Turn(_))
     }
+
+    /// Whether someone is busy, so that whoever comes now must not go first.
+    #[must_use]
+    pub const fn is_for_room(&self) -> bool {
+        matches!(self, Self::NonePermitted { busy: 1.., .. } | Self::Line)
+    }
 }
 
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoCandidate => f.write_str("none is registered"),
-            Self::NonePermitted { unhealthy, open, busy } => {
-                let parts = [(unhealthy, "not healthy"), (open, "with an open breaker"), (busy, "busy")];
+            Self::NonePermitted { unhealthy, ejected, open, busy } => {
+                let parts = [
+                    (unhealthy, "not healthy"),
+                    (ejected, "ejected"),
+                    (open, "with an open breaker"),
+                    (busy, "busy"),
+                ];
                 let mut separator = "";
                 for (count, what) in parts.into_iter().filter(|(count, _)| **count > 0) {
                     write!(f, "{separator}{count} {what}")?;
@@ -318,6 +352,7 @@ impl fmt::Display for Waiting {
             }
             Self::Paused(pause) => write!(f, "{pause}"),
             Self::Turn(over) => write!(f, "{over}"),
+            Self::Line => f.write_str("its turn among those who wait"),
             Self::BackOff => f.write_str("backing off"),
             Self::Ledger => f.write_str("asking the ledger"),
             Self::UnderWay => f.write_str("under way"),

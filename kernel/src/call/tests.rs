@@ -80,6 +80,7 @@ struct Fleet {
     /// The rates of those who are called, as a shell keeps them, and the turns the call has.
     limits: Option<rate::Limits>,
     turns: rate::Turns,
+    panicking: bool,
 }
 
 impl Fleet {
@@ -104,6 +105,12 @@ impl Pool for Fleet {
     fn score(&self, index: usize, now: Mono) -> f64 {
         self.lanes[index].1.score(now)
     }
+    fn weight(&self, index: usize, now: Mono) -> f64 {
+        self.lanes[index].1.weight(now)
+    }
+    fn is_panicking(&self) -> bool {
+        self.panicking
+    }
     fn gate(&mut self, index: usize, now: Mono) -> Result<Permit, Rejection> {
         if let Some(pause) = self.paused.get(&index) {
             return Err(Rejection::Paused(Arc::clone(pause)));
@@ -115,7 +122,7 @@ impl Pool for Fleet {
             limits.check(&agent(index), &work(), &self.turns, now).map_err(Rejection::Rated)?;
         }
         let (state, lane) = &mut self.lanes[index];
-        let permit = lane.admit(verdict(*state), now).0?;
+        let permit = lane.admit(verdict(*state), self.panicking, now).0?;
         if let Some(limits) = &mut self.limits {
             limits.admit(&agent(index), &work(), &mut self.turns, now).unwrap();
         }
@@ -229,7 +236,7 @@ fn skips_an_open_breaker_and_records_why() {
     assert_eq!(change.to, breaker::State::Open);
     bed.fleet.lanes[1].0 = health::State::Unhealthy;
     let (until, why) = bed.waits();
-    assert_eq!((until, why), (60_000, Waiting::NonePermitted { unhealthy: 1, open: 1, busy: 0 }));
+    assert_eq!((until, why), (60_000, Waiting::NonePermitted { unhealthy: 1, ejected: 0, open: 1, busy: 0 }));
 
     bed.fleet.lanes[1].0 = health::State::Healthy;
     bed.now = 500;
@@ -289,7 +296,7 @@ fn an_open_breaker_is_waited_for_until_it_lets_a_probe_through() {
     let opens = bed.fleet.lanes[0].1.breaker().poll_timeout().expect("open");
     let (until, why) = bed.waits();
     assert_eq!(until, u64::try_from(opens.since_origin().as_millis()).unwrap());
-    assert_eq!(why, Waiting::NonePermitted { unhealthy: 0, open: 1, busy: 0 });
+    assert_eq!(why, Waiting::NonePermitted { unhealthy: 0, ejected: 0, open: 1, busy: 0 });
     bed.now = until + 1;
     let dispatch = bed.sent();
     bed.ends(dispatch, Ok(answer()));
@@ -309,7 +316,7 @@ fn a_deadline_already_passed_is_named_as_such() {
 fn a_busy_instance_is_never_counted_as_dead() {
     let mut bed = Bed::new(EffectClass::ReadOnly, Fleet::of(1, 1));
     let held = bed.fleet.gate(0, ms(0)).expect("a place");
-    assert_eq!(bed.waits().1, Waiting::NonePermitted { unhealthy: 0, open: 0, busy: 1 });
+    assert_eq!(bed.waits().1, Waiting::NonePermitted { unhealthy: 0, ejected: 0, open: 0, busy: 1 });
     assert_eq!(bed.call.search.passed_over.first()[0].rejection, Rejection::Busy { in_flight: 1, max: 1 });
     bed.fleet.lanes[0].1.abandon(held);
 
@@ -368,7 +375,7 @@ fn after_a_back_off_a_call_waits_for_an_instance_again() {
     bed.ends(dispatch, refused());
     bed.fleet.lanes[0].0 = health::State::Unhealthy;
     bed.now = bed.waits().0 + 1;
-    assert_eq!(bed.waits(), (60_000, Waiting::NonePermitted { unhealthy: 1, open: 0, busy: 0 }));
+    assert_eq!(bed.waits(), (60_000, Waiting::NonePermitted { unhealthy: 1, ejected: 0, open: 0, busy: 0 }));
     bed.now = 60_000;
     assert_eq!(bed.finish(), refused(), "what failed says more than that nobody came");
 }

@@ -152,6 +152,10 @@ codes! {
     TimeoutBeyondDeadline = "TIMEOUT_BEYOND_DEADLINE";
     /// Lint: the longest chain of steps may take longer than the whole run.
     PathBeyondDeadline = "PATH_BEYOND_DEADLINE";
+    /// Lint: a rollout whose last step leaves the candidate short of everything.
+    RolloutUnfinished = "ROLLOUT_UNFINISHED";
+    /// Lint: a step that may end before the versions can be compared.
+    RolloutBlind = "ROLLOUT_BLIND";
     /// Lint: a field of an optional step's output is read without asking whether there is one.
     OptionalUnguarded = "OPTIONAL_UNGUARDED";
 }

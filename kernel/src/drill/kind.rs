@@ -17,6 +17,8 @@ pub enum Kind {
     DeadAgent,
     /// The agent answers that it is busy.
     Overload,
+    /// A router agent's answers are replaced by lies.
+    LyingRouter,
     /// The disk refuses every sync, as a full or broken one does.
     StoreReadOnly,
 }
@@ -28,6 +30,8 @@ pub enum Notice {
     Part,
     /// Calls must be seen as pushed back, and no part may turn for it: busy is not dead.
     Pushback,
+    /// Answers must be refused by whoever asked for them. No part turns: the answers are good JSON.
+    Disbelief,
 }
 
 /// A text that names no kind.
@@ -37,8 +41,14 @@ pub struct UnknownKind;
 
 impl Kind {
     /// Every kind, in the order of the catalogue.
-    pub const ALL: [Self; 5] =
-        [Self::SlowAgent, Self::FailingAgent, Self::DeadAgent, Self::Overload, Self::StoreReadOnly];
+    pub const ALL: [Self; 6] = [
+        Self::SlowAgent,
+        Self::FailingAgent,
+        Self::DeadAgent,
+        Self::Overload,
+        Self::LyingRouter,
+        Self::StoreReadOnly,
+    ];
 
     /// The name, as it is typed and kept.
     #[must_use]
@@ -48,6 +58,7 @@ impl Kind {
             Self::FailingAgent => "failing-agent",
             Self::DeadAgent => "dead-agent",
             Self::Overload => "overload",
+            Self::LyingRouter => "lying-router",
             Self::StoreReadOnly => "store-read-only",
         }
     }
@@ -62,6 +73,9 @@ impl Kind {
             Self::FailingAgent => "answers calls in the agent's place: it failed",
             Self::DeadAgent => "refuses connections: calls, health polls and ledgers find nobody",
             Self::Overload => "answers calls in the agent's place: it is busy, come again",
+            Self::LyingRouter => {
+                "answers in a router agent's place: ghosts, look-alike letters, garbage, a megabyte, false confidence"
+            }
             Self::StoreReadOnly => "refuses every sync of the disk, as a full one does",
         }
     }
@@ -73,6 +87,7 @@ impl Kind {
             Self::SlowAgent | Self::FailingAgent => "the breaker opens, and closes behind good probes",
             Self::DeadAgent => "the breaker opens or the instance becomes unhealthy, and is taken back",
             Self::Overload => "calls are pushed back and tried elsewhere or later; no breaker opens",
+            Self::LyingRouter => "routing believes none of it, says so on record, and the next rung answers",
             Self::StoreReadOnly => {
                 "the store turns read-only, nothing is acknowledged, and it reopens by itself"
             }
@@ -90,6 +105,7 @@ impl Kind {
     pub const fn notice(self) -> Notice {
         match self {
             Self::Overload => Notice::Pushback,
+            Self::LyingRouter => Notice::Disbelief,
             Self::SlowAgent | Self::FailingAgent | Self::DeadAgent | Self::StoreReadOnly => Notice::Part,
         }
     }

@@ -39,11 +39,13 @@ pub struct Tally {
     pub flowed: u64,
     /// Of those given the fault, recognized as pushback.
     pub pushed_back: u64,
+    /// Answers of a router agent that routing refused.
+    pub disbelieved: u64,
     /// Calls of what the target offers, as their callers saw them.
     pub inside: Calls,
     /// All other calls.
     pub outside: Calls,
-    /// Calls begun since then that have not ended.
+    /// Calls begun before the fault ended that have not ended.
     pub under_way: u64,
     /// Requests that were accepted and never answered: calls whose deadline is long over or that broke inside, runs that
     /// are neither open nor ended.

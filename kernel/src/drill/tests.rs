@@ -175,6 +175,19 @@ fn being_busy_is_noticed_as_pushback_and_opens_nothing() {
 }
 
 #[test]
+fn a_router_that_lies_is_noticed_by_not_being_believed() {
+    let lied = Look { tally: Tally { disbelieved: 3, ..struck() }, ..well() };
+    let mut drill = ended(Kind::LyingRouter, &lied);
+    let card = drill.observe(&Look { tally: Tally { flowed: 1, ..lied.tally }, ..well() }, at(31_000));
+    assert!(judged(&card).passed, "{card:#?}");
+
+    let believed = Look { tally: struck(), ..well() };
+    let mut drill = ended(Kind::LyingRouter, &believed);
+    let card = drill.observe(&Look { tally: Tally { flowed: 1, ..struck() }, ..well() }, at(31_000));
+    assert_eq!(failed_rules(judged(&card)), [Rule::Detected]);
+}
+
+#[test]
 fn a_drill_that_is_stopped_ends_its_fault_at_once_and_is_judged_by_what_was_seen() {
     let mut drill = Drill::begin(plan(Kind::FailingAgent), well(), at(0)).unwrap();
     assert_eq!(drill.observe(&open(500, struck()), at(1_000)).len(), 1);

@@ -77,6 +77,8 @@ pub enum Why {
     NotAsked,
     /// It was called, and could not take the call.
     Unserved,
+    /// The rung is left out in the mode that the system operates in.
+    Mode,
 }
 
 impl Why {
@@ -98,6 +100,7 @@ impl Why {
             Self::Failed => "failed",
             Self::NotAsked => "not-asked",
             Self::Unserved => "unserved",
+            Self::Mode => "mode",
         }
     }
 }

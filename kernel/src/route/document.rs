@@ -2,8 +2,8 @@
 
 use super::classify::Thresholds;
 use super::{
-    DEFAULT_MIN_CONFIDENCE_BP, DEFAULT_ROUTER_TIMEOUT, DEFAULT_THRESHOLDS, MAX_PATTERNS, MAX_ROUTER_TIMEOUT,
-    MAX_RULES, Pattern, Router, Routing, Rule, Target,
+    DEFAULT_MIN_CONFIDENCE_BP, DEFAULT_ROUTER_TIMEOUT, DEFAULT_THRESHOLDS, Dropped, MAX_PATTERNS,
+    MAX_ROUTER_TIMEOUT, MAX_RULES, Pattern, Router, Routing, Rule, Rung, Target,
 };
 use crate::document::{Code, DocumentHash, Field, Fields, Problem, Report};
 use crate::expr::{Condition, Mapping};
@@ -11,7 +11,7 @@ use crate::json::Json;
 use crate::name::Name;
 use crate::yaml::{Kind, Node, Path};
 
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "name",
     "version",
     "description",
@@ -22,10 +22,12 @@ const FIELDS: [&str; 10] = [
     "router",
     "generalist",
     "static",
+    "modes",
 ];
 const RULE_FIELDS: [&str; 3] = ["name", "when", "to"];
 const TARGET_FIELDS: [&str; 2] = ["capability", "agent"];
 const CLASSIFIER_FIELDS: [&str; 3] = ["out_of_scope", "ambiguous", "words"];
+const MODES_FIELDS: [&str; 2] = ["degraded", "emergency"];
 const ROUTER_FIELDS: [&str; 4] = ["capability", "agent", "min_confidence", "timeout"];
 
 /// A document whose fields have been read. What could not be read is missing here and in the report.
@@ -40,6 +42,7 @@ pub(super) struct Draft {
     pub(super) router: Option<Router>,
     pub(super) generalist: Option<Target>,
     pub(super) response: Option<Json>,
+    pub(super) dropped: Dropped,
 }
 
 pub(super) struct DraftRule {
@@ -65,6 +68,7 @@ pub(super) fn read(tree: &Node, report: &mut Report<'_>) -> Draft {
         generalist: fields.optional("generalist").and_then(|field| target(&field, report)),
         // Even `static: null` is an answer, but one that must be written.
         response: fields.get("static").map(|field| Json::from(&field.node.value())),
+        dropped: fields.optional("modes").map_or_else(Dropped::default, |field| modes(&field, report)),
     };
     if draft.response.is_none() && fields.is_map {
         let hint =
@@ -90,6 +94,7 @@ pub(super) fn build(draft: Draft, hash: DocumentHash, warnings: Vec<Problem>) ->
         router: draft.router,
         generalist: draft.generalist,
         response: draft.response?,
+        dropped: draft.dropped,
         hash,
         warnings,
     })
@@ -215,6 +220,33 @@ fn router(field: &Field<'_>, report: &mut Report<'_>) -> Option<Router> {
     });
     fields.report_missing(report);
     Some(Router { target: target?, min_confidence_bp, timeout })
+}
+
+fn modes(field: &Field<'_>, report: &mut Report<'_>) -> Dropped {
+    let fields = Fields::open(field.node, field.path.clone(), &MODES_FIELDS, report);
+    let default = Dropped::default();
+    let mut read = |key: &str, default| fields.optional(key).map_or(default, |field| rungs(&field, report));
+    Dropped { degraded: read("degraded", default.degraded), emergency: read("emergency", default.emergency) }
+}
+
+/// Rungs that may be left out: all but the last.
+fn rungs(field: &Field<'_>, report: &mut Report<'_>) -> Vec<Rung> {
+    let mut read = Vec::new();
+    for item in field.list(report) {
+        let Some(text) = item.text(report) else { continue };
+        match Rung::of(text) {
+            Some(Rung::Static) => {
+                let hint = "every request must end somewhere";
+                report.add(Code::FieldRange, &item.path, "cannot be left out", hint);
+            }
+            Some(rung) => read.push(rung),
+            None => {
+                let hint = "name target, rules, classifier, router or generalist";
+                report.add(Code::FieldRange, &item.path, format!("`{text}` is no rung"), hint);
+            }
+        }
+    }
+    read
 }
 
 /// A share from 0 to 1, in basis points.

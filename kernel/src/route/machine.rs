@@ -14,6 +14,7 @@ use super::{Decision, Routing, Rung, Target, Why};
 use crate::expr::{Facts, Outputs, Scope};
 use crate::id::RunId;
 use crate::json::Json;
+use crate::mode::Mode;
 use crate::name::Name;
 use crate::outcome::{Answer, Began, Class, Failure};
 
@@ -32,6 +33,8 @@ pub struct Request {
     pub labels: Json,
     /// Where its sender wants it to go.
     pub target: Option<Target>,
+    /// How much of its work the system does now.
+    pub mode: Mode,
 }
 
 /// The live agents, as far as routing is concerned.
@@ -102,6 +105,9 @@ impl Machine {
             let rung = self.at;
             let Some(next) = below(rung) else { break };
             self.at = next;
+            if self.leaves_out(rung) {
+                continue;
+            }
             let target = match rung {
                 Rung::Target => {
                     self.request.target.clone().filter(|target| self.takes(rung, target, registry))
@@ -168,6 +174,22 @@ impl Machine {
     #[must_use]
     pub fn into_decision(self) -> Decision {
         self.decision
+    }
+
+    /// Whether this rung is left out in the present mode; if there is one, with a note.
+    fn leaves_out(&mut self, rung: Rung) -> bool {
+        let mode = self.request.mode;
+        let dropped = self.routing.drops(rung, mode);
+        if dropped && (self.routing.has(rung) || rung == Rung::Target && self.request.target.is_some()) {
+            let detail = format!("is left out while the system is in {mode} mode");
+            self.decision.pass(
+                rung,
+                self.request.target.clone().filter(|_| rung == Rung::Target),
+                Why::Mode,
+                &detail,
+            );
+        }
+        dropped
     }
 
     fn rules(&mut self, registry: &dyn Registry) -> Option<Target> {

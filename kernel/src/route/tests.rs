@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::classify::{Classifier, Material};
 use super::*;
 use crate::json::{Json, Limits};
+use crate::mode::Mode;
 use crate::outcome::{Answer, Began, Class, Failure};
 
 mod documents;
@@ -108,6 +109,7 @@ fn asks(input: &str) -> Request {
         input: json(input),
         labels: json(r#"{"channel": "web"}"#),
         target: None,
+        mode: Mode::Full,
     }
 }
 

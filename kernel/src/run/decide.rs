@@ -22,6 +22,7 @@ use crate::id::{AttemptId, RunId};
 use crate::json::Json;
 use crate::name::Name;
 use crate::outcome::{Answer, Failure, OUTCOME_UNKNOWN};
+use crate::priority::Priority;
 use crate::retry::budget::Leave;
 use crate::retry::{self, GiveUp, Retries, Retry, Verdict};
 use crate::run::event::{Attempt, AttemptRecord, EndState, Event, SkipReason, Transition, WorkflowRef};
@@ -54,6 +55,8 @@ pub struct Start {
     pub deadline: Option<Wall>,
     /// Whether its steps may be tried again: not if the run was started for a call whose caller retries.
     pub retries: Retries,
+    /// How urgent it is.
+    pub priority: Priority,
 }
 
 /// Why a run does not start.
@@ -115,7 +118,8 @@ pub enum Ignored {
 /// # Errors
 /// [`StartError`]; nothing has happened then.
 pub fn start(start: Start, now: Wall) -> Result<Transition, StartError> {
-    let Start { id, tenant, workflow, input, intent, labels, idempotency_key, deadline, retries } = start;
+    let Start { id, tenant, workflow, input, intent, labels, idempotency_key, deadline, retries, priority } =
+        start;
     let latest = now + workflow.deadline();
     let deadline = deadline.map_or(latest, |wanted| wanted.min(latest));
     if deadline <= now {
@@ -132,6 +136,7 @@ pub fn start(start: Start, now: Wall) -> Result<Transition, StartError> {
         idempotency_key,
         deadline,
         retries,
+        priority,
     };
     let first = Transition { first_event: 1, at: now, events: vec![started] };
     let run = Run::begin(&first, workflow, id)?;

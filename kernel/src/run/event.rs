@@ -15,6 +15,7 @@ use crate::id::{AttemptId, RunId};
 use crate::json::Json;
 use crate::name::Name;
 use crate::outcome::{Answer, Class, Failure, Usage};
+use crate::priority::Priority;
 use crate::retry::Retries;
 use crate::run::graft::Graft;
 use crate::time::Wall;
@@ -56,6 +57,9 @@ pub struct AttemptRecord {
     /// The instance called; empty if none could be.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub instance: String,
+    /// The agent's version that was called; empty if none could be, or on records older than this field.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub version: String,
     /// When the call began.
     pub started_at: Wall,
     /// How long it took, in whole microseconds on record.
@@ -103,6 +107,9 @@ pub enum Event {
         /// Whether its steps may be tried again.
         #[serde(default, skip_serializing_if = "Retries::are_allowed")]
         retries: Retries,
+        /// How urgent it is, and everything done for it.
+        #[serde(default, skip_serializing_if = "Priority::is_default")]
+        priority: Priority,
     },
     /// A try of a step was decided; from here on its call is owed.
     StepStarted {

@@ -196,6 +196,7 @@ impl State {
             idempotency_key,
             deadline,
             retries,
+            priority,
         } = start
         else {
             return Err(FoldError::NoStart);
@@ -225,6 +226,7 @@ impl State {
             last_at: at,
             usage: Usage::default(),
             retries: *retries,
+            priority: *priority,
             retried: 0,
         })
     }

@@ -4,6 +4,7 @@
 //! and drops what is no longer wanted. After a crash nothing is under way, and the same comparison starts everything
 //! again under the same keys. That is all there is to recovery.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::effect::EffectClass;
 use crate::id::RunId;
 use crate::json::Json;
 use crate::name::Name;
+use crate::priority::Priority;
 use crate::retry::Retries;
 use crate::run::decide::next_move;
 use crate::run::event::Attempt;
@@ -52,8 +54,12 @@ pub struct Call {
     pub deadline: Wall,
     /// What the run's client wants, in words.
     pub intent: Arc<str>,
+    /// The run's labels.
+    pub labels: Arc<BTreeMap<String, String>>,
     /// Whether it may be repeated on its way.
     pub retries: Retries,
+    /// How urgent it is.
+    pub priority: Priority,
 }
 
 /// What must be on disk before an effect happens.
@@ -104,7 +110,9 @@ pub fn outstanding(run: &State) -> Owed {
                 timeout: spec.timeout,
                 deadline: run.deadline,
                 intent: run.intent.clone(),
+                labels: Arc::clone(&run.labels),
                 retries: run.retries,
+                priority: run.priority,
             }),
             (StepState::BackingOff { until, .. } | StepState::Gathering { until: Some(until) }, _) => {
                 owed.wake_at = owed.wake_at.min(Some(until));

@@ -11,6 +11,7 @@ use crate::id::RunId;
 use crate::json::Json;
 use crate::name::Name;
 use crate::outcome::{Failure, Usage};
+use crate::priority::Priority;
 use crate::retry::Retries;
 use crate::run::event::{Attempt, AttemptRecord, EndState};
 use crate::run::graft::Grafted;
@@ -60,6 +61,8 @@ pub struct State {
     pub usage: Usage,
     /// Whether its steps may be tried again.
     pub retries: Retries,
+    /// How urgent it is.
+    pub priority: Priority,
     /// How often one was.
     pub retried: u32,
 }
@@ -168,6 +171,7 @@ impl fmt::Debug for State {
             .field("last_at", &self.last_at)
             .field("usage", &self.usage)
             .field("retries", &self.retries)
+            .field("priority", &self.priority)
             .field("retried", &self.retried)
             .finish()
     }

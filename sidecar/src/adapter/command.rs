@@ -49,6 +49,7 @@ impl Command {
             ("MAINSTAY_STEP", &call.step),
             ("MAINSTAY_INTENT", &call.intent),
             ("MAINSTAY_RETRY", call.retry()),
+            ("MAINSTAY_PRIORITY", call.priority.as_str()),
         ];
         let (mut child, group) = spawn(&self.config, &variables, true).map_err(|error| {
             let program = self.config.program.display();

@@ -12,6 +12,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::Full;
 use mainstay_kernel::outcome::{Began, Class, Failure};
+use mainstay_kernel::priority;
 use mainstay_proto::reason::Reason;
 use mainstay_transport::retry;
 
@@ -86,6 +87,7 @@ impl Http {
         set("mainstay-step", &call.step);
         set("mainstay-intent", &call.intent);
         set(retry::HEADER, call.retry());
+        set(priority::HEADER, call.priority.as_str());
         set("traceparent", call.traceparent.as_deref().unwrap_or_default());
         Ok(request)
     }

@@ -124,7 +124,7 @@ fn open_door(world: &World) -> Result<(), String> {
         for at in world.plane.candidates(caller.tenant, caller.agent) {
             let instance = &world.plane.instances[at];
             let open = world.plane.pause(caller.tenant, caller.capability, at).is_none()
-                && instance.lanes[caller.capability].look(instance.health.verdict()).is_ok();
+                && instance.lanes[caller.capability].look(instance.health.verdict(), false).is_ok();
             holds_unless(open, || format!("call {call} waits, and at{at} could take it"))?;
         }
     }

@@ -241,7 +241,7 @@ impl View<'_> {
     fn admit(&mut self, at: usize, now: Mono) -> Result<Option<Permit>, Rejection> {
         let instance = &mut self.plane.instances[at];
         let verdict = instance.health.verdict();
-        let (leave, change) = instance.lanes[self.capability].admit(verdict, now);
+        let (leave, change) = instance.lanes[self.capability].admit(verdict, false, now);
         self.plane.changes.extend(change.map(|change| (at, self.capability, change)));
         match leave {
             Err(Rejection::Probing) if self.bug == Some(Bug::ProbeNotCounted) => Ok(None),
@@ -264,6 +264,10 @@ impl Pool for View<'_> {
 
     fn score(&self, index: usize, now: Mono) -> f64 {
         self.plane.instances[self.candidates[index]].lanes[self.capability].score(now)
+    }
+
+    fn weight(&self, index: usize, now: Mono) -> f64 {
+        self.plane.instances[self.candidates[index]].lanes[self.capability].weight(now)
     }
 
     fn gate(&mut self, index: usize, now: Mono) -> Result<Held, Rejection> {
@@ -309,6 +313,8 @@ impl Pool for View<'_> {
             waiting: self.plane.waiting[self.plane.route(self.tenant, self.capability)].len() as u32,
             places: lanes.iter().map(|lane| lane.limit().0).sum(),
             latency: known.iter().sum::<Duration>().checked_div(known.len() as u32),
+            // All of them are equally urgent.
+            ..Ahead::default()
         };
         self.plane.sizes.queue.admit(ahead, remaining)
     }

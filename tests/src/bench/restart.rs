@@ -15,6 +15,7 @@ use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::json::{Json, Limits};
 use mainstay_kernel::name::Name;
 use mainstay_kernel::outcome::{Answer, Usage};
+use mainstay_kernel::priority::Priority;
 use mainstay_kernel::retry::Retries;
 use mainstay_kernel::retry::budget::Leave;
 use mainstay_kernel::run::{self, Input, Run, Transition};
@@ -121,6 +122,7 @@ impl Filler {
                 idempotency_key: None,
                 deadline: None,
                 retries: Retries::Allowed,
+                priority: Priority::default(),
             },
             now,
         )?;

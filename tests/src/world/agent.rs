@@ -24,12 +24,27 @@ pub struct Agent {
 /// A capability in a manifest: the fields behind its name, in YAML's flow style.
 pub type Capability<'a> = (&'a str, &'a str);
 
+/// What an agent's sidecar registers it as.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Identity<'a> {
+    pub(super) name: &'a str,
+    pub(super) instance: &'a str,
+    pub(super) version: &'a str,
+}
+
+impl<'a> Identity<'a> {
+    /// The only instance of the first version.
+    pub(super) const fn of(name: &'a str) -> Self {
+        Self { name, instance: "one", version: "1" }
+    }
+}
+
 impl Agent {
     /// Starts an agent in `folder`, and behind it a sidecar that registers it at the control plane at `grpc`.
     pub(super) async fn start(
         grpc: &str,
         folder: PathBuf,
-        name: &str,
+        Identity { name, instance, version }: Identity<'_>,
         capabilities: &[Capability<'_>],
     ) -> Self {
         std::fs::create_dir_all(&folder).expect("a folder");
@@ -38,7 +53,7 @@ impl Agent {
         let capabilities: String =
             capabilities.iter().map(|(name, fields)| format!("  - {{ name: {name}, {fields} }}\n")).collect();
         let manifest = format!(
-            "name: {name}\ninstance: one\ncontrol_plane: http://{grpc}\nlisten: 127.0.0.1:0\ndata: ledger\n\
+            "name: {name}\ninstance: {instance}\nversion: '{version}'\ncontrol_plane: http://{grpc}\nlisten: 127.0.0.1:0\ndata: ledger\n\
              adapter: {{ http: {{ url: \"http://{http}/\" }} }}\n\
              health: {{ http: {{ url: \"http://{http}/health\" }}, interval: 200ms, rise: 1, fall: 2 }}\n\
              capabilities:\n{capabilities}"
@@ -70,6 +85,11 @@ impl Agent {
     /// Makes the agent's health probe fail or pass.
     pub async fn set_well(&self, well: bool) {
         self.post(if well { "/well" } else { "/sick" }).await;
+    }
+
+    /// Makes this many of a hundred works fail, whatever their input, evenly spread.
+    pub async fn fail(&self, percent: u32) {
+        self.post(&format!("/fail/{percent}")).await;
     }
 
     /// Lets the work go on that waits at this gate.

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tonic::body::Body;
 
-use super::{Options, body};
+use super::{Options, Wire, body};
 
 /// Largest HTTP/2 frame the peer may send, the protocol's minimum: a big response is interleaved with small ones, and the
 /// read buffer of an idle connection stays small.
@@ -63,9 +63,17 @@ pub(super) async fn dial(addr: SocketAddr, options: &Options) -> Result<Sender, 
 }
 
 async fn handshake(addr: SocketAddr, options: &Options) -> Result<Sender, String> {
+    if let Some(network) = &options.network {
+        let wire = network.dial(addr).await.map_err(|error| error.to_string())?;
+        return speak(addr, wire, options).await;
+    }
     let stream = TcpStream::connect(addr).await.map_err(|error| error.to_string())?;
     // Calls are small and somebody waits for each: never hold one back to fill a packet.
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    speak(addr, stream, options).await
+}
+
+async fn speak(addr: SocketAddr, stream: impl Wire, options: &Options) -> Result<Sender, String> {
     let (http, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .initial_stream_window_size(options.stream_window)

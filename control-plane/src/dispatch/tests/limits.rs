@@ -93,7 +93,7 @@ async fn a_direct_call_whose_turn_cannot_come_in_time_is_refused_at_once_and_a_r
     let invoke = bed.invoke();
     let mut request = Request::new(pb::InvokeRequest { capability: "work".into(), ..Default::default() });
     request.extensions_mut().insert(Deadline::after(Duration::from_secs(3)));
-    let status = Status::from(invoke.call(request).await.unwrap_err());
+    let status = Status::from(invoke.call(request, Priority::default()).await.unwrap_err());
     assert_eq!(status.code(), Code::ResourceExhausted);
     let seen = mainstay_proto::fault::Seen::of(&status);
     assert_eq!(seen.reason, "OVERLOADED");

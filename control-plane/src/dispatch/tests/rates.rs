@@ -75,7 +75,7 @@ async fn a_call_whose_turn_comes_after_its_deadline_is_refused_at_once_with_the_
     let invoke = bed.invoke();
     let mut request = Request::new(pb::InvokeRequest { capability: "work".into(), ..Default::default() });
     request.extensions_mut().insert(Deadline::after(Duration::from_secs(3)));
-    let status = Status::from(invoke.call(request).await.unwrap_err());
+    let status = Status::from(invoke.call(request, Priority::default()).await.unwrap_err());
     let seen = mainstay_proto::fault::Seen::of(&status);
     assert_eq!((status.code(), seen.reason.as_str()), (Code::ResourceExhausted, "RATE_LIMITED"));
     let soon = Duration::from_secs(25)..=Duration::from_secs(30);

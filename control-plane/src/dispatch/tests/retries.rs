@@ -80,7 +80,7 @@ fn asks(invoke: &invoke::Handle, capability: &'static str) -> Act {
             retry::forbid(&mut request);
         }
         let invoke = invoke.clone();
-        async move { invoke.call(request).await.is_ok() }.boxed()
+        async move { invoke.call(request, Priority::default()).await.is_ok() }.boxed()
     }))
 }
 
@@ -90,7 +90,9 @@ async fn offer(bed: &Bed, invoke: &invoke::Handle, seconds: u64) -> usize {
     for _ in 0..seconds * RATE {
         let (invoke, request) =
             (invoke.clone(), pb::InvokeRequest { capability: "front".into(), ..Default::default() });
-        calls.push(tokio::spawn(async move { invoke.call(Request::new(request)).await.is_ok() }));
+        calls.push(tokio::spawn(async move {
+            invoke.call(Request::new(request), Priority::default()).await.is_ok()
+        }));
         bed.clock.sleep_until(bed.clock.mono() + Duration::from_micros(1_000_000 / RATE)).await;
     }
     let mut good = 0;

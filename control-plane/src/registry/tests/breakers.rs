@@ -43,7 +43,7 @@ async fn a_breaker_that_traffic_opened_waits_out_its_wait_after_a_restart() {
     let lane = instance.lane("text.echo").unwrap();
     let change = loop {
         let healthy = mainstay_kernel::health::Verdict { state: State::Healthy, ..instance.verdict() };
-        let (permit, _) = lane.lock().admit(healthy, bed.clock.mono());
+        let (permit, _) = lane.lock().admit(healthy, false, bed.clock.mono());
         let ended =
             lane.lock().end(permit.unwrap(), Class::AgentError, Duration::ZERO, bed.clock.mono(), &mut dice);
         if let Some(change) = ended {
@@ -103,7 +103,7 @@ fn failures_to_open(bed: &Bed, id: InstanceId) -> usize {
     let healthy = mainstay_kernel::health::Verdict { state: State::Healthy, ..instance.verdict() };
     let fails = || {
         let mut lane = lane.lock();
-        let permit = lane.admit(healthy, bed.clock.mono()).0.unwrap();
+        let permit = lane.admit(healthy, false, bed.clock.mono()).0.unwrap();
         let (class, at) = (Class::AgentError, bed.clock.mono());
         lane.end(permit, class, Duration::ZERO, at, &mut bed.clock.dice()).is_some()
     };

@@ -87,7 +87,7 @@ fn who_is_busy_may_take_the_call_sooner_than_a_pause_ends() {
     bed.fleet.paused.insert(0, pause("instance/writer/one"));
     let held = bed.fleet.gate(1, ms(0)).unwrap();
     let (_, why) = bed.waits();
-    assert_eq!(why, Waiting::NonePermitted { unhealthy: 0, open: 0, busy: 1 });
+    assert_eq!(why, Waiting::NonePermitted { unhealthy: 0, ejected: 0, open: 0, busy: 1 });
     assert_eq!(bed.call.search.passed_over.to_string(), "1 busy, 1 paused");
     assert_eq!(bed.call.search.passed_over.total(), 2);
     bed.fleet.lanes[1].1.abandon(held);

@@ -35,7 +35,7 @@ fn a_call_that_waits_already_is_not_asked_again() {
 fn a_call_that_finds_a_bulkhead_full_looks_again_soon_and_says_whose_it_was() {
     let mut bed = Bed::new(EffectClass::ReadOnly, Fleet::of(1, 1));
     bed.fleet.walled = Some(ms(100));
-    assert_eq!(bed.waits(), (100, Waiting::NonePermitted { unhealthy: 0, open: 0, busy: 1 }));
+    assert_eq!(bed.waits(), (100, Waiting::NonePermitted { unhealthy: 0, ejected: 0, open: 0, busy: 1 }));
     bed.now = 100;
     let dispatch = bed.sent();
     bed.ends(dispatch, Ok(answer()));

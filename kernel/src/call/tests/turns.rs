@@ -74,7 +74,7 @@ fn a_turn_that_could_not_be_used_in_time_is_booked_again() {
     assert_eq!(bed.waits().0, 1_000);
     bed.fleet.walled = Some(ms(2_500));
     bed.now = 1_000;
-    assert_eq!(bed.waits().1, Waiting::NonePermitted { unhealthy: 0, open: 0, busy: 1 });
+    assert_eq!(bed.waits().1, Waiting::NonePermitted { unhealthy: 0, ejected: 0, open: 0, busy: 1 });
     bed.now = 2_500;
     let _sent = bed.sent();
     assert_eq!(bed.fleet.turns, Turns::default());
@@ -86,6 +86,6 @@ fn who_is_busy_is_waited_for_rather_than_a_turn() {
     spend(&mut bed, 0, 5);
     bed.fleet.lanes[1].1 = Lane::new(breaker::Breaker::new(breaker::Config::default(), SLA, ms(0)), 0, ms(0));
     let (until, why) = bed.waits();
-    assert_eq!((until, why), (5_000, Waiting::NonePermitted { unhealthy: 0, open: 0, busy: 1 }));
+    assert_eq!((until, why), (5_000, Waiting::NonePermitted { unhealthy: 0, ejected: 0, open: 0, busy: 1 }));
     assert_eq!(bed.fleet.turns, Turns::default(), "no turn is booked that may never be taken");
 }

@@ -43,6 +43,7 @@ rules:
 classifier: { out_of_scope: 2, margin: 0.1 }
 router: { min_confidence: much, timeout: 5 }
 generalist: yes
+modes: { degraded: [static, ruler], full: [] }
 "#;
     let expected = [
         (Code::FieldMissing, "static"),
@@ -65,6 +66,9 @@ generalist: yes
         (Code::FieldType, "router.min_confidence"),
         (Code::DurationInvalid, "router.timeout"),
         (Code::FieldType, "generalist"),
+        (Code::FieldRange, "modes.degraded[0]"),
+        (Code::FieldRange, "modes.degraded[1]"),
+        (Code::FieldUnknown, "modes.full"),
     ];
     let found = problems(document);
     for (code, path) in expected {

@@ -122,3 +122,21 @@ fn a_record_is_read_back_as_it_was_written() {
     let text = serde_json::to_string(&decision).unwrap();
     assert_eq!(serde_json::from_str::<Decision>(&text).unwrap(), decision);
 }
+
+#[test]
+fn a_mode_leaves_out_the_rungs_that_the_document_says_and_it_is_on_record() {
+    let in_mode = |mode| Request { mode, ..asks(r#"{"amount": 200}"#) };
+    let degraded = machine(Request { mode: Mode::Degraded, ..asks("{}") }).rehearse(&town());
+    assert_eq!(degraded.target, Some(target("anything", None)));
+    assert!(passed(&degraded).contains(&(Rung::Router, Why::Mode)), "{degraded:?}");
+    let emergency = machine(in_mode(Mode::Emergency)).rehearse(&town());
+    assert!(emergency.is_fallback());
+    assert!(passed(&emergency).iter().all(|(_, why)| *why == Why::Mode), "{emergency:?}");
+    let named = Request { target: Some(target("anything", None)), ..in_mode(Mode::Emergency) };
+    assert!(machine(named).rehearse(&town()).is_fallback(), "not even its own target");
+
+    let document = format!("{DOCUMENT}\nmodes: {{ degraded: [rules], emergency: [router, classifier] }}");
+    let decide = |mode| Machine::new(routing(&document), None, in_mode(mode)).rehearse(&town());
+    assert_eq!(passed(&decide(Mode::Degraded))[0], (Rung::Rules, Why::Mode));
+    assert_eq!(decide(Mode::Emergency).rung, Rung::Rules);
+}

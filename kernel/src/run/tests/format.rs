@@ -48,6 +48,7 @@ fn events() -> Vec<Event> {
             idempotency_key: Some("key-1".into()),
             deadline: at(61_000),
             retries: Retries::Allowed,
+            priority: crate::priority::Priority::default(),
         },
         Event::StepStarted { step: step(), attempt, input: Some(text("null")) },
         Event::AttemptFailed {

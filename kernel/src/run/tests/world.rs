@@ -213,6 +213,7 @@ impl Plan {
             idempotency_key: None,
             deadline: None,
             retries: Retries::Allowed,
+            priority: crate::priority::Priority::default(),
         }
     }
 
@@ -399,6 +400,7 @@ pub(super) fn record(attempt: Attempt, started_at: Wall, duration: Duration, cla
         number,
         agent: "agent".to_owned(),
         instance: "one".to_owned(),
+        version: String::new(),
         started_at,
         duration,
         class,
