@@ -42,9 +42,9 @@ pub async fn follow(
     let changes = engine.watch(&tenant, id);
     // Also says whether there is such a run, and what its steps call.
     let run = engine.get(&tenant, id).await?;
-    let capabilities = run.each().filter_map(|(step, _)| {
-        Some((step.id.to_string(), step.kind.calls().first()?.capability.to_string()))
-    });
+    let capabilities = run
+        .each()
+        .filter_map(|(step, _)| Some((step.id.to_string(), step.kind.call()?.capability.to_string())));
     let capabilities = capabilities.collect();
     let mut follower = Follower {
         engine,

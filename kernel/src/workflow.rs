@@ -14,8 +14,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::document::Report;
 pub use crate::document::{Code, DocumentHash as WorkflowHash, MAX_DESCRIPTION_CHARS, Problem};
 use crate::expr::{ExprError, Mapping, Scope};
@@ -28,12 +26,16 @@ use crate::yaml;
 mod compile;
 mod document;
 mod graph;
-mod kinds;
+mod kind;
 mod lint;
 mod step_id;
 #[cfg(test)]
 mod tests;
 
+pub use self::kind::{
+    Approve, Branch, Call, Choose, DEFAULT_ITEMS, DEFAULT_ITEMS_AT_ONCE, MAX_BRANCHES, MAX_ITEMS, MAX_WAIT,
+    Map, Otherwise, StepKind, Then, Until, Wait,
+};
 pub use self::step_id::{MAX_STEP_DEPTH, MAX_STEP_ID_LEN, StepId, StepIdError};
 
 /// Most steps. The largest pipelines people draw have a hundred; 500 leaves room for generated ones and keeps a run's
@@ -50,12 +52,6 @@ pub const MAX_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many steps run at once where the document does not say.
 pub const DEFAULT_PARALLEL: usize = 8;
-/// How many items a list may have where the document does not say.
-pub const DEFAULT_ITEMS: usize = 100;
-/// Most items of a list that is gone over: half of what may grow in a run.
-pub const MAX_ITEMS: usize = 500;
-/// How many items are worked on at once where the document does not say.
-pub const DEFAULT_ITEMS_AT_ONCE: usize = 4;
 /// Most steps of one run at once: one run must not take all of an agent's places.
 pub const MAX_PARALLEL: usize = 64;
 /// How many retries a run makes in all where the document does not say: a run that needs more is fighting an outage.
@@ -104,70 +100,6 @@ pub struct Step {
     pub optional: bool,
     /// What its output must meet, beyond what the agent itself declares.
     pub output_schema: Schema,
-}
-
-/// What a step does.
-#[derive(Debug, Clone)]
-pub enum StepKind {
-    /// Calls an agent.
-    Call(Call),
-    /// Calls an agent for each item of a list.
-    Map(Map),
-}
-
-/// A call of whichever agent offers a capability.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Call {
-    /// The capability that is called.
-    pub capability: Name,
-    /// The agent that must do it; any that offers the capability if none is named.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agent: Option<Name>,
-}
-
-/// A call for each item of a list; its answer is the list of their outputs, in the order of the items.
-#[derive(Debug, Clone)]
-pub struct Map {
-    /// What makes the list.
-    pub over: Mapping,
-    /// The call. What its agent is given is the step's input, evaluated for each item.
-    pub call: Call,
-    /// Most items; a longer list fails the step before anything is called.
-    pub max_items: usize,
-    /// Most calls at once.
-    pub parallel: usize,
-    /// Whether the answer may have gaps: `null` where an item failed, named in its warnings.
-    pub partial: bool,
-    /// How long all of it may take: then what has not ended counts as failed.
-    pub within: Option<Duration>,
-}
-
-impl StepKind {
-    /// Whether it is made of steps that grow inside it, and makes no call of its own.
-    #[must_use]
-    pub const fn is_made_of_others(&self) -> bool {
-        match self {
-            Self::Call(_) => false,
-            Self::Map(_) => true,
-        }
-    }
-
-    /// Its name, as a document has it.
-    #[must_use]
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Call(_) => "call",
-            Self::Map(_) => "map",
-        }
-    }
-
-    /// The calls it may make, as far as the document says.
-    #[must_use]
-    pub fn calls(&self) -> Vec<&Call> {
-        match self {
-            Self::Call(call) | Self::Map(Map { call, .. }) => vec![call],
-        }
-    }
 }
 
 impl Workflow {

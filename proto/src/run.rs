@@ -1,8 +1,8 @@
 //! Runs, their steps and their events, as clients see them.
 
 use mainstay_kernel::outcome::Usage;
-use mainstay_kernel::run::{AttemptRecord, EndState, Event, Run, StepRun, StepState, Transition};
-use mainstay_kernel::workflow::Step;
+use mainstay_kernel::run::{AttemptRecord, EndState, Event, Run, StepRun, StepState, Transition, Verdict};
+use mainstay_kernel::workflow::{Step, StepKind};
 
 use crate::{outcome, pb, time};
 
@@ -64,11 +64,42 @@ impl From<&Run> for pb::Run {
     }
 }
 
+/// How far a step is. One that waits for nothing inside it waits for the world outside.
+fn step_state(step: &Step, state: StepState) -> pb::StepState {
+    match (&step.kind, state) {
+        (StepKind::Wait(_) | StepKind::Approve(_), StepState::Gathering { .. }) => pb::StepState::Waiting,
+        _ => state.into(),
+    }
+}
+
+impl From<Verdict> for pb::Verdict {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Approved => Self::Approved,
+            Verdict::Rejected => Self::Rejected,
+            Verdict::Corrected => Self::Corrected,
+            Verdict::Clarified => Self::Clarified,
+        }
+    }
+}
+
+/// What was said to a question; nothing if nothing was.
+#[must_use]
+pub const fn verdict(verdict: pb::Verdict) -> Option<Verdict> {
+    match verdict {
+        pb::Verdict::Unspecified => None,
+        pb::Verdict::Approved => Some(Verdict::Approved),
+        pb::Verdict::Rejected => Some(Verdict::Rejected),
+        pb::Verdict::Corrected => Some(Verdict::Corrected),
+        pb::Verdict::Clarified => Some(Verdict::Clarified),
+    }
+}
+
 fn view(run: &Run, step: &Step, state: &StepRun) -> pb::Step {
-    let call = step.kind.calls().first().copied();
+    let call = step.kind.call();
     pb::Step {
         id: step.id.to_string(),
-        state: pb::StepState::from(state.state).into(),
+        state: step_state(step, state.state).into(),
         kind: step.kind.as_str().to_owned(),
         capability: call.map(|call| call.capability.to_string()).unwrap_or_default(),
         after: step.after.iter().map(|at| run.spec(*at).id.to_string()).collect(),
@@ -147,6 +178,16 @@ fn event(event: &Event, capability: &impl Fn(&str) -> String) -> pb::run_event::
                 steps: grafted.collect(),
             })
         }
+        Event::SignalReceived { name, value } => wire::Event::SignalReceived(wire::SignalReceived {
+            signal: name.to_string(),
+            value: outcome::bytes(value),
+        }),
+        Event::StepAnswered { step, answer } => wire::Event::StepAnswered(wire::StepAnswered {
+            step_id: step.to_string(),
+            verdict: pb::Verdict::from(answer.verdict).into(),
+            by: answer.by.clone(),
+            comment: answer.comment.clone(),
+        }),
         Event::StepCompleted { step, answer, attempts: records } => {
             wire::Event::StepCompleted(wire::StepCompleted {
                 step_id: step.to_string(),

@@ -115,12 +115,17 @@ fn step_row(grid: &mut Grid, step: &StepView, scale: Scale) {
         if step.waited.0 < Duration::from_millis(1) { String::new() } else { step.waited.to_string() };
     grid.row([
         cell(at.map(|at| scale.offset(at)).unwrap_or_default()),
-        toned(format!("{}  {}", step.id, step.capability), Tone::Strong),
+        toned(format!("{}  {}", step.id, does(step)), Tone::Strong),
         toned(scale.step(step), Tone::of(&step.state)),
         cell(step.took.map(|took| took.to_string()).unwrap_or_default()),
         cell(waited),
         toned(happened, Tone::of(&step.state)),
     ]);
+}
+
+/// What a step does: the capability it calls, or its kind if it is made of something else.
+fn does(step: &StepView) -> &str {
+    if step.capability.is_empty() { &step.kind } else { &step.capability }
 }
 
 fn attempt_row(grid: &mut Grid, attempt: &AttemptView, scale: Scale) {

@@ -5,6 +5,7 @@ use mainstay_proto::pb::run_event::Event;
 use serde::Serialize;
 
 use super::call::{AttemptView, FailureView};
+use super::escalation::verdict;
 use super::run::{RunView, run_state};
 use super::value::{Payload, When};
 
@@ -26,8 +27,9 @@ pub struct EventView {
     /// When.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<When>,
-    /// `run-started`, `step-opened`, `steps-grafted`, `step-started`, `step-completed`, `attempt-failed`, `step-failed`, `step-skipped`,
-    /// `step-cancelled`, `cancel-requested` or `run-ended`.
+    /// `run-started`, `step-started`, `step-opened`, `steps-grafted`, `step-answered`, `step-completed`,
+    /// `attempt-failed`, `step-failed`, `step-skipped`, `step-cancelled`, `signal-received`, `cancel-requested` or
+    /// `run-ended`.
     pub kind: &'static str,
     /// The step.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -38,10 +40,10 @@ pub struct EventView {
     /// Logical attempt of a started step, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
-    /// State of an ended run.
+    /// State of an ended run, or what a person answered.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub state: String,
-    /// Why: of a retry, a skip or a cancel.
+    /// Why: of a retry, a skip, an answer or a cancel.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// When the next attempt is due.
@@ -53,7 +55,13 @@ pub struct EventView {
     /// What whoever answered wants people to know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// The output of a step or run.
+    /// The signal that came.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub signal: String,
+    /// Who answered.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub by: String,
+    /// The output of a step or run, or what a signal carries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<Payload>,
     /// Why it failed.
@@ -129,6 +137,17 @@ impl From<pb::RunEvent> for EventView {
                 Self { kind: "step-skipped", step: it.step_id, reason: it.reason, ..view }
             }
             Some(Event::StepCancelled(it)) => Self { kind: "step-cancelled", step: it.step_id, ..view },
+            Some(Event::SignalReceived(it)) => {
+                Self { kind: "signal-received", signal: it.signal, output: Payload::of(&it.value), ..view }
+            }
+            Some(Event::StepAnswered(it)) => Self {
+                kind: "step-answered",
+                step: it.step_id,
+                state: verdict(it.verdict),
+                by: it.by,
+                reason: it.comment,
+                ..view
+            },
             Some(Event::CancelRequested(it)) => Self { kind: "cancel-requested", reason: it.reason, ..view },
             Some(Event::RunEnded(it)) => Self {
                 kind: "run-ended",

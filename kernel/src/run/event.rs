@@ -18,6 +18,7 @@ use crate::outcome::{Answer, Class, Failure, Usage};
 use crate::priority::Priority;
 use crate::retry::Retries;
 use crate::run::graft::Graft;
+use crate::run::people::Ruling;
 use crate::time::Wall;
 use crate::workflow::{StepId, Workflow, WorkflowHash};
 
@@ -188,6 +189,20 @@ pub enum Event {
         /// The step.
         step: StepId,
     },
+    /// Word from outside came. It stays with the run: whoever waits for it later finds it.
+    SignalReceived {
+        /// The signal.
+        name: Name,
+        /// What it carries.
+        value: Json,
+    },
+    /// A person answered what a step asks.
+    StepAnswered {
+        /// The step.
+        step: StepId,
+        /// The answer.
+        answer: Arc<Ruling>,
+    },
     /// Somebody wants the run to stop.
     CancelRequested {
         /// Why, in their words.
@@ -277,11 +292,15 @@ impl Event {
             | Self::StepOpened { step, .. }
             | Self::StepsGrafted { step, .. }
             | Self::AttemptFailed { step, .. }
+            | Self::StepAnswered { step, .. }
             | Self::StepCompleted { step, .. }
             | Self::StepFailed { step, .. }
             | Self::StepSkipped { step, .. }
             | Self::StepCancelled { step } => Some(step),
-            Self::RunStarted { .. } | Self::CancelRequested { .. } | Self::RunEnded { .. } => None,
+            Self::RunStarted { .. }
+            | Self::SignalReceived { .. }
+            | Self::CancelRequested { .. }
+            | Self::RunEnded { .. } => None,
         }
     }
 }
@@ -325,7 +344,7 @@ impl SkipReason {
 }
 
 /// A payload that is there may be `null`, and that is not the same as one that is not there.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
+pub(super) fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
     Json::deserialize(deserializer).map(Some)
 }
 

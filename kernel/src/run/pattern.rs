@@ -1,18 +1,23 @@
 //! Steps that are made of others: when they go on, and with what.
 //!
-//! A pattern has no state of its own. What it does next follows from what the steps inside it have come to, so it comes
-//! out the same on a live run and on one taken up after a crash.
+//! A pattern has no state of its own. What it does next follows from what the steps inside it have come to, which signals
+//! came and what a person answered; so it comes out the same on a live run and on one taken up after a crash.
 
 use std::collections::BTreeMap;
 
 use crate::json::Json;
-use crate::outcome::{Answer, Failure};
+use crate::outcome::{Answer, Failure, Usage};
 use crate::run::graft::Graft;
 use crate::run::state::{State, StepState};
+use crate::run::{hand_off, people};
 use crate::time::Wall;
-use crate::workflow::{Map, StepKind};
+use crate::workflow::StepKind;
 
+mod choose;
 mod map;
+mod wait;
+
+const MAPPING_FAILED: &str = "MAPPING_FAILED";
 
 /// What a step that is made of others does next.
 #[derive(Debug)]
@@ -32,9 +37,17 @@ pub(super) enum Progress {
     },
 }
 
-/// What the step works on.
-pub(super) fn open(run: &State, map: &Map) -> Result<Json, Failure> {
-    map::open(run, map)
+/// What the step at `at` works on.
+pub(super) fn open(run: &State, at: usize) -> Result<Json, Failure> {
+    match &run.spec(at).kind {
+        StepKind::Map(map) => map::open(run, map),
+        StepKind::Wait(_) => Ok(Json::default()),
+        StepKind::Approve(approve) => {
+            people::question(run, &approve.ask)?;
+            hand_off::input(run, at)
+        }
+        StepKind::Call(_) | StepKind::Choose(_) => hand_off::input(run, at),
+    }
 }
 
 /// What the gathering step at `at` does next.
@@ -44,6 +57,9 @@ pub(super) fn next(run: &State, at: usize, now: Wall) -> Progress {
         // None that gathers.
         StepKind::Call(_) => Progress::Wait,
         StepKind::Map(map) => map::next(run, at, map, over),
+        StepKind::Choose(choose) => choose::next(run, at, choose),
+        StepKind::Wait(wait) => wait::next(run, wait, over),
+        StepKind::Approve(approve) => wait::answered(run, at, approve, over),
     }
 }
 
@@ -71,8 +87,16 @@ impl Room {
     pub(super) fn has(&self, run: &State, at: usize) -> bool {
         let Some(inside) = run.inside(at) else { return true };
         match &run.spec(inside).kind {
-            StepKind::Call(_) => true,
+            StepKind::Call(_) | StepKind::Choose(_) | StepKind::Wait(_) | StepKind::Approve(_) => true,
             StepKind::Map(map) => self.0.get(&inside).is_none_or(|busy| *busy < map.parallel),
         }
     }
+}
+
+fn complete(output: Json, warnings: Vec<String>) -> Progress {
+    Progress::Complete(Answer { output, usage: Usage::default(), confidence_bp: None, warnings })
+}
+
+fn fail(failure: Failure, reason: &str) -> Progress {
+    Progress::Fail { failure, reason: reason.to_owned() }
 }

@@ -15,6 +15,7 @@ use crate::priority::Priority;
 use crate::retry::Retries;
 use crate::run::event::{Attempt, AttemptRecord, EndState};
 use crate::run::graft::Grafted;
+use crate::run::people::Ruling;
 use crate::time::Wall;
 use crate::workflow::{StepId, Workflow};
 
@@ -49,6 +50,8 @@ pub struct State {
     pub steps: Vec<StepRun>,
     /// What the steps are that grew.
     pub grafted: Vec<Arc<Grafted>>,
+    /// The signals that came, each with what it carries.
+    pub signals: Arc<BTreeMap<Name, Json>>,
     /// Why it is to stop, if somebody asked for that.
     pub cancel: Option<Arc<str>>,
     /// How it ended, once it has.
@@ -85,7 +88,7 @@ pub enum StepState {
         /// When it is due.
         until: Wall,
     },
-    /// It is made of other steps, and they have begun.
+    /// It calls nobody itself: it waits for the steps that grow inside it, for a signal or for a person.
     Gathering {
         /// When it goes on with what they have by then, if it does not wait for all.
         until: Option<Wall>,
@@ -119,6 +122,8 @@ pub struct StepRun {
     pub warnings: Vec<String>,
     /// Why its last try failed. Cleared by success.
     pub failure: Option<Failure>,
+    /// What a person answered, if it asks one.
+    pub ruling: Option<Arc<Ruling>>,
     /// Every call made for it, oldest first.
     pub attempts: Vec<Arc<AttemptRecord>>,
 }
@@ -165,6 +170,7 @@ impl fmt::Debug for State {
             .field("started_at", &self.started_at)
             .field("deadline", &self.deadline)
             .field("steps", &self.steps)
+            .field("signals", &self.signals)
             .field("cancel", &self.cancel)
             .field("end", &self.end)
             .field("last_event", &self.last_event)
@@ -246,6 +252,7 @@ impl StepRun {
         output: None,
         warnings: Vec::new(),
         failure: None,
+        ruling: None,
         attempts: Vec::new(),
     };
 }

@@ -5,5 +5,6 @@ mod format;
 mod golden;
 mod grafts;
 mod laws;
+mod people;
 mod rules;
 mod world;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     DEFAULT_DEADLINE, DEFAULT_PARALLEL, DEFAULT_RETRIES, DEFAULT_TIMEOUT, MAX_DEADLINE, MAX_PARALLEL,
-    MAX_RETRIES, MAX_STEPS, StepId, StepIdError, StepKind, kinds,
+    MAX_RETRIES, MAX_STEPS, StepId, StepIdError, StepKind, Then,
 };
 use crate::document::{Code, Field, Fields, Report};
 use crate::expr::Mapping;
@@ -13,10 +13,24 @@ use crate::retry::RetryPolicy;
 use crate::schema::Schema;
 use crate::yaml::{self, Node, Path};
 
+mod kind;
+
 const FIELDS: [&str; 9] =
     ["name", "version", "description", "input", "deadline", "max_parallel", "max_retries", "steps", "output"];
-const STEP_FIELDS: [&str; 9] =
-    ["id", "after", "call", "map", "input", "timeout", "retry", "optional", "output_schema"];
+const STEP_FIELDS: [&str; 12] = [
+    "id",
+    "after",
+    "call",
+    "map",
+    "choose",
+    "wait",
+    "approve",
+    "input",
+    "timeout",
+    "retry",
+    "optional",
+    "output_schema",
+];
 
 /// A document whose fields have been read. What could not be read is missing here and in the report.
 pub(super) struct Draft {
@@ -48,11 +62,37 @@ impl DraftStep {
     /// Everything it reads, each with the path of the field it stands in.
     pub(super) fn mappings(&self) -> Vec<(&Mapping, Path)> {
         let input = self.input.as_ref().map(|input| (input, self.path.key("input")));
-        let own = match &self.kind {
-            Some(StepKind::Map(map)) => Some((&map.over, self.path.key("map").key("over"))),
-            Some(StepKind::Call(_)) | None => None,
-        };
-        input.into_iter().chain(own).collect()
+        input.into_iter().chain(self.own_mappings()).collect()
+    }
+
+    /// How long it may take, if nothing is tried again: its wait, or one attempt.
+    pub(super) fn longest(&self) -> Duration {
+        self.waits().unwrap_or(self.timeout)
+    }
+
+    /// How long it waits, if it waits and calls nobody.
+    pub(super) fn waits(&self) -> Option<Duration> {
+        let kind = self.kind.as_ref().filter(|kind| kind.is_open() && kind.calls().is_empty())?;
+        Some(kind.within().unwrap_or_default())
+    }
+
+    fn own_mappings(&self) -> Vec<(&Mapping, Path)> {
+        match &self.kind {
+            Some(StepKind::Map(map)) => vec![(&map.over, self.path.key("map").key("over"))],
+            Some(StepKind::Choose(choose)) => {
+                let mut own = Vec::new();
+                for (at, branch) in choose.branches.iter().enumerate() {
+                    let path = self.path.key("choose").index(at);
+                    own.extend(branch.when.as_ref().map(|when| (when, path.key("when"))));
+                    if let Then::Value(value) = &branch.then {
+                        own.push((value, path.key("value")));
+                    }
+                }
+                own
+            }
+            Some(StepKind::Approve(approve)) => vec![(&approve.ask, self.path.key("approve").key("ask"))],
+            Some(StepKind::Call(_) | StepKind::Wait(_)) | None => Vec::new(),
+        }
     }
 }
 
@@ -97,8 +137,8 @@ fn step(item: &Field<'_>, report: &mut Report<'_>) -> DraftStep {
         path: item.path.clone(),
         id: fields.required("id").and_then(|field| step_id(&field, report)),
         after: fields.optional("after").map_or_else(Vec::new, |field| after(&field, report)),
-        kind: kinds::kind(&fields, report),
-        input: kinds::input(&fields, report),
+        kind: kind::kind(&fields, report),
+        input: kind::input(&fields, report),
         timeout: fields
             .optional("timeout")
             .map_or(DEFAULT_TIMEOUT, |field| field.duration(DEFAULT_TIMEOUT, MAX_DEADLINE, report)),

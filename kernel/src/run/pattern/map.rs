@@ -4,14 +4,13 @@ use serde_json::value::RawValue;
 
 use crate::expr::Item;
 use crate::json::{Json, Limits};
-use crate::outcome::{Answer, Class, Failure, Usage};
+use crate::outcome::{Class, Failure};
 use crate::run::graft::Graft;
 use crate::run::hand_off::{own, scope, unmapped};
-use crate::run::pattern::Progress;
+use crate::run::pattern::{MAPPING_FAILED, Progress, complete, fail};
 use crate::run::state::{State, StepState};
 use crate::workflow::Map;
 
-const MAPPING_FAILED: &str = "MAPPING_FAILED";
 const ITEM_FAILED: &str = "ITEM_FAILED";
 const ITEMS_MISSING: &str = "ITEMS_MISSING";
 
@@ -120,8 +119,7 @@ fn gathered(run: &State, at: usize) -> Progress {
             if more > 0 {
                 gaps.push(format!("{more} more items are missing"));
             }
-            let usage = Usage::default();
-            Progress::Complete(Answer { output, usage, confidence_bp: None, warnings: gaps })
+            complete(output, gaps)
         }
         Err(error) => {
             let message = format!("the list of all outputs {error}");
@@ -148,8 +146,4 @@ fn item_failed(run: &State, child: usize) -> Progress {
         }
         None => fail(own(Class::AgentError, ITEM_FAILED, format!("step `{name}` failed")), reason),
     }
-}
-
-fn fail(failure: Failure, reason: &str) -> Progress {
-    Progress::Fail { failure, reason: reason.to_owned() }
 }

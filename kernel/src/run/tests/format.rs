@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::world::{RUN, answer, at, id, name, record, text};
+use super::world::{RUN, answer, at, id, name, record, ruling, text};
 use crate::outcome::{Answer, Began, Class, Failure, Usage};
 use crate::retry::Retries;
-use crate::run::{Attempt, AttemptRecord, EndState, Event, Graft, SkipReason, Transition, WorkflowRef};
+use crate::run::{
+    Attempt, AttemptRecord, EndState, Event, Graft, Ruling, SkipReason, Transition, Verdict, WorkflowRef,
+};
 use crate::workflow::{Call, StepId, WorkflowHash};
 
 /// One transition a line, as first written. Lines are added, never changed.
@@ -95,6 +97,17 @@ fn events() -> Vec<Event> {
             grafts: vec![Arc::new(graft("draft/0", &[])), Arc::new(graft("draft/1", &["draft/0"]))],
         },
         Event::StepSkipped { step: step(), reason: SkipReason::NotNeeded },
+        Event::SignalReceived { name: name("paid"), value: text("null") },
+        Event::StepAnswered { step: step(), answer: Arc::new(ruling(Verdict::Approved)) },
+        Event::StepAnswered {
+            step: step(),
+            answer: Arc::new(Ruling {
+                verdict: Verdict::Corrected,
+                value: Some(text("null")),
+                by: String::new(),
+                comment: "shorter".to_owned(),
+            }),
+        },
     ]
 }
 

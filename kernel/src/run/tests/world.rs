@@ -16,8 +16,8 @@ use crate::outcome::{Answer, Began, Class, Failure, Usage};
 use crate::retry::Retries;
 use crate::retry::budget::Leave;
 use crate::run::{
-    Attempt, AttemptRecord, Call, Event, Ignored, Input, Run, Start, StepState, Transition, outstanding,
-    start, step,
+    Attempt, AttemptRecord, Call, Event, Ignored, Input, Ruling, Run, Start, StepState, Transition, Verdict,
+    asked, outstanding, start, step,
 };
 use crate::time::Wall;
 use crate::workflow::{StepId, Workflow};
@@ -63,6 +63,10 @@ pub(super) struct Part {
     pub(super) takes_ms: i64,
     pub(super) fates: Vec<Fate>,
     pub(super) list: Option<List>,
+    /// What it does, if it neither calls an agent nor goes over a list: the field of its kind and what that says.
+    pub(super) kind: Option<(&'static str, Value)>,
+    /// What a person answers to it, so long after it asked.
+    pub(super) says: Option<(u64, Ruling)>,
 }
 
 /// What a step goes over: each item has a fate of its own, the last one holds for the rest.
@@ -91,7 +95,13 @@ pub(super) fn part(id: &str, after: &[&str]) -> Part {
         takes_ms: 10,
         fates: vec![Fate::Answer("1")],
         list: None,
+        kind: None,
+        says: None,
     }
+}
+
+pub(super) fn ruling(verdict: Verdict) -> Ruling {
+    Ruling { verdict, value: None, by: "ann".to_owned(), comment: String::new() }
 }
 
 impl Part {
@@ -128,6 +138,14 @@ impl Part {
         self.list = Some(list);
         self
     }
+    pub(super) fn does(mut self, kind: &'static str, what: Value) -> Self {
+        self.kind = Some((kind, what));
+        self
+    }
+    pub(super) fn says(mut self, after_ms: u64, ruling: Ruling) -> Self {
+        self.says = Some((after_ms, ruling));
+        self
+    }
     fn document(&self) -> Value {
         let mut step = json!({
             "id": self.id,
@@ -148,6 +166,17 @@ impl Part {
                 "partial": list.partial,
                 "within": list.within_ms.map(|ms| format!("{ms}ms")),
             });
+        }
+        if let Some((kind, what)) = &self.kind {
+            let fields = step.as_object_mut().unwrap();
+            fields.remove("call");
+            if *kind != "choose" {
+                fields.remove("retry");
+            }
+            if *kind == "wait" {
+                fields.remove("input");
+            }
+            fields.insert((*kind).to_owned(), what.clone());
         }
         if let Some(schema) = self.output_schema {
             step["output_schema"] = text(schema).value();
@@ -178,12 +207,22 @@ pub(super) struct Plan {
     pub(super) deadline_ms: u64,
     pub(super) output: Vec<(&'static str, String)>,
     pub(super) cancel_at: Option<i64>,
+    /// Signals from outside: when, which, and what it carries.
+    pub(super) signals: Vec<(i64, &'static str, &'static str)>,
 }
 
 pub(super) fn plan(parts: Vec<Part>) -> Plan {
     let last = parts.last().unwrap().id.clone();
     let output = vec![("result", format!("${{steps.{last}.output}}"))];
-    Plan { parts, max_parallel: 4, max_retries: 100, deadline_ms: 60_000, output, cancel_at: None }
+    Plan {
+        parts,
+        max_parallel: 4,
+        max_retries: 100,
+        deadline_ms: 60_000,
+        output,
+        cancel_at: None,
+        signals: Vec::new(),
+    }
 }
 
 impl Plan {
@@ -275,7 +314,9 @@ impl World {
             let first = owed.calls.iter().map(|call| (due(call), call.clone())).min_by_key(|(due, _)| *due);
             let cancel =
                 self.plan.cancel_at.map(at).filter(|_| self.run.cancel.is_none() && self.run.end.is_none());
-            let next = first.iter().map(|(due, _)| *due).chain(owed.wake_at).chain(cancel).min();
+            let word = self.word();
+            let said = word.as_ref().map(|(at, _)| *at);
+            let next = first.iter().map(|(due, _)| *due).chain(owed.wake_at).chain(said).chain(cancel).min();
             let Some(next) = next.map(|next| next.max(self.now)).filter(|next| *next <= limit) else {
                 return;
             };
@@ -288,6 +329,12 @@ impl World {
                 assert!(
                     matches!(self.tell(result), Err(Ignored::Stale(_) | Ignored::RunEnded)),
                     "a second delivery changes nothing"
+                );
+            } else if let Some((_, word)) = word.filter(|(at, _)| *at <= next) {
+                self.tell(word.clone()).expect("was waited for");
+                assert!(
+                    matches!(self.tell(word), Err(Ignored::Repeated | Ignored::RunEnded)),
+                    "said twice, it changes nothing"
                 );
             } else {
                 self.tell(Input::Cancel { reason: "enough".to_owned() }).expect("was not cancelled before");
@@ -312,6 +359,22 @@ impl World {
         let replayed = replay(&self.run.workflow, &log);
         assert_eq!(format!("{replayed:?}"), format!("{:?}", self.run), "replay equals live");
         self
+    }
+
+    /// What comes next from outside, and when. It follows from the run alone, so a crash does not change it.
+    fn word(&self) -> Option<(Wall, Input)> {
+        if self.run.end.is_some() {
+            return None;
+        }
+        let signals =
+            self.plan.signals.iter().filter(|(_, signal, _)| !self.run.signals.contains_key(&name(signal)));
+        let signals = signals
+            .map(|(ms, signal, value)| (at(*ms), Input::Signal { name: name(signal), value: text(value) }));
+        let answers = asked(&self.run).into_iter().filter_map(|asked| {
+            let (after, ruling) = self.plan.part(&asked.step).says.clone()?;
+            Some((asked.since + Duration::from_millis(after), Input::Answer { step: asked.step, ruling }))
+        });
+        signals.chain(answers).min_by_key(|(at, _)| *at)
     }
 
     fn takes(&self, call: &Call) -> Duration {
