@@ -7,7 +7,8 @@
 //! The control plane, sidecars and agents are the real programs as processes of their own, on loopback, with their data
 //! on a real disk beside cargo's target directory. None outlives the bench: each ends when its standard input closes.
 //!
-//! - What is measured: [`call`], [`isolation`], [`runs`], [`commit`], [`registry`], [`restart`], [`routing`].
+//! - What is measured: [`call`], [`isolation`], [`overload`], [`runs`], [`commit`], [`registry`], [`restart`],
+//!   [`routing`].
 //! - How: [`rig`] (processes), [`helper`] (the other ends of calls), [`load`] (closed loops), [`disk`] (the yardstick of
 //!   commits), [`report`].
 
@@ -26,6 +27,7 @@ pub mod helper;
 pub mod host;
 pub mod isolation;
 pub mod load;
+pub mod overload;
 pub mod registry;
 pub mod report;
 pub mod restart;
@@ -59,6 +61,8 @@ pub enum Bench {
     Call,
     /// Calls to nine agents while the tenth is stuck, beside calls while it is well
     Isolation,
+    /// Five times as many calls as the agents can do, beside as many as they can
+    Overload,
     /// Durable runs of three steps, beside their parts
     Runs,
     /// Commits of the store, beside append and fdatasync
@@ -94,6 +98,7 @@ fn measure(args: &Args) -> anyhow::Result<()> {
         match args.bench {
             Bench::Call => call::measure(args.quick).await,
             Bench::Isolation => isolation::measure(args.quick).await,
+            Bench::Overload => overload::measure(args.quick).await,
             Bench::Runs => runs::measure(args.quick).await,
             Bench::Commit => commit::measure(args.quick).await,
             Bench::Registry => registry::measure(args.quick).await,

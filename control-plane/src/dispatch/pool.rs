@@ -132,7 +132,7 @@ impl Pool for Live<'_> {
         if self.call.step.is_some() || !self.may_look {
             return Ok(());
         }
-        self.counted(self.ahead().still(remaining))
+        self.counted(self.ahead().still(remaining, self.call.timeout))
     }
 
     fn queue(&self, remaining: Duration) -> Result<(), queue::Refused> {

@@ -31,7 +31,7 @@ struct Round {
 pub async fn measure(quick: bool) -> anyhow::Result<Report> {
     let mut rig = Rig::with_control_plane().await?;
     let at = rig.helper("echo", "direct", &[]).await?;
-    rig.sidecar(Offer { name: "bench.echo", adapter: "{ echo: {} }", effect: "read-only" }).await?;
+    rig.sidecar(Offer::new("bench.echo", "{ echo: {} }")).await?;
     let direct = OrchestratorClient::new(connect(at.first().context("an address")?).await?);
     let routed = rig.orchestrator().await?;
     let body = payload(PAYLOAD);

@@ -35,8 +35,8 @@ const COUNT_EVERY: Duration = Duration::from_millis(100);
 pub enum Role {
     /// Answers `Invoke` with its input: tonic's own server, as a newcomer would start it.
     Echo(PathBuf),
-    /// An agent: answers each POST with its body.
-    Agent(PathBuf),
+    /// An agent: answers each POST with its body, after so long.
+    Agent(PathBuf, Duration),
     /// So many instances that are always well. How often they were asked is written beside the ready file.
     Instances(PathBuf, usize),
 }
@@ -49,7 +49,13 @@ impl Role {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         match args[..] {
             [HELPER, "echo", ready] => Some(Ok(Self::Echo(ready.into()))),
-            [HELPER, "agent", ready] => Some(Ok(Self::Agent(ready.into()))),
+            [HELPER, "agent", ready] => Some(Ok(Self::Agent(ready.into(), Duration::ZERO))),
+            [HELPER, "agent", ready, millis] => Some(
+                millis
+                    .parse()
+                    .context("milliseconds")
+                    .map(|millis| Self::Agent(ready.into(), Duration::from_millis(millis))),
+            ),
             [HELPER, "instances", ready, count] => {
                 Some(count.parse().context("a count").map(|count| Self::Instances(ready.into(), count)))
             }
@@ -77,7 +83,7 @@ pub fn serve(role: Role) -> anyhow::Result<()> {
     match role {
         // Both cores, as `#[tokio::main]` gives them.
         Role::Echo(ready) => tokio::runtime::Runtime::new()?.block_on(echo(&ready)),
-        Role::Agent(ready) => one_thread()?.block_on(agent(&ready)),
+        Role::Agent(ready, takes) => one_thread()?.block_on(agent(&ready, takes)),
         Role::Instances(ready, count) => one_thread()?.block_on(instances(&ready, count)),
     }
 }
@@ -146,14 +152,20 @@ where
     }
 }
 
-async fn agent(ready: &Path) -> anyhow::Result<()> {
+async fn agent(ready: &Path, takes: Duration) -> anyhow::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     announce(ready, &[listener.local_addr()?])?;
     let listener = listener.tap_io(|stream| {
         // A connection that refuses the option is dying anyway.
         stream.set_nodelay(true).ok();
     });
-    let routes = axum::Router::new().route("/", axum::routing::post(|body: bytes::Bytes| async { body }));
+    let answer = move |body: bytes::Bytes| async move {
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
+        }
+        body
+    };
+    let routes = axum::Router::new().route("/", axum::routing::post(answer));
     axum::serve(listener, routes).await?;
     Ok(())
 }

@@ -54,7 +54,7 @@ pub async fn measure(quick: bool) -> anyhow::Result<Report> {
     let mut rig = Rig::with_control_plane().await?;
     let names: Vec<String> = (1..=OTHERS).map(|number| format!("bench.well-{number}")).collect();
     for name in &names {
-        rig.sidecar(Offer { name, adapter: "{ echo: {} }", effect: "read-only" }).await?;
+        rig.sidecar(Offer::new(name, "{ echo: {} }")).await?;
     }
     rig.http_agent(STUCK, "read-only").await?;
     let callers = Callers::connect(&rig).await?;

@@ -37,8 +37,7 @@ pub async fn measure(quick: bool) -> anyhow::Result<Report> {
     let control_plane = rig.control_plane.as_ref().context("a control plane")?.id();
     let mut report = Report::new("registry");
     report.figure("idle_control_plane_mib", host::resident_mib(control_plane)?);
-    let sidecar =
-        rig.sidecar(Offer { name: "bench.echo", adapter: "{ echo: {} }", effect: "read-only" }).await?;
+    let sidecar = rig.sidecar(Offer::new("bench.echo", "{ echo: {} }")).await?;
     report.figure("idle_sidecar_mib", host::resident_mib(sidecar)?);
 
     let mut addresses = Vec::new();

@@ -34,15 +34,27 @@ pub struct Rig {
     folder: TempDir,
 }
 
-/// Who offers `bench.echo` on a rig.
+/// Who offers what on a rig.
 #[derive(Debug, Clone, Copy)]
 pub struct Offer<'a> {
-    /// Name of agent and capability.
+    /// Name of the agent.
     pub name: &'a str,
+    /// The one thing it does.
+    pub capability: &'a str,
     /// The manifest's adapter.
     pub adapter: &'a str,
     /// `read-only`, `idempotent` or `side-effecting`.
     pub effect: &'a str,
+    /// Calls that it takes at once.
+    pub max_concurrency: u32,
+}
+
+impl<'a> Offer<'a> {
+    /// Reading only, named like what it does, with more places than most benches take.
+    #[must_use]
+    pub const fn new(name: &'a str, adapter: &'a str) -> Self {
+        Self { name, capability: name, adapter, effect: "read-only", max_concurrency: 256 }
+    }
 }
 
 impl Rig {
@@ -124,11 +136,12 @@ impl Rig {
     /// # Errors
     /// If it does not start.
     pub async fn sidecar(&mut self, offer: Offer<'_>) -> anyhow::Result<u32> {
-        let Offer { name, adapter, effect } = offer;
+        let Offer { name, capability, adapter, effect, max_concurrency } = offer;
         let manifest = format!(
             "name: {name}\ninstance: one\ncontrol_plane: http://{}\nlisten: 127.0.0.1:0\ndata: {name}-ledger\n\
              adapter: {adapter}\n\
-             capabilities:\n  - {{ name: {name}, effect: {effect}, input: true, output: true, max_concurrency: 256 }}\n",
+             capabilities:\n  - {{ name: {capability}, effect: {effect}, input: true, output: true, \
+             max_concurrency: {max_concurrency} }}\n",
             self.grpc
         );
         let file = format!("{name}.yaml");
@@ -154,8 +167,8 @@ impl Rig {
     /// If something does not start.
     pub async fn http_agent(&mut self, name: &str, effect: &str) -> anyhow::Result<()> {
         let at = self.helper("agent", &format!("{name}-agent"), &[]).await?;
-        let adapter = format!("{{ http: {{ url: \"http://{}/\" }} }}", at.first().context("an address")?);
-        self.sidecar(Offer { name, adapter: &adapter, effect }).await?;
+        let adapter = http(at.first().context("an address")?);
+        self.sidecar(Offer { effect, ..Offer::new(name, &adapter) }).await?;
         Ok(())
     }
 
@@ -222,6 +235,12 @@ pub async fn invoke(
     let answer = client.invoke(request).await?.into_inner().answer;
     anyhow::ensure!(answer.is_some_and(|answer| answer.output == payload), "another answer");
     Ok(())
+}
+
+/// The adapter of an agent that listens there.
+#[must_use]
+pub fn http(address: &str) -> String {
+    format!("{{ http: {{ url: \"http://{address}/\" }} }}")
 }
 
 /// A JSON object of so many bytes.
