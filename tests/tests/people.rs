@@ -89,7 +89,7 @@ async fn what_was_said_to_a_run_is_said_once_and_outlives_a_kill_on_either_side(
     let [question] = &waiting(&world).await[..] else { panic!("one question, taken up again") };
     assert_eq!((question.run_id.as_str(), question.step_id.as_str()), (id.as_str(), "approve"));
     assert_eq!(question.question, "Book Rome?");
-    assert_eq!(String::from_utf8_lossy(&question.shown), r#"{"to":"Rome","x":2}"#);
+    assert_eq!(String::from_utf8_lossy(&question.shown), r#"{"x":2}"#);
 
     answer(&world, &id, pb::Verdict::Corrected, r#"{"x": 40}"#).await.unwrap();
     world.kill();
@@ -145,7 +145,7 @@ async fn word_that_cannot_be_taken_is_refused_by_name_and_changes_nothing() {
     answer(&world, &id, pb::Verdict::Rejected, "").await.unwrap();
     let run = world.until_ended(&id).await;
     let failure = run.failure.clone().unwrap();
-    assert_eq!((run.state(), failure.reason.as_str()), (pb::RunState::Failed, "STEP_FAILED"));
+    assert_eq!((run.state(), failure.code.as_str()), (pb::RunState::Failed, "STEP_FAILED"));
     assert!(failure.message.contains("REJECTED: ann rejected it"), "{}", failure.message);
     assert_eq!(code(signal(&world, &id, "paid", r#"{"amount": 1}"#).await), "RUN_ENDED");
 }

@@ -215,10 +215,12 @@ impl Draft {
                 let known = self.state.steps[at].input.is_some();
                 Event::StepStarted { step: step.clone(), attempt, input: (!known).then_some(input) }
             }),
-            kind => pattern::open(&self.state, at).map(|input| {
-                let until = kind.within().map(|within| self.at + within);
-                Event::StepOpened { step: step.clone(), input, until }
-            }),
+            kind @ (StepKind::Map(_) | StepKind::Choose(_) | StepKind::Wait(_) | StepKind::Approve(_)) => {
+                pattern::open(&self.state, at).map(|input| {
+                    let until = kind.within().map(|within| self.at + within);
+                    Event::StepOpened { step: step.clone(), input, until }
+                })
+            }
         };
         let event = match begun {
             Ok(event) => event,

@@ -104,11 +104,8 @@ pub fn asked(run: &State) -> Vec<Asked> {
 
 /// The question in words.
 pub(super) fn question(run: &State, ask: &Mapping) -> Result<String, Failure> {
-    let text = ask.eval(&scope(run)).map_err(|error| unmapped("the question", &error))?;
-    Ok(match text.value() {
-        serde_json::Value::String(text) => text,
-        other => other.to_string(),
-    })
+    let text = ask.eval(&scope(run)).map_err(|error| unmapped("the question", &error))?.value();
+    Ok(text.as_str().map_or_else(|| text.to_string(), str::to_owned))
 }
 
 /// What a signal does to a run.
@@ -135,9 +132,11 @@ pub(super) fn signal(run: &State, name: Name, value: Json) -> Result<Event, Igno
 
 /// The signals that steps wait for, each with what its value must meet.
 fn signals(run: &State) -> impl Iterator<Item = (&Name, &Schema)> {
-    run.workflow.steps().iter().filter_map(|step| match &step.kind {
-        StepKind::Wait(Wait { until: Until::Signal { name, schema, .. } }) => Some((name, schema)),
-        _ => None,
+    run.workflow.steps().iter().filter_map(|step| {
+        let StepKind::Wait(Wait { until: Until::Signal { name, schema, .. } }) = &step.kind else {
+            return None;
+        };
+        Some((name, schema))
     })
 }
 

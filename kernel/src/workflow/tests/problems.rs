@@ -229,7 +229,7 @@ fn each_kind_of_step_says_what_it_lacks_and_what_has_no_meaning_in_it() {
     assert_eq!(
         one("approve: { ask: 7, default: maybe }"),
         [
-            "FIELD_MISSING steps[0].approve.within: is missing ()",
+            "FIELD_MISSING steps[0].approve.within: is missing (add `within`)",
             "FIELD_TYPE steps[0].approve.ask: expected text, found a number ()",
             "FIELD_RANGE steps[0].approve.default: is no answer (give `approve` or `reject`)",
         ]
