@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use mainstay_kernel::time::text;
-use mainstay_kernel::{breaker, bulkhead, call, ejection, panic, queue, share};
+use mainstay_kernel::{breaker, bulkhead, call, ejection, mode, panic, queue, share};
 use tracing_subscriber::EnvFilter;
 
 mod file;
@@ -37,6 +37,7 @@ const MAX_WAITING: Setting = Setting::new("max_waiting", "--max-waiting", "MAINS
 const BREAKER: Setting = Setting::list("breaker", "--breaker", "MAINSTAY_BREAKER");
 const MEMORY_SOFT_LIMIT: Setting =
     Setting::new("memory_soft_limit", "--memory-soft-limit", "MAINSTAY_MEMORY_SOFT_LIMIT");
+const MODE_RULE: Setting = Setting::list("mode_rule", "--mode-rule", "MAINSTAY_MODE_RULE");
 const EJECTION_SHARE: Setting = Setting::new("ejection_share", "--ejection-share", "MAINSTAY_EJECTION_SHARE");
 const PANIC_THRESHOLD: Setting =
     Setting::new("panic_threshold", "--panic-threshold", "MAINSTAY_PANIC_THRESHOLD");
@@ -46,7 +47,7 @@ const LOG: Setting = Setting::new("log", "--log", "MAINSTAY_LOG_FORMAT");
 const LOG_LEVEL: Setting = Setting::new("log_level", "--log-level", "MAINSTAY_LOG");
 
 /// Every setting, in the order of the documentation.
-const ALL: [Setting; 20] = [
+const ALL: [Setting; 21] = [
     DATA,
     LISTEN,
     ADMIN,
@@ -62,6 +63,7 @@ const ALL: [Setting; 20] = [
     MAX_WAITING,
     BREAKER,
     MEMORY_SOFT_LIMIT,
+    MODE_RULE,
     EJECTION_SHARE,
     PANIC_THRESHOLD,
     SLOW_START,
@@ -107,6 +109,8 @@ pub struct Settings {
     pub breakers: breaker::Config,
     /// Memory to live with, in bytes; `None` leaves it to the system.
     pub memory_soft_limit: Option<u64>,
+    /// When the operating mode changes by itself.
+    pub modes: mode::Config,
     /// How many of a pool may be ejected because they do worse than their siblings.
     pub ejection: ejection::Config,
     /// When too few instances of a capability look usable to be believed.
@@ -155,6 +159,7 @@ impl Settings {
                 let bytes = size(text)?;
                 Ok(Some(u64::try_from(bytes).unwrap_or(u64::MAX)))
             }),
+            modes: mode_rules(&mut sources),
             ejection: ejection::Config {
                 share_bp: sources.one(EJECTION_SHARE, ejection::Config::default().share_bp, part),
             },
@@ -177,6 +182,16 @@ fn breakers<E: Fn(&str) -> Option<String>>(sources: &mut Sources<E>) -> breaker:
         policy.set(setting.trim(), value.trim()).map_err(|error| format!("{setting} {error}"))
     });
     policy.over(breaker::Config::default())
+}
+
+/// Rules of modes, each like `latency.degraded=5s/3s`, over those that hold without a word.
+fn mode_rules<E: Fn(&str) -> Option<String>>(sources: &mut Sources<E>) -> mode::Config {
+    let mut rules = mode::Config::default();
+    sources.each(MODE_RULE, |text| {
+        let (rule, value) = text.split_once('=').ok_or("write RULE=VALUE, like latency.degraded=5s/3s")?;
+        rules.set(rule.trim(), value.trim()).map_err(|error| format!("{rule} {error}"))
+    });
+    rules
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -298,6 +313,16 @@ mod tests {
     }
 
     #[test]
+    fn rules_of_modes_are_a_map_in_the_file_and_pairs_elsewhere() {
+        let file = "mode_rule: { latency: { degraded: 5s/3s }, queue: { degraded: off }, dwell: 30s }\n";
+        let modes = read(vec![], &[], Some(file)).unwrap().modes;
+        let env = [("MAINSTAY_MODE_RULE", "latency.degraded=5s/3s,queue.degraded=off,dwell=30s")];
+        assert_eq!(read(vec![], &env, None).unwrap().modes, modes);
+        assert_eq!(modes.dwell, Duration::from_secs(30));
+        assert_eq!(modes.rules.len(), mode::Config::default().rules.len(), "one went, one came");
+    }
+
+    #[test]
     fn all_errors_are_reported_together_each_with_its_source() {
         let file = "lisen: 127.0.0.1:1\nadmin: nowhere\nmax_open_runs: [1]\n";
         let env = [
@@ -305,6 +330,7 @@ mod tests {
             ("MAINSTAY_LOG", "inf=o=x"),
             ("MAINSTAY_AGENT_SHARE", "0.25"),
             ("MAINSTAY_MAX_CALLS", "many"),
+            ("MAINSTAY_MODE_RULE", "latency.degraded=5s/6s, p99.degraded=5s, errors.emergency"),
             ("MAINSTAY_BREAKER", "failed=120%, probes=1, weights.overload=1%, window"),
         ];
         let errors = read(vec![flag("max_payload", "4MB")], &env, Some(file)).unwrap_err();

@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mainstay_kernel::json::Limits;
-use mainstay_kernel::queue;
 use mainstay_kernel::share::{Human, WHOLE};
-use mainstay_kernel::{breaker, bulkhead, call, ejection, panic};
+use mainstay_kernel::{breaker, bulkhead, call, ejection, mode, panic, queue};
 
 use crate::address::{Network, Policy};
 use crate::modes::Memory;
@@ -53,6 +52,8 @@ pub struct Config {
     pub breakers: breaker::Config,
     /// The memory to live with.
     pub memory: Memory,
+    /// When the operating mode changes by itself.
+    pub modes: mode::Config,
     /// How many of a pool may be ejected because they do worse than their siblings.
     pub ejection: ejection::Config,
     /// When too few instances of a capability look usable to be believed.
@@ -81,6 +82,7 @@ impl Default for Config {
             queue: queue::Config::default(),
             breakers: breaker::Config::default(),
             memory: Memory::default(),
+            modes: mode::Config::default(),
             ejection: ejection::Config::default(),
             panic: panic::Config::default(),
             slow_start: call::SLOW_START,
@@ -138,6 +140,7 @@ impl Config {
         }
         self.check_siblings(&mut errors);
         errors.extend(self.breakers.validate().err().map(|error| error.to_string()));
+        errors.extend(self.modes.validate().err().map(|error| error.to_string()));
         let mut networks = Vec::new();
         for text in &self.allow_networks {
             match text.parse::<Network>() {

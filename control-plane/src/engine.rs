@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::host::Clock;
 use crate::metrics::Metrics;
 use crate::records::transition;
-use crate::{dispatch, registry, workflows};
+use crate::{dispatch, modes, registry, workflows};
 
 mod call;
 mod journal;
@@ -69,6 +69,8 @@ pub struct Parts {
     pub dispatch: dispatch::Handle,
     /// What counts.
     pub metrics: Metrics,
+    /// How much is done.
+    pub modes: modes::Handle,
 }
 
 /// The engine. Cheap to clone.
@@ -88,6 +90,7 @@ struct Shared {
     registry: registry::Handle,
     dispatch: dispatch::Handle,
     metrics: Metrics,
+    modes: modes::Handle,
     open: Mutex<HashMap<RunId, OpenRun>>,
     /// Runs on their way to the disk, which will be open when they are there.
     starting: AtomicUsize,
@@ -133,7 +136,7 @@ impl Handle {
         (store, blobs): (Arc<dyn Store>, Blobs),
         parts: Parts,
     ) -> (Self, Service) {
-        let Parts { catalog, registry, dispatch, metrics } = parts;
+        let Parts { catalog, registry, dispatch, metrics, modes } = parts;
         let stopped = CancellationToken::new();
         let shared = Arc::new(Shared {
             config,
@@ -143,6 +146,7 @@ impl Handle {
             registry,
             dispatch,
             metrics,
+            modes,
             open: Mutex::default(),
             starting: AtomicUsize::new(0),
             tasks: TaskTracker::new(),

@@ -212,8 +212,13 @@ impl Handle {
     }
 
     fn tell(&self, change: &Change) {
-        let since = self.0.clock.wall();
-        let status = Status::of(&self.0.governor.lock(), since);
+        let status = {
+            let governor = self.0.governor.lock();
+            // What is shown now is what will be shown after a restart.
+            let since = governor.hand().map_or_else(|| self.0.clock.wall(), |hand| hand.since);
+            Status::of(&governor, since)
+        };
+        let since = status.since;
         self.0.now.store(rank(status.mode), Ordering::Relaxed);
         self.0.metrics.mode(status.mode);
         let by = match &change.cause {

@@ -110,6 +110,7 @@ impl Bed {
             registry: registry.clone(),
             dispatch: dispatch.clone(),
             metrics: metrics.clone(),
+            modes: modes.clone(),
         };
         let (engine, engine_service) =
             engine::Handle::new(bounds, clock.clone(), (shared, blobs.clone()), parts);

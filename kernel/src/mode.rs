@@ -11,6 +11,9 @@
 //! brings the load back before its effect was seen. The way up is taken at once and may skip a mode; the way down is taken
 //! one mode at a time.
 //!
+//! Latency and errors are signals of traffic. When there is too little of it to tell them, a rule over them stays as it is, and
+//! no longer than the dwell: what was refused must be tried again, or nothing would ever show that it goes well.
+//!
 //! While a person holds the mode, the rules go on being read, so that handing it back leads to where they are by then.
 
 use std::fmt;
@@ -19,11 +22,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::share::Human;
 use crate::time::{Mono, Wall};
 
+mod setting;
+mod signal;
 #[cfg(test)]
 mod tests;
+
+pub use setting::SettingError;
+pub use signal::{Readings, Signal};
 
 /// The least time a mode holds that rules entered, unless set: longer than a burst, shorter than a person takes to look.
 const DWELL: Duration = Duration::from_secs(15);
@@ -39,20 +46,6 @@ pub enum Mode {
     Degraded,
     /// Only what must be answered.
     Emergency,
-}
-
-/// What rules look at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Signal {
-    /// Calls that wait for an agent, as a share of the calls that may be under way at once, in basis points; may be more
-    /// than all.
-    Queue,
-    /// The 99th percentile of the time that attempts took lately, in microseconds.
-    Latency,
-    /// Attempts that failed lately, in basis points.
-    Errors,
-    /// Memory in use, in basis points of the soft limit; may be more than all.
-    Memory,
 }
 
 /// When a signal asks for a mode.
@@ -89,19 +82,6 @@ pub struct RuleError {
     enter: u64,
     /// Where it leaves.
     leave: u64,
-}
-
-/// One look at all signals. What nobody can tell now is `None`, and a rule over it stays as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Readings {
-    /// See [`Signal::Queue`].
-    pub queue: Option<u64>,
-    /// See [`Signal::Latency`].
-    pub latency: Option<u64>,
-    /// See [`Signal::Errors`].
-    pub errors: Option<u64>,
-    /// See [`Signal::Memory`].
-    pub memory: Option<u64>,
 }
 
 /// A mode set by a person.
@@ -167,7 +147,7 @@ pub struct UnknownMode;
 /// The machine that decides the mode.
 #[derive(Debug, Clone)]
 pub struct Governor {
-    rules: Vec<(Rule, bool)>,
+    rules: Vec<Watched>,
     dwell: Duration,
     /// What the rules have come to.
     ruled: Mode,
@@ -208,6 +188,16 @@ impl Config {
     }
 }
 
+/// A rule, and what it has come to.
+#[derive(Debug, Clone)]
+struct Watched {
+    rule: Rule,
+    /// It asks for its mode.
+    asks: bool,
+    /// When there last was something to read.
+    told: Mono,
+}
+
 // === impl Governor ===
 
 impl Governor {
@@ -215,7 +205,7 @@ impl Governor {
     #[must_use]
     pub fn new(config: Config, hand: Option<Hand>) -> Self {
         Self {
-            rules: config.rules.into_iter().map(|rule| (rule, false)).collect(),
+            rules: config.rules.into_iter().map(Watched::new).collect(),
             dwell: config.dwell,
             ruled: Mode::Full,
             ruled_by: Cause::Start,
@@ -271,14 +261,9 @@ impl Governor {
 
     /// One look at the signals. A change of what the rules ask for while a person holds the mode changes nothing yet.
     pub fn observe(&mut self, readings: Readings, now: Mono) -> Option<Change> {
-        for (rule, asks) in &mut self.rules {
-            match readings.of(rule.signal) {
-                Some(reading) if reading >= rule.enter => *asks = true,
-                Some(reading) if reading <= rule.leave => *asks = false,
-                Some(_) | None => {}
-            }
-        }
-        let asking = self.rules.iter().filter(|(_, asks)| *asks).map(|(rule, _)| rule);
+        let dwell = self.dwell;
+        self.rules.iter_mut().for_each(|watched| watched.look(readings, dwell, now));
+        let asking = self.rules.iter().filter(|watched| watched.asks).map(|watched| &watched.rule);
         let worst = asking.max_by_key(|rule| rule.mode).copied();
         let wanted = worst.map_or(Mode::Full, |rule| rule.mode);
         let (to, cause) = match worst {
@@ -299,6 +284,25 @@ impl Governor {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
         (self.ruled > Mode::Full).then_some(self.earliest)
+    }
+}
+
+impl Watched {
+    const fn new(rule: Rule) -> Self {
+        Self { rule, asks: false, told: Mono::at(Duration::ZERO) }
+    }
+
+    fn look(&mut self, readings: Readings, dwell: Duration, now: Mono) {
+        let Some(reading) = readings.of(self.rule.signal) else {
+            self.asks &= !(self.rule.signal.is_of_traffic() && now - self.told >= dwell);
+            return;
+        };
+        self.told = now;
+        if reading >= self.rule.enter {
+            self.asks = true;
+        } else if reading <= self.rule.leave {
+            self.asks = false;
+        }
     }
 }
 
@@ -339,50 +343,6 @@ impl FromStr for Mode {
 
     fn from_str(text: &str) -> Result<Self, UnknownMode> {
         Self::ALL.into_iter().find(|mode| mode.as_str() == text).ok_or(UnknownMode)
-    }
-}
-
-// === impl Signal ===
-
-impl Signal {
-    /// The name used in errors and tables.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Queue => "queue",
-            Self::Latency => "latency",
-            Self::Errors => "errors",
-            Self::Memory => "memory",
-        }
-    }
-
-    /// A reading, for people.
-    fn show(self, reading: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Latency => write!(f, "{:?}", Duration::from_micros(reading)),
-            Self::Queue | Self::Errors | Self::Memory => {
-                write!(f, "{}", Human(u32::try_from(reading).unwrap_or(u32::MAX)))
-            }
-        }
-    }
-}
-
-impl fmt::Display for Signal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl Readings {
-    /// The reading of one signal.
-    #[must_use]
-    pub const fn of(&self, signal: Signal) -> Option<u64> {
-        match signal {
-            Signal::Queue => self.queue,
-            Signal::Latency => self.latency,
-            Signal::Errors => self.errors,
-            Signal::Memory => self.memory,
-        }
     }
 }
 

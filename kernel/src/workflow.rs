@@ -18,6 +18,7 @@ use crate::document::Report;
 pub use crate::document::{Code, DocumentHash as WorkflowHash, MAX_DESCRIPTION_CHARS, Problem};
 use crate::expr::{ExprError, Mapping, Scope};
 use crate::json::Json;
+use crate::mode::Mode;
 use crate::name::Name;
 use crate::retry::RetryPolicy;
 use crate::schema::Schema;
@@ -69,6 +70,7 @@ pub struct Workflow {
     deadline: Duration,
     max_parallel: usize,
     max_retries: u32,
+    drop_in: Option<Mode>,
     steps: Vec<Step>,
     index: HashMap<StepId, usize>,
     order: Vec<usize>,
@@ -98,6 +100,8 @@ pub struct Step {
     pub retry: RetryPolicy,
     /// Whether the run goes on without it. A step that is not optional is critical: if it fails, the run fails.
     pub optional: bool,
+    /// The operating mode from which on it is left out, if the run goes on without it then. Only an optional step may be.
+    pub drop_in: Option<Mode>,
     /// What its output must meet, beyond what the agent itself declares.
     pub output_schema: Schema,
 }
@@ -169,6 +173,12 @@ impl Workflow {
     #[must_use]
     pub const fn max_retries(&self) -> u32 {
         self.max_retries
+    }
+
+    /// The operating mode from which on no run of it starts.
+    #[must_use]
+    pub const fn drop_in(&self) -> Option<Mode> {
+        self.drop_in
     }
 
     /// The steps, in the order of the document.

@@ -112,6 +112,7 @@ fn view(run: &Run, step: &Step, state: &StepRun) -> pb::Step {
         output: state.output.as_ref().map(outcome::bytes).unwrap_or_default(),
         warnings: state.warnings.clone(),
         failure: state.failure.as_ref().map(Into::into),
+        skipped: state.skipped.map(|reason| reason.to_string()).unwrap_or_default(),
         // Known to whoever makes the call, not to the run.
         waiting: String::new(),
     }
@@ -214,7 +215,7 @@ fn event(event: &Event, capability: &impl Fn(&str) -> String) -> pb::run_event::
         }
         Event::StepSkipped { step, reason } => wire::Event::StepSkipped(wire::StepSkipped {
             step_id: step.to_string(),
-            reason: reason.as_str().to_owned(),
+            reason: reason.to_string(),
         }),
         Event::StepCancelled { step } => {
             wire::Event::StepCancelled(wire::StepCancelled { step_id: step.to_string() })

@@ -20,7 +20,7 @@ use crate::render::text::count;
 #[command(
     after_help = "Flags win over the environment, and that over the file. In the file the settings are called \
     data, listen, admin, insecure_listen, allow_network, max_payload, max_open_runs, allow_drills, shutdown_grace, max_calls, agent_share, \
-    tenant_share, max_waiting, breaker, memory_soft_limit, ejection_share, panic_threshold, slow_start, log, log_level."
+    tenant_share, max_waiting, breaker, memory_soft_limit, mode_rule, ejection_share, panic_threshold, slow_start, log, log_level."
 )]
 pub struct ServeArgs {
     /// Configuration file, YAML [env: MAINSTAY_CONFIG]
@@ -72,6 +72,10 @@ pub struct ServeArgs {
     /// [env: MAINSTAY_MEMORY_SOFT_LIMIT] [default: three quarters of what the system grants]
     #[arg(long, value_name = "SIZE")]
     memory_soft_limit: Option<String>,
+    /// When the operating mode changes by itself, like latency.degraded=5s/3s or queue.degraded=off; repeatable
+    /// [env: MAINSTAY_MODE_RULE, with commas]
+    #[arg(long, value_name = "RULE=VALUE")]
+    mode_rule: Vec<String>,
     /// The most of a pool that is left out because it does worse than its siblings; 0% for never [env: MAINSTAY_EJECTION_SHARE] [default: 10%]
     #[arg(long, value_name = "SHARE")]
     ejection_share: Option<String>,
@@ -158,6 +162,7 @@ impl ServeArgs {
             ("max_waiting", one(&self.max_waiting)),
             ("breaker", self.breaker.clone()),
             ("memory_soft_limit", one(&self.memory_soft_limit)),
+            ("mode_rule", self.mode_rule.clone()),
             ("ejection_share", one(&self.ejection_share)),
             ("panic_threshold", one(&self.panic_threshold)),
             ("slow_start", one(&self.slow_start)),
@@ -184,6 +189,7 @@ fn config(settings: Settings) -> Config {
         memory: settings
             .memory_soft_limit
             .map_or_else(Memory::of_the_system, |soft| Memory { soft_limit: Some(soft) }),
+        modes: settings.modes,
         ejection: settings.ejection,
         panic: settings.panic,
         slow_start: settings.slow_start,

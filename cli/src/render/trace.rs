@@ -104,6 +104,9 @@ fn step_row(grid: &mut Grid, step: &StepView, scale: Scale) {
     if !step.waiting.is_empty() {
         happened += &format!(", waits: {}", step.waiting);
     }
+    if !step.skipped.is_empty() {
+        happened += &format!(": {}", step.skipped);
+    }
     // What the attempts below say need not be said here.
     if let Some(failure) = step.failure.as_ref().filter(|_| step.attempts.is_empty()) {
         happened += &format!(": {}", why(failure));

@@ -104,9 +104,12 @@ pub struct StepView {
     /// What whoever answered wants people to know, such as the gaps in a partial answer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// Why it failed or was skipped.
+    /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureView>,
+    /// Why it never began.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub skipped: String,
 }
 
 /// A list of runs.
@@ -205,6 +208,7 @@ impl From<pb::Step> for StepView {
             input: Payload::of(&step.input),
             output: Payload::of(&step.output),
             failure: step.failure.map(Into::into),
+            skipped: step.skipped,
         }
     }
 }

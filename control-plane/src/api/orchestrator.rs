@@ -35,6 +35,8 @@ const MAX_REASON: usize = 256;
 const NOT_READY_RETRY: Duration = Duration::from_secs(1);
 /// How long a client should wait before it asks for what was paused: a person ends a pause.
 const PAUSED_RETRY: Duration = Duration::from_secs(30);
+/// How long a client should wait before it asks for what the mode leaves out: rules keep a mode for so long at least.
+const MODE_RETRY: Duration = Duration::from_secs(15);
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -104,6 +106,9 @@ impl Api {
             }
             StartError::Paused(pause) => {
                 Fault::new(Reason::Paused, &pause).with("target", &pause.target).retry_after(PAUSED_RETRY)
+            }
+            StartError::LeftOut { mode } => {
+                Fault::new(Reason::Overloaded, error).with("mode", mode).retry_after(MODE_RETRY)
             }
             StartError::NotReady => self.not_ready(&error),
             StartError::Append(AppendError::Commit(error)) => store_fault(error),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::json::Json;
+use mainstay_kernel::mode::Mode;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::pause::Pause;
 use mainstay_kernel::priority::Priority;
@@ -86,6 +87,12 @@ pub enum StartError {
     /// Its workflow or its tenant is paused.
     #[error("{0}")]
     Paused(Arc<Pause>),
+    /// Its workflow is not started in this mode.
+    #[error("the mode is {mode}, and the workflow is not started then")]
+    LeftOut {
+        /// The mode.
+        mode: Mode,
+    },
     /// The server takes no runs now: it recovers, heals or stops.
     #[error("the server is not ready to take runs")]
     NotReady,
@@ -106,6 +113,10 @@ pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result
     }
     let workflow = workflow(shared, &request).await?;
     check(shared, &request, &workflow)?;
+    let mode = shared.modes.mode();
+    if workflow.drop_in().is_some_and(|from| mode >= from) {
+        return Err(StartError::LeftOut { mode });
+    }
     let _place = Place::take(shared)?;
     // Asked with the place taken: a drain that did not count it is seen here.
     if let Some(pause) = shared.registry.pauses().start(&request.tenant, &request.workflow) {
@@ -127,6 +138,7 @@ pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result
         deadline: request.deadline.map(|deadline| now + deadline),
         retries: request.retries,
         priority: request.priority,
+        mode,
     };
     let first = run::start(start, now)?;
     let run = Run::begin(&first, workflow, id).map_err(LoadError::from)?;

@@ -115,7 +115,8 @@ impl Driver {
             () = sleep_until(&self.shared, owed.wake_at) => (Input::Woken, None),
         };
         let leave = |agent: &str, patience| self.leave(agent, patience);
-        let told = match run::step(&self.run, input, self.shared.clock.wall(), leave) {
+        let (now, mode) = (self.shared.clock.wall(), self.shared.modes.mode());
+        let told = match run::step(&self.run, input, now, mode, leave) {
             Ok(transition) => {
                 self.happen(&transition).await?;
                 Ok(())

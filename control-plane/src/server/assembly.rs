@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use mainstay_kernel::mode;
 use mainstay_proto::{DESCRIPTORS, pb};
 use mainstay_store::{Batch, Blobs, MemoryStore, ReadError, Store};
 use mainstay_transport::channel;
@@ -92,7 +91,7 @@ impl Core {
             registry::open(registry_config, clock.clone(), Arc::clone(&store), blobs.clone(), events.clone())
                 .await
                 .map_err(|error| StartError::Registry(error.to_string()))?;
-        let mode_config = modes::Config { rules: mode::Config::default(), memory: config.memory };
+        let mode_config = modes::Config { rules: config.modes, memory: config.memory };
         let modes =
             modes::open(mode_config, clock.clone(), Arc::clone(&store), events.clone(), metrics.clone())
                 .map_err(|error| StartError::Records(error.to_string()))?;
@@ -114,6 +113,7 @@ impl Core {
                 registry: registry.clone(),
                 dispatch: dispatch.clone(),
                 metrics: metrics.clone(),
+                modes: modes.clone(),
             },
         );
 

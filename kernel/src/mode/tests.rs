@@ -54,6 +54,29 @@ fn between_the_thresholds_nothing_changes_however_long() {
 }
 
 #[test]
+fn errors_and_latency_ask_by_rules_of_their_own_and_silence_is_believed_after_the_dwell() {
+    let mut config = Config::default();
+    config.set("errors.degraded", "30%/10%").unwrap();
+    config.set("latency.emergency", "5s/3s").unwrap();
+    let mut governor = Governor::new(config, None);
+    let errors = |reading| Readings { errors: Some(reading), ..Readings::default() };
+    let change = governor.observe(errors(3_000), at(1)).unwrap();
+    assert_eq!(
+        (change.to, change.cause.to_string()),
+        (Mode::Degraded, "30% of the attempts fail, the limit is 30%".into())
+    );
+    let slow = Readings { latency: Some(6_000_000), ..errors(1_500) };
+    let change = governor.observe(slow, at(2)).unwrap();
+    assert_eq!(change.to, Mode::Emergency);
+    assert!(change.cause.to_string().contains("6s or more, the limit is 5s"), "{}", change.cause);
+    let better = Readings { latency: Some(4_000_000), ..errors(1_500) };
+    assert_eq!(governor.observe(better, at(30)), None, "between the thresholds");
+    assert_eq!(governor.observe(Readings::default(), at(44)), None);
+    assert_eq!(governor.observe(Readings::default(), at(45)).unwrap().to, Mode::Degraded);
+    assert_eq!(governor.observe(Readings::default(), at(60)).unwrap().to, Mode::Full);
+}
+
+#[test]
 fn a_signal_nobody_can_read_leaves_its_rules_as_they_are() {
     let mut governor = governor();
     assert!(governor.observe(memory(8_100), at(0)).is_some());

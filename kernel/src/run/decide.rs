@@ -11,10 +11,16 @@
 //! A cancel comes before the deadline, the deadline before a failure, a failure before new work: a run never completes
 //! after its deadline, not even by an answer that arrives with it, and ends in one state however close two causes are.
 //! Among steps that are ready, those that come first in the workflow begin first.
+//!
+//! # Modes
+//! A step that the workflow leaves out in this operating mode is skipped when it would begin, and that is written down. The
+//! mode is an argument like the time and nowhere in a run's state: it never changes whether something is due, only what, and
+//! a journal that is read in another mode comes to the same run.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::mode::Mode;
 use crate::retry::budget::Leave;
 use crate::run::attempt::{Ended, ended};
 use crate::run::event::{Attempt, EndState, Event, SkipReason, Transition, WorkflowRef};
@@ -32,8 +38,8 @@ use crate::workflow::{StepId, StepKind};
 /// # Errors
 /// [`StartError`]; nothing has happened then.
 pub fn start(start: Start, now: Wall) -> Result<Transition, StartError> {
-    let Start { id, tenant, workflow, input, intent, labels, idempotency_key, deadline, retries, priority } =
-        start;
+    let Start { id, tenant, workflow, input, intent, labels, idempotency_key, deadline, .. } = start;
+    let Start { retries, priority, mode, .. } = start;
     let latest = now + workflow.deadline();
     let deadline = deadline.map_or(latest, |wanted| wanted.min(latest));
     if deadline <= now {
@@ -54,12 +60,12 @@ pub fn start(start: Start, now: Wall) -> Result<Transition, StartError> {
     };
     let first = Transition { first_event: 1, at: now, events: vec![started] };
     let run = Run::begin(&first, workflow, id)?;
-    let mut draft = Draft { state: run.state, at: now, events: first.events };
+    let mut draft = Draft { state: run.state, at: now, mode, events: first.events };
     draft.settle()?;
     Ok(Transition { first_event: 1, at: now, events: draft.events })
 }
 
-/// What `input` does to `run`: the next transition, to be folded and written. A try that would be made again asks `leave` of
+/// What `input` does to `run` in operating mode `mode`: the next transition, to be folded and written. A try that would be made again asks `leave` of
 /// the budget of its agent, named as its record names it, and says how long it could wait; a try that reached no agent
 /// costs nothing.
 ///
@@ -69,6 +75,7 @@ pub fn step(
     run: &Run,
     input: Input,
     now: Wall,
+    mode: Mode,
     leave: impl FnOnce(&str, Duration) -> Leave,
 ) -> Result<Transition, Ignored> {
     if run.end.is_some() {
@@ -90,7 +97,7 @@ pub fn step(
     if event.is_none() && next_move(run, now).is_none() {
         return Err(Ignored::NothingDue);
     }
-    let mut draft = Draft { state: run.state.clone(), at: now, events: Vec::new() };
+    let mut draft = Draft { state: run.state.clone(), at: now, mode, events: Vec::new() };
     if let Some(event) = event {
         draft.record(event)?;
     }
@@ -177,6 +184,7 @@ pub(super) fn next_move(run: &State, now: Wall) -> Option<Move> {
 struct Draft {
     state: State,
     at: Wall,
+    mode: Mode,
     events: Vec<Event>,
 }
 
@@ -209,6 +217,9 @@ impl Draft {
 
     fn begin(&mut self, at: usize) -> Result<(), FoldError> {
         let step = self.name(at);
+        if self.state.spec(at).drop_in.is_some_and(|from| self.mode >= from) {
+            return self.record(Event::StepSkipped { step, reason: SkipReason::Mode(self.mode) });
+        }
         let begun = match &self.state.spec(at).kind {
             StepKind::Call(_) => hand_off::input(&self.state, at).map(|input| {
                 let attempt = Attempt::first(self.state.id, step.as_str());

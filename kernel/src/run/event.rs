@@ -6,6 +6,7 @@
 //! is taken from the text as it stands instead of being rebuilt.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{AttemptId, RunId};
 use crate::json::Json;
+use crate::mode::Mode;
 use crate::name::Name;
 use crate::outcome::{Answer, Class, Failure, Usage};
 use crate::priority::Priority;
@@ -258,6 +260,8 @@ pub enum SkipReason {
     RunEnded,
     /// The step it lies in ended before its turn came.
     NotNeeded,
+    /// Its turn came in this operating mode, and its workflow leaves it out then. The run goes on without it.
+    Mode(Mode),
 }
 
 impl WorkflowRef {
@@ -332,13 +336,13 @@ impl EndState {
     }
 }
 
-impl SkipReason {
-    /// One sentence for a person.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
+/// One sentence for a person.
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::RunEnded => "the run ended before its turn came",
-            Self::NotNeeded => "what it is a part of ended before its turn came",
+            Self::RunEnded => f.write_str("the run ended before its turn came"),
+            Self::NotNeeded => f.write_str("what it is a part of ended before its turn came"),
+            Self::Mode(mode) => write!(f, "the mode was {mode}, and the workflow leaves the step out then"),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::id::RunId;
 use crate::outcome::Usage;
-use crate::run::event::{Attempt, AttemptRecord, EndState, Event, Transition, WorkflowRef};
+use crate::run::event::{Attempt, AttemptRecord, EndState, Event, SkipReason, Transition, WorkflowRef};
 use crate::run::state::{End, Run, State, StepRun, StepState};
 use crate::time::Wall;
 use crate::workflow::{StepId, Workflow};
@@ -199,8 +199,11 @@ impl State {
                 let ended = self.record(step, attempts)?;
                 self.finish(ended, at);
             }
-            Event::StepSkipped { step, .. } => {
-                self.advance(step, Happening::Skipped)?.ended_at = Some(at);
+            Event::StepSkipped { step, reason } => {
+                self.check_skip(step, *reason)?;
+                self.advance(step, Happening::Skipped)?.skipped = Some(*reason);
+                let ended = self.position(step)?;
+                self.finish(ended, at);
             }
             Event::StepCancelled { step } => {
                 self.advance(step, Happening::Cancelled)?.ended_at = Some(at);
@@ -285,6 +288,20 @@ impl State {
         if open { Err(FoldError::OpenInside { step: step.clone() }) } else { Ok(()) }
     }
 
+    /// A mode leaves out only what the workflow lets it, when its turn has come.
+    fn check_skip(&self, step: &StepId, reason: SkipReason) -> Result<(), FoldError> {
+        let SkipReason::Mode(mode) = reason else { return Ok(()) };
+        let at = self.position(step)?;
+        let spec = self.spec(at);
+        // What makes no call of its own needs no place.
+        let its_turn = self.is_ready(at) && (spec.kind.is_open() || self.has_room());
+        if spec.drop_in.is_some_and(|from| mode >= from) && its_turn {
+            Ok(())
+        } else {
+            Err(FoldError::TooEarly { step: step.clone() })
+        }
+    }
+
     fn check_next(&self, step: &StepId, next: Attempt) -> Result<(), FoldError> {
         let StepState::Running { attempt } = self.steps[self.position(step)?].state else { return Ok(()) };
         let follows = |same_key| next == attempt.next(self.id, step.as_str(), same_key);
@@ -324,11 +341,11 @@ impl State {
         match self.steps[at].state {
             StepState::Completed => true,
             StepState::Failed => self.spec(at).optional,
+            StepState::Skipped => matches!(self.steps[at].skipped, Some(SkipReason::Mode(_))),
             StepState::Pending
             | StepState::Running { .. }
             | StepState::BackingOff { .. }
             | StepState::Gathering { .. }
-            | StepState::Skipped
             | StepState::Cancelled => false,
         }
     }

@@ -116,6 +116,7 @@ impl State {
                 timeout: spec.timeout,
                 retry: spec.retry.clone(),
                 optional: graft.optional,
+                drop_in: None,
                 output_schema: Schema::anything(),
             };
             self.grafted.push(Arc::new(Grafted { inside, step }));

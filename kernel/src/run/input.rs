@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::effect::EffectClass;
 use crate::id::RunId;
 use crate::json::Json;
+use crate::mode::Mode;
 use crate::name::Name;
 use crate::outcome::{Answer, Failure};
 use crate::priority::Priority;
@@ -41,6 +42,8 @@ pub struct Start {
     pub retries: Retries,
     /// How urgent it is.
     pub priority: Priority,
+    /// The operating mode. It is not kept; what it leaves out is.
+    pub mode: Mode,
 }
 
 /// Why a run does not start.

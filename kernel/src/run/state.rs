@@ -13,7 +13,7 @@ use crate::name::Name;
 use crate::outcome::{Failure, Usage};
 use crate::priority::Priority;
 use crate::retry::Retries;
-use crate::run::event::{Attempt, AttemptRecord, EndState};
+use crate::run::event::{Attempt, AttemptRecord, EndState, SkipReason};
 use crate::run::graft::Grafted;
 use crate::run::people::Ruling;
 use crate::time::Wall;
@@ -124,6 +124,8 @@ pub struct StepRun {
     pub failure: Option<Failure>,
     /// What a person answered, if it asks one.
     pub ruling: Option<Arc<Ruling>>,
+    /// Why it never began, if it was skipped.
+    pub skipped: Option<SkipReason>,
     /// Every call made for it, oldest first.
     pub attempts: Vec<Arc<AttemptRecord>>,
 }
@@ -253,6 +255,7 @@ impl StepRun {
         warnings: Vec::new(),
         failure: None,
         ruling: None,
+        skipped: None,
         attempts: Vec::new(),
     };
 }

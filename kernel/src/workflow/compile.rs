@@ -75,6 +75,7 @@ pub(super) fn build(
             timeout: step.timeout,
             retry: step.retry,
             optional: step.optional,
+            drop_in: step.drop_in,
             output_schema: step.output_schema,
         })
     });
@@ -90,6 +91,7 @@ pub(super) fn build(
         deadline: draft.deadline,
         max_parallel: draft.max_parallel,
         max_retries: draft.max_retries,
+        drop_in: draft.drop_in,
         steps,
         index,
         order,

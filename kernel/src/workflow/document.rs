@@ -8,6 +8,7 @@ use super::{
 };
 use crate::document::{Code, Field, Fields, Report};
 use crate::expr::Mapping;
+use crate::mode::Mode;
 use crate::name::Name;
 use crate::retry::RetryPolicy;
 use crate::schema::Schema;
@@ -15,9 +16,19 @@ use crate::yaml::{self, Node, Path};
 
 mod kind;
 
-const FIELDS: [&str; 9] =
-    ["name", "version", "description", "input", "deadline", "max_parallel", "max_retries", "steps", "output"];
-const STEP_FIELDS: [&str; 12] = [
+const FIELDS: [&str; 10] = [
+    "name",
+    "version",
+    "description",
+    "input",
+    "deadline",
+    "max_parallel",
+    "max_retries",
+    "drop_in",
+    "steps",
+    "output",
+];
+const STEP_FIELDS: [&str; 13] = [
     "id",
     "after",
     "call",
@@ -29,6 +40,7 @@ const STEP_FIELDS: [&str; 12] = [
     "timeout",
     "retry",
     "optional",
+    "drop_in",
     "output_schema",
 ];
 
@@ -41,6 +53,7 @@ pub(super) struct Draft {
     pub(super) deadline: Duration,
     pub(super) max_parallel: usize,
     pub(super) max_retries: u32,
+    pub(super) drop_in: Option<Mode>,
     pub(super) steps: Vec<DraftStep>,
     pub(super) output: Option<Mapping>,
 }
@@ -55,6 +68,7 @@ pub(super) struct DraftStep {
     pub(super) timeout: Duration,
     pub(super) retry: RetryPolicy,
     pub(super) optional: bool,
+    pub(super) drop_in: Option<Mode>,
     pub(super) output_schema: Schema,
 }
 
@@ -115,6 +129,7 @@ pub(super) fn read(tree: &Node, report: &mut Report<'_>) -> Draft {
         max_retries: fields
             .optional("max_retries")
             .map_or(DEFAULT_RETRIES, |field| field.number(0..=MAX_RETRIES, report)),
+        drop_in: fields.optional("drop_in").and_then(|field| drop_in(&field, report)),
         steps: fields.required("steps").map_or_else(Vec::new, |field| steps(&field, report)),
         output: fields.get("output").and_then(|field| field.mapping(report)),
     };
@@ -144,12 +159,30 @@ fn step(item: &Field<'_>, report: &mut Report<'_>) -> DraftStep {
             .map_or(DEFAULT_TIMEOUT, |field| field.duration(DEFAULT_TIMEOUT, MAX_DEADLINE, report)),
         retry: fields.optional("retry").map_or(RetryPolicy::DEFAULT, |field| retry(&field, report)),
         optional: fields.optional("optional").is_some_and(|field| field.truth(report)),
+        drop_in: fields.optional("drop_in").and_then(|field| drop_in(&field, report)),
         output_schema: fields
             .optional("output_schema")
             .map_or_else(Schema::anything, |field| field.schema(report)),
     };
     fields.report_missing(report);
+    if step.drop_in.is_some() && !step.optional {
+        let path = step.path.key("drop_in");
+        let hint = "add `optional: true`, or let the step run in every mode";
+        report.add(Code::FieldRange, &path, "leaves out a step that the run cannot do without", hint);
+    }
     step
+}
+
+/// The mode from which on something is left out: one that leaves something out.
+fn drop_in(field: &Field<'_>, report: &mut Report<'_>) -> Option<Mode> {
+    match field.text(report)?.parse() {
+        Ok(mode @ (Mode::Degraded | Mode::Emergency)) => Some(mode),
+        Ok(Mode::Full) | Err(_) => {
+            let message = "is no mode that leaves anything out";
+            report.add(Code::FieldRange, &field.path, message, "give `degraded` or `emergency`");
+            None
+        }
+    }
 }
 
 fn after(field: &Field<'_>, report: &mut Report<'_>) -> Vec<(String, Path)> {

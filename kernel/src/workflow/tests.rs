@@ -71,6 +71,18 @@ fn a_document_becomes_a_workflow_with_every_field() {
 }
 
 #[test]
+fn a_document_says_what_each_mode_leaves_out() {
+    let steps = "steps:\n  - {id: a, call: {capability: c}}\n  - {id: b, call: {capability: c}, optional: true, drop_in: degraded}\n";
+    let workflow = parse(&format!("name: w\nversion: 1\ndrop_in: emergency\n{steps}"));
+    assert_eq!(workflow.drop_in(), Some(Mode::Emergency));
+    assert_eq!(
+        workflow.steps().iter().map(|step| step.drop_in).collect::<Vec<_>>(),
+        [None, Some(Mode::Degraded)]
+    );
+    assert_eq!(parse(&format!("name: w\nversion: 1\n{steps}")).drop_in(), None);
+}
+
+#[test]
 fn data_flows_from_step_to_step_to_the_output() {
     let workflow = parse(TRIP_QUOTE);
     let input = json(json!({"destination": "Rome"}));

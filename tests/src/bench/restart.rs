@@ -13,6 +13,7 @@ use mainstay_control_plane::records::{open_run, spill, transition};
 use mainstay_control_plane::workflows;
 use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::json::{Json, Limits};
+use mainstay_kernel::mode::Mode;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::outcome::{Answer, Usage};
 use mainstay_kernel::priority::Priority;
@@ -123,6 +124,7 @@ impl Filler {
                 deadline: None,
                 retries: Retries::Allowed,
                 priority: Priority::default(),
+                mode: Mode::Full,
             },
             now,
         )?;
@@ -144,7 +146,7 @@ impl Filler {
                 result: Ok(answer),
                 attempts: Vec::new(),
             };
-            let next = run::step(&run, input, self.clock.wall(), |_, _| Leave::Refused)?;
+            let next = run::step(&run, input, self.clock.wall(), Mode::Full, |_, _| Leave::Refused)?;
             run.fold(&next)?;
             let batch = self.transition(&run, &next).await?;
             let batch = if run.end.is_some() { batch.delete(mark.clone()) } else { batch };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::world::{RUN, answer, at, id, name, record, ruling, text};
+use crate::mode::Mode;
 use crate::outcome::{Answer, Began, Class, Failure, Usage};
 use crate::retry::Retries;
 use crate::run::{
@@ -90,6 +91,7 @@ fn events() -> Vec<Event> {
         },
         Event::RunEnded { state: EndState::Cancelled, output: None, failure: None, step: None },
         Event::RunEnded { state: EndState::TimedOut, output: None, failure: None, step: None },
+        Event::StepSkipped { step: step(), reason: SkipReason::Mode(Mode::Degraded) },
         Event::StepOpened { step: step(), input: text("[1,2]"), until: Some(at(9_000)) },
         Event::StepOpened { step: step(), input: text("[]"), until: None },
         Event::StepsGrafted {

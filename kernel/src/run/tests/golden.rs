@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::world::{Fate, List, Plan, World, list, part, plan, ruling, text};
 use crate::effect::EffectClass;
+use crate::mode::Mode;
 use crate::outcome::{Began, Class};
 use crate::run::{Event, Ruling, Run, Transition, Verdict, outstanding};
 
@@ -38,6 +39,16 @@ pub(super) fn optional_fails() -> Plan {
         part("nice", &[]).optional().fates(&[Fate::Fail(Class::AgentError, Began::Yes)]),
         part("needed", &["nice"]),
     ])
+}
+
+pub(super) fn left_out_by_the_mode() -> Plan {
+    let parts = vec![
+        part("draft", &[]),
+        part("review", &["draft"]).drop_in(Mode::Degraded),
+        part("photos", &["draft"]).drop_in(Mode::Emergency),
+        part("send", &["review", "photos"]).input(&[("reviewed", "${steps.review.ok}")]),
+    ];
+    Plan { mode: Mode::Degraded, max_parallel: 1, ..plan(parts) }
 }
 
 pub(super) fn critical_fails() -> Plan {
@@ -226,6 +237,7 @@ pub(super) fn all() -> Vec<(&'static str, Plan)> {
         ("diamond, one at a time", Plan { max_parallel: 1, ..diamond() }),
         ("retry then success", retry_then_success()),
         ("optional fails", optional_fails()),
+        ("left out by the mode", left_out_by_the_mode()),
         ("critical fails", critical_fails()),
         ("cancel while backing off", cancel_while_backing_off()),
         ("deadline", deadline()),
@@ -312,7 +324,7 @@ fn write_events(text: &mut String, transition: &Transition) {
             Event::StepFailed { step, failure, reason, .. } => {
                 format!("{step} failed: {}: {} ({reason})", failure.code, failure.message)
             }
-            Event::StepSkipped { step, reason } => format!("{step} skipped: {}", reason.as_str()),
+            Event::StepSkipped { step, reason } => format!("{step} skipped: {reason}"),
             Event::StepCancelled { step } => format!("{step} cancelled"),
             Event::CancelRequested { reason } => format!("cancel requested: {reason}"),
             Event::RunEnded { state, output, failure, step } => {
@@ -345,6 +357,11 @@ fn a_step_that_fails_is_tried_again_later() {
 #[test]
 fn an_optional_step_that_fails_leaves_null_behind() {
     insta::assert_snapshot!(transcript(optional_fails()));
+}
+
+#[test]
+fn what_the_mode_leaves_out_is_on_record_and_who_waited_for_it_goes_on() {
+    insta::assert_snapshot!(transcript(left_out_by_the_mode()));
 }
 
 #[test]

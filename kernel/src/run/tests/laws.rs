@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::world::{Fate, List, Part, Plan, World, answer, at, failure, id, list, part, plan, ruling, text};
 use crate::effect::EffectClass;
+use crate::mode::Mode;
 use crate::outcome::{Began, Class};
 use crate::run::{Attempt, EndState, Event, Ruling, Run, SkipReason, Transition, Verdict, outstanding};
 
@@ -71,7 +72,13 @@ fn any_part(n: usize) -> impl Strategy<Value = Part> {
     let after = prop::collection::vec(prop::bool::weighted(0.3), n);
     let fates = prop::collection::vec(any_fate(), 1..4);
     let strict = prop::bool::weighted(0.1);
-    (after, any::<bool>(), 1..4_u32, any_effect(), 0..400_i64, fates, strict, any_shape()).prop_map(
+    let optional = prop_oneof![
+        Just((false, None)),
+        Just((true, None)),
+        Just((true, Some(Mode::Degraded))),
+        Just((true, Some(Mode::Emergency))),
+    ];
+    (after, optional, 1..4_u32, any_effect(), 0..400_i64, fates, strict, any_shape()).prop_map(
         move |(after, optional, tries, effect, takes, fates, strict, shape)| {
             let after: Vec<String> =
                 after.iter().enumerate().filter(|(_, yes)| **yes).map(|(i, _)| format!("s{i}")).collect();
@@ -84,7 +91,7 @@ fn any_part(n: usize) -> impl Strategy<Value = Part> {
                 let field = after.first().map_or("input".to_owned(), |dep| format!("steps.{dep}.output"));
                 part.input = vec![("strict", format!("${{{field}.a}}"))];
             }
-            part.optional = optional;
+            (part.optional, part.drop_in) = optional;
             match shape {
                 Shape::Call => part,
                 Shape::Map(count, parallel, partial, within_ms) => {
@@ -128,8 +135,9 @@ fn any_part(n: usize) -> impl Strategy<Value = Part> {
 pub(super) fn any_plan() -> impl Strategy<Value = Plan> {
     let parts = (1..8_usize).prop_flat_map(|n| (0..n).map(any_part).collect::<Vec<_>>());
     let signal = prop::option::of(0..1_500_i64);
-    (parts, 1..4_usize, 1..3_000_u64, prop::option::weighted(0.3, 0..1_500_i64), signal).prop_map(
-        |(parts, max_parallel, deadline_ms, cancel_at, signal)| Plan {
+    let (mode, cancel) = (prop::sample::select(&Mode::ALL), prop::option::weighted(0.3, 0..1_500_i64));
+    (parts, 1..4_usize, 1..3_000_u64, cancel, signal, mode).prop_map(
+        |(parts, max_parallel, deadline_ms, cancel_at, signal, mode)| Plan {
             signals: signal
                 .filter(|_| {
                     parts
@@ -143,6 +151,7 @@ pub(super) fn any_plan() -> impl Strategy<Value = Plan> {
             max_retries: 100,
             deadline_ms,
             cancel_at,
+            mode,
             ..plan(parts)
         },
     )
@@ -185,6 +194,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             attempts: Vec::new()
         }),
         step.clone().prop_map(|step| Event::StepSkipped { step, reason: SkipReason::RunEnded }),
+        step.clone().prop_map(|step| Event::StepSkipped { step, reason: SkipReason::Mode(Mode::Degraded) }),
         step.prop_map(|step| Event::StepCancelled { step }),
         Just(Event::CancelRequested { reason: "why".into() }),
         prop::sample::select(ends).prop_map(|state| Event::RunEnded {
@@ -230,7 +240,7 @@ proptest! {
         events in prop::collection::vec(prop::collection::vec(any_event(), 0..3), 0..40),
         gap in 0..20_u64,
     ) {
-        let plan = plan(vec![part("s0", &[]), part("s1", &[]).optional(), part("s2", &["s0", "s1"]).input(&[])]);
+        let plan = plan(vec![part("s0", &[]), part("s1", &[]).drop_in(Mode::Degraded), part("s2", &["s0", "s1"]).input(&[])]);
         let mut run: Run = World::new(plan).run;
         for events in events {
             // One in twenty comes with a wrong number.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::golden;
 use super::world::{Fate, Plan, RUN, World, answer, at, failure, id, part, plan, text};
 use crate::effect::EffectClass;
+use crate::mode::Mode;
 use crate::outcome::{Began, Class};
 use crate::retry::Retries;
 use crate::retry::budget::Leave;
@@ -314,6 +315,36 @@ fn nothing_goes_on_after_a_critical_failure_by_whatever_a_record_says() {
     say(&mut world.run, vec![skipped, end(EndState::Failed)]).unwrap();
     let cancel = Event::CancelRequested { reason: "late".into() };
     assert_eq!(say(&mut world.run, vec![cancel]), Err(FoldError::AfterEnd));
+}
+
+#[test]
+fn what_was_left_out_stays_left_out_in_another_mode() {
+    let plan = golden::left_out_by_the_mode();
+    let whole = World::new(plan.clone()).finish();
+    let skipped = |transition: &Transition| {
+        transition.events.iter().any(|event| matches!(event, Event::StepSkipped { .. }))
+    };
+    let until = whole.log.iter().position(skipped).unwrap();
+    let begun = whole.begun.iter().filter(|(_, at)| **at <= whole.log[until].at);
+    let begun = begun.map(|(attempt, at)| (*attempt, *at)).collect();
+    let full = Plan { mode: Mode::Full, ..plan };
+    let again = World::recovered(full, whole.log[..=until].to_vec(), begun).finish();
+    assert_eq!(again.history(), whole.history());
+}
+
+#[test]
+fn a_mode_leaves_out_what_the_workflow_says_and_when_its_turn_has_come() {
+    let parts = vec![
+        part("needed", &[]),
+        part("nice", &["needed"]).drop_in(Mode::Degraded),
+        part("dear", &[]).drop_in(Mode::Emergency),
+    ];
+    let mut world = World::new(plan(parts));
+    for (step, mode) in [("needed", Mode::Emergency), ("nice", Mode::Degraded), ("dear", Mode::Degraded)] {
+        let skipped = Event::StepSkipped { step: id(step), reason: SkipReason::Mode(mode) };
+        let told = say(&mut world.run, vec![skipped]);
+        assert_eq!(told, Err(FoldError::TooEarly { step: id(step) }), "{step} in {mode}");
+    }
 }
 
 /// Lets `events` happen to `run` as if they stood in its journal.

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::effect::EffectClass;
 use crate::id::{AttemptId, RunId};
 use crate::json::{Json, Limits};
+use crate::mode::Mode;
 use crate::name::Name;
 use crate::outcome::{Answer, Began, Class, Failure, Usage};
 use crate::retry::Retries;
@@ -56,6 +57,7 @@ pub(super) struct Part {
     pub(super) id: String,
     pub(super) after: Vec<String>,
     pub(super) optional: bool,
+    pub(super) drop_in: Option<Mode>,
     pub(super) max_attempts: u32,
     pub(super) input: Vec<(&'static str, String)>,
     pub(super) output_schema: Option<&'static str>,
@@ -88,6 +90,7 @@ pub(super) fn part(id: &str, after: &[&str]) -> Part {
         id: id.to_owned(),
         after: after.iter().map(|&name| name.to_owned()).collect(),
         optional: false,
+        drop_in: None,
         max_attempts: 1,
         input: after.iter().map(|dep| ("from", format!("${{steps.{dep}.output}}"))).collect(),
         output_schema: None,
@@ -107,6 +110,10 @@ pub(super) fn ruling(verdict: Verdict) -> Ruling {
 impl Part {
     pub(super) fn optional(mut self) -> Self {
         self.optional = true;
+        self
+    }
+    pub(super) fn drop_in(mut self, mode: Mode) -> Self {
+        (self.optional, self.drop_in) = (true, Some(mode));
         self
     }
     pub(super) fn tries(mut self, max_attempts: u32) -> Self {
@@ -178,6 +185,9 @@ impl Part {
             }
             fields.insert((*kind).to_owned(), what.clone());
         }
+        if let Some(mode) = self.drop_in {
+            step["drop_in"] = mode.as_str().into();
+        }
         if let Some(schema) = self.output_schema {
             step["output_schema"] = text(schema).value();
         }
@@ -209,6 +219,8 @@ pub(super) struct Plan {
     pub(super) cancel_at: Option<i64>,
     /// Signals from outside: when, which, and what it carries.
     pub(super) signals: Vec<(i64, &'static str, &'static str)>,
+    /// The operating mode.
+    pub(super) mode: Mode,
 }
 
 pub(super) fn plan(parts: Vec<Part>) -> Plan {
@@ -222,6 +234,7 @@ pub(super) fn plan(parts: Vec<Part>) -> Plan {
         output,
         cancel_at: None,
         signals: Vec::new(),
+        mode: Mode::Full,
     }
 }
 
@@ -253,6 +266,7 @@ impl Plan {
             deadline: None,
             retries: Retries::Allowed,
             priority: crate::priority::Priority::default(),
+            mode: self.mode,
         }
     }
 
@@ -295,7 +309,7 @@ impl World {
     }
 
     pub(super) fn tell(&mut self, input: Input) -> Result<(), Ignored> {
-        let transition = step(&self.run, input, self.now, |_, _| self.leave)?;
+        let transition = step(&self.run, input, self.now, self.plan.mode, |_, _| self.leave)?;
         let before = self.run.clone();
         self.run.fold(&transition).expect("what is decided may happen");
         self.log.push(transition);

@@ -75,6 +75,32 @@ fn a_problem_says_what_to_do() {
 }
 
 #[test]
+fn only_an_optional_step_is_left_out_and_only_in_a_mode_that_leaves_something_out() {
+    let step = |fields: &str| of_steps(&format!("  - {{id: a, call: {{capability: c}}, {fields}}}\n"));
+    assert_eq!(
+        step("drop_in: degraded"),
+        [
+            "FIELD_RANGE steps[0].drop_in: leaves out a step that the run cannot do without (add `optional: true`, or let \
+             the step run in every mode)"
+        ]
+    );
+    for mode in ["full", "panic"] {
+        assert_eq!(
+            step(&format!("optional: true, drop_in: {mode}")),
+            [
+                "FIELD_RANGE steps[0].drop_in: is no mode that leaves anything out (give `degraded` or `emergency`)"
+            ]
+        );
+    }
+    let codes: Vec<_> =
+        problems("name: w\nversion: 1\ndrop_in: full\nsteps:\n  - {id: a, call: {capability: c}}\n")
+            .iter()
+            .map(|p| (p.code, p.path.clone()))
+            .collect();
+    assert_eq!(codes, [(Code::FieldRange, "drop_in".to_owned())]);
+}
+
+#[test]
 fn a_circle_is_named() {
     let steps = "  - {id: a, after: [b], call: {capability: c}}\n  - {id: b, after: [c], call: {capability: c}}\n  - {id: c, after: [a, free], call: {capability: c}}\n  - {id: free, call: {capability: c}}\n  - {id: behind, after: [a], call: {capability: c}}\n  - {id: self, after: [self], call: {capability: c}}\n";
     assert_eq!(
