@@ -7,14 +7,16 @@ use clap::{Args, Parser, Subcommand};
 use crate::client::Client;
 use crate::commands::breakers::BreakersCommand;
 use crate::commands::drill::DrillCommand;
+use crate::commands::escalations::EscalationsCommand;
 use crate::commands::limits::LimitsCommand;
 use crate::commands::mode::ModeCommand;
 use crate::commands::rollouts::RolloutsCommand;
 use crate::commands::routes::RoutesCommand;
 use crate::commands::workflows::WorkflowsCommand;
 use crate::commands::{
-    agents, backup, breakers, cancel, completions, doctor, drill, events, explain, invoke, limits, mode,
-    pauses, resolve, rollouts, routes, run, runs, serve, sidecar, status, trace, workflows,
+    agents, backup, breakers, cancel, completions, doctor, drill, escalations, events, explain, invoke,
+    limits, mode, pauses, resolve, rollouts, routes, run, runs, serve, sidecar, signal, status, trace,
+    workflows,
 };
 use crate::console::{Console, Output, tell_failure};
 use crate::demo;
@@ -94,6 +96,11 @@ enum Command {
     Trace(trace::TraceArgs),
     /// Cancel a run
     Cancel(cancel::CancelArgs),
+    /// Send word to a run that waits for it
+    Signal(signal::SignalArgs),
+    /// Questions of runs that wait for people: list, answer
+    #[command(subcommand)]
+    Escalations(EscalationsCommand),
     /// Call a capability once, without a run
     Invoke(invoke::InvokeArgs),
     /// Let nothing begin at an agent, instance, capability, workflow or tenant until it is resumed
@@ -216,6 +223,10 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         Command::Trace(args) => asking(globals, async |client| trace::run(args, client, &console).await),
         Command::Resolve(args) => asking(globals, async |client| resolve::run(args, client, &console).await),
         Command::Cancel(args) => asking(globals, async |client| cancel::run(args, client, &console).await),
+        Command::Signal(args) => asking(globals, async |client| signal::run(args, client, &console).await),
+        Command::Escalations(command) => {
+            asking(globals, async |client| escalations::run(command, client, &console).await)
+        }
         Command::Limits(command) => {
             asking(globals, async |client| limits::run(command, client, &console).await)
         }

@@ -86,6 +86,12 @@ impl Exit {
             | R::MappingFailed
             | R::CallCancelled
             | R::StepFailed
+            | R::ItemFailed
+            | R::ItemsMissing
+            | R::BranchFailed
+            | R::SignalMissing
+            | R::Rejected
+            | R::NotAnswered
             | R::RunCancelled
             | R::RunDeadline => Self::Badly,
             R::FieldInvalid
@@ -95,6 +101,10 @@ impl Exit {
             | R::DeadlinePassed
             | R::PageTokenInvalid
             | R::IdempotencyKeyReused
+            | R::SignalInvalid
+            | R::SignalTaken
+            | R::EscalationAnswered
+            | R::CorrectionInvalid
             | R::AgentInvalid
             | R::AddressRefused
             | R::WorkflowInvalid
@@ -118,6 +128,8 @@ impl Exit {
             | R::RouteNotFound
             | R::DecisionNotFound
             | R::RunNotFound
+            | R::SignalUnknown
+            | R::EscalationNotFound
             | R::AgentNotFound
             | R::BreakerNotFound
             | R::CapabilityUnknown

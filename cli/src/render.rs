@@ -10,6 +10,7 @@ pub mod board;
 pub mod breaker;
 pub mod decision;
 pub mod drill;
+pub mod escalation;
 pub mod evaluation;
 pub mod finding;
 pub mod kept;

@@ -9,6 +9,7 @@ pub mod breaker;
 pub mod call;
 pub mod decision;
 pub mod drill;
+pub mod escalation;
 pub mod evaluation;
 pub mod event;
 pub mod finding;

@@ -5,6 +5,7 @@ pub mod drills;
 pub mod operations;
 pub mod orchestrator;
 pub mod page;
+mod people;
 pub mod registry;
 pub mod rollouts;
 pub mod routes;

@@ -16,7 +16,7 @@ use mainstay_kernel::share::WHOLE;
 use mainstay_kernel::time::Wall;
 use mainstay_store::{Blobs, Store, Watch};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,13 +30,15 @@ mod journal;
 mod recovery;
 mod start;
 mod task;
+mod word;
 
 pub use journal::{AppendError, LoadError};
 pub use recovery::Recovered;
 pub use start::{StartError, StartRequest, Started};
+pub use word::{Escalation, TellError};
 
 use journal::Journal;
-use task::{Command, Left};
+use task::{Command, Left, Questions};
 
 /// Commands waiting for one run: people cancel once or twice, programs that do it more can wait.
 const COMMANDS: usize = 8;
@@ -122,19 +124,9 @@ struct OpenRun {
     tenant: Name,
     workflow: Name,
     commands: mpsc::Sender<Command>,
+    questions: Questions,
     /// Closes when the task has left the run, for whatever reason.
     left: watch::Receiver<()>,
-}
-
-/// Why a cancellation was not carried out.
-#[derive(Debug, thiserror::Error)]
-pub enum CancelError {
-    /// There is no such open run.
-    #[error("the run is not open")]
-    NotOpen,
-    /// The store failed before the cancellation was on disk.
-    #[error("the store failed before the cancellation was on disk")]
-    Parked,
 }
 
 // === impl Handle ===
@@ -250,17 +242,6 @@ impl Handle {
         }
     }
 
-    /// Cancels an open run; on disk when this returns.
-    pub async fn cancel(&self, tenant: &Name, id: RunId, reason: String) -> Result<(), CancelError> {
-        let commands = match self.0.open.lock().get(&id) {
-            Some(run) if run.tenant == *tenant => run.commands.clone(),
-            _ => return Err(CancelError::NotOpen),
-        };
-        let (done, cancelled) = oneshot::channel();
-        commands.send(Command::Cancel { reason, done }).await.map_err(|_| CancelError::NotOpen)?;
-        cancelled.await.map_err(|_| CancelError::Parked)
-    }
-
     /// Transitions of a run that are on disk, those behind `after` (the first event of one) or all, in order.
     pub async fn transitions(
         &self,
@@ -356,10 +337,9 @@ impl Shared {
         if open.contains_key(&id) {
             return;
         }
-        open.insert(
-            id,
-            OpenRun { tenant: run.tenant.clone(), workflow: run.workflow.name().clone(), commands, left },
-        );
+        let questions = Questions::default();
+        let (tenant, workflow) = (run.tenant.clone(), run.workflow.name().clone());
+        open.insert(id, OpenRun { tenant, workflow, commands, questions: Arc::clone(&questions), left });
         drop(open);
         let shared = Arc::clone(self);
         let (stop, counted) = {
@@ -371,7 +351,7 @@ impl Shared {
             let _closes_when_left = leaving;
             // Leaves the list also when the task panics: the run is then taken up again, like one that was parked.
             let _listed = Listed { shared: Arc::clone(&shared), id };
-            match task::drive(Arc::clone(&shared), run, resuming, inbox, stop).await {
+            match task::drive(Arc::clone(&shared), run, resuming, (inbox, questions), stop).await {
                 Left::Ended => tracing::debug!(run = %id, "ended"),
                 Left::Stopped => tracing::debug!(run = %id, "left to recovery"),
                 Left::Parked(error) => {

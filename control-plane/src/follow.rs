@@ -3,14 +3,13 @@
 //! The watch begins before the read, so nothing falls between them; what both have is told once, because events are
 //! numbered. A follower that is slower than the run is not buffered for: it reads the journal again where it stopped.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::name::Name;
-use mainstay_kernel::workflow::{StepKind, Workflow};
+use mainstay_kernel::run::{Event, Transition};
 use mainstay_proto::{pb, run as wire};
 use mainstay_store::Watch;
 
@@ -22,7 +21,8 @@ struct Follower {
     engine: Handle,
     tenant: Name,
     id: RunId,
-    workflow: Arc<Workflow>,
+    /// What each step calls; those that grow are added as they do.
+    capabilities: HashMap<String, String>,
     changes: Watch,
     /// Number of the last event queued.
     told: u64,
@@ -41,12 +41,16 @@ pub async fn follow(
 ) -> Result<BoxStream<'static, Result<pb::RunEvent, LoadError>>, LoadError> {
     let changes = engine.watch(&tenant, id);
     // Also says whether there is such a run, and what its steps call.
-    let workflow = Arc::clone(&engine.get(&tenant, id).await?.workflow);
+    let run = engine.get(&tenant, id).await?;
+    let capabilities = run
+        .each()
+        .filter_map(|(step, _)| Some((step.id.to_string(), step.kind.call()?.capability.to_string())));
+    let capabilities = capabilities.collect();
     let mut follower = Follower {
         engine,
         tenant,
         id,
-        workflow,
+        capabilities,
         changes,
         told: from.max(1) - 1,
         last_read: None,
@@ -82,20 +86,23 @@ impl Follower {
         for transition in self.engine.transitions(&self.tenant, self.id, self.last_read).await? {
             self.last_read = Some(transition.first_event);
             self.ended |= transition.ends_run();
-            let events = wire::events(&transition, |step| capability(&self.workflow, step));
+            self.learn(&transition);
+            let capability = |step: &str| self.capabilities.get(step).cloned().unwrap_or_default();
+            let events = wire::events(&transition, capability);
             self.queue.extend(events.filter(|event| event.number > self.told));
             self.told = self.told.max(transition.last_event());
         }
         Ok(())
     }
-}
 
-fn capability(workflow: &Workflow, step: &str) -> String {
-    workflow
-        .step(step)
-        .map(|step| {
-            let StepKind::Call(call) = &step.kind;
-            call.capability.to_string()
-        })
-        .unwrap_or_default()
+    /// Takes down what steps that grew call.
+    fn learn(&mut self, transition: &Transition) {
+        for event in &transition.events {
+            if let Event::StepsGrafted { grafts, .. } = event {
+                let grown =
+                    grafts.iter().map(|graft| (graft.id.to_string(), graft.call.capability.to_string()));
+                self.capabilities.extend(grown);
+            }
+        }
+    }
 }

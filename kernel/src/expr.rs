@@ -7,6 +7,8 @@
 //! Expressions see `input` (the run's), `steps.<id>.output` and `steps.<id>.ok` of steps before them, `run.id` and
 //! `run.intent`. The output of an optional step that was skipped or failed is `null` and its `ok` is false.
 //!
+//! A mapping that is evaluated for each item of a list ([`Mapping::compile_for_items`]) also sees `item` and `index`.
+//!
 //! A [`Condition`] is one expression that is true or false of a request: it sees `input`, `labels` and `tenant`, and
 //! nothing of a run.
 //!
@@ -153,6 +155,15 @@ pub struct Scope<'a> {
     pub intent: &'a str,
     /// The steps' outputs.
     pub outputs: &'a dyn Outputs,
+}
+
+/// An item of a list, for mappings that are evaluated for each.
+#[derive(Debug, Clone, Copy)]
+pub struct Item<'a> {
+    /// The item, as `item`.
+    pub value: &'a Json,
+    /// Its place in the list, from 0, as `index`.
+    pub index: usize,
 }
 
 impl fmt::Debug for Scope<'_> {

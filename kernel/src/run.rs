@@ -24,20 +24,31 @@
 //! - [`event`]: what happened, as it stands on disk.
 //! - [`state`]: what it adds up to.
 //! - [`mod@fold`]: the law of what may happen.
+//! - [`graft`]: steps that grow while it goes on.
+//! - [`input`]: what it can be told.
+//! - [`people`]: what comes from outside: signals, and what people answer.
 //! - [`decide`]: what happens next.
 //! - [`owed`]: what is to be under way.
 
+mod attempt;
 pub mod decide;
 pub mod event;
 pub mod fold;
+pub mod graft;
 mod hand_off;
+pub mod input;
 pub mod owed;
+mod pattern;
+pub mod people;
 pub mod state;
 #[cfg(test)]
 mod tests;
 
-pub use self::decide::{Ignored, Input, Start, StartError, start, step};
+pub use self::decide::{start, step};
 pub use self::event::{Attempt, AttemptRecord, EndState, Event, SkipReason, Transition, WorkflowRef};
 pub use self::fold::FoldError;
+pub use self::graft::{Graft, Grafted, MAX_GRAFTED};
+pub use self::input::{Ignored, Input, Start, StartError};
 pub use self::owed::{Call, Durability, Owed, durability, outstanding, urgency};
+pub use self::people::{Asked, Ruling, Verdict, asked};
 pub use self::state::{End, Run, State, StepRun, StepState};

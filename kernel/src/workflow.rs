@@ -27,12 +27,17 @@ use crate::yaml;
 mod compile;
 mod document;
 mod graph;
+mod kind;
 mod lint;
 mod step_id;
 #[cfg(test)]
 mod tests;
 
-pub use self::step_id::{MAX_STEP_ID_LEN, StepId, StepIdError};
+pub use self::kind::{
+    Approve, Branch, Call, Choose, DEFAULT_ITEMS, DEFAULT_ITEMS_AT_ONCE, MAX_BRANCHES, MAX_ITEMS, MAX_WAIT,
+    Map, Otherwise, StepKind, Then, Until, Wait,
+};
+pub use self::step_id::{MAX_STEP_DEPTH, MAX_STEP_ID_LEN, StepId, StepIdError};
 
 /// Most steps. The largest pipelines people draw have a hundred; 500 leaves room for generated ones and keeps a run's
 /// record small enough to be read whole.
@@ -99,22 +104,6 @@ pub struct Step {
     pub drop_in: Option<Mode>,
     /// What its output must meet, beyond what the agent itself declares.
     pub output_schema: Schema,
-}
-
-/// What a step does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StepKind {
-    /// Calls an agent.
-    Call(Call),
-}
-
-/// A call of whichever agent offers a capability.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Call {
-    /// The capability that is called.
-    pub capability: Name,
-    /// The agent that must do it; any that offers the capability if none is named.
-    pub agent: Option<Name>,
 }
 
 impl Workflow {

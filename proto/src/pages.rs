@@ -105,7 +105,12 @@ const FINDINGS: &[Page] = &[
     error(
         "STEP_KIND_MISSING",
         "A step does not say what it does.",
-        "Add `call: { capability: NAME }` to it.",
+        "Add `call: { capability: NAME }` to it, or another kind of step.",
+    ),
+    error(
+        "STEP_KIND_TWICE",
+        "A step says twice what it does: it has, say, a `call` and a `map`.",
+        "Make two steps of it, the second `after` the first.",
     ),
     error(
         "STEP_COUNT",

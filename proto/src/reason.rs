@@ -223,8 +223,44 @@ reasons! {
         "The run's deadline passed before it ended.",
         "`mainstay trace RUN` shows where the time went. Raise `deadline` of the workflow or speed the step up.";
     RunEnded = "RUN_ENDED", FailedPrecondition,
-        "The run has ended already, so it cannot be cancelled.",
+        "The run has ended already, so it takes nothing from outside any more.",
         "Nothing to do. `mainstay trace RUN` shows how it ended.";
+    ItemFailed = "ITEM_FAILED", Aborted,
+        "An item of a list could not be worked on, and the step that goes over the list wants an answer for every one.",
+        "`mainstay trace RUN` shows the item (`STEP/3`) and its attempts. With `partial: true` the step goes on with a gap.";
+    ItemsMissing = "ITEMS_MISSING", Aborted,
+        "Not every item of a list had its answer when the time was over, or none had.",
+        "The message says which. Raise `within`, let more go on at once with `parallel`, or allow gaps with `partial: true`.";
+    BranchFailed = "BRANCH_FAILED", Aborted,
+        "The branch that a `choose` took failed.",
+        "`mainstay trace RUN` shows the branch (`STEP/0` is the first) and its attempts.";
+    SignalMissing = "SIGNAL_MISSING", DeadlineExceeded,
+        "A signal that a step waits for did not come in time, and the step has no default.",
+        "Whoever should have sent it knows why. Raise `within`, or say what holds without it with `default`.";
+    Rejected = "REJECTED", Aborted,
+        "A person was asked and said no.",
+        "The message says who and why. With `optional: true` the run goes on without the step.";
+    NotAnswered = "NOT_ANSWERED", DeadlineExceeded,
+        "A person was asked and nobody answered in time; the workflow says that silence means no.",
+        "`mainstay escalations list` shows what waits. Raise `within`, or say `default: approve` if silence means yes.";
+    SignalUnknown = "SIGNAL_UNKNOWN", NotFound,
+        "No step of the run's workflow waits for a signal of that name. Nothing was changed.",
+        "The error lists the signals it waits for.";
+    SignalInvalid = "SIGNAL_INVALID", InvalidArgument,
+        "What the signal carries breaks the schema of a step that waits for it. Nothing was changed.",
+        "The error names the place in the value. Correct it and send the signal again.";
+    SignalTaken = "SIGNAL_TAKEN", AlreadyExists,
+        "The signal came before with another value; a signal is set once.",
+        "Nothing to do if the first one was meant. For several words over time let the workflow wait for several signals.";
+    EscalationNotFound = "ESCALATION_NOT_FOUND", NotFound,
+        "That step of the run does not wait for a person: not yet, not any more, or never.",
+        "`mainstay escalations list` shows what waits.";
+    EscalationAnswered = "ESCALATION_ANSWERED", AlreadyExists,
+        "Somebody answered before, and otherwise. The first answer counts.",
+        "`mainstay trace RUN` shows what was answered, by whom, and what followed.";
+    CorrectionInvalid = "CORRECTION_INVALID", InvalidArgument,
+        "A correction lacks its value or breaks the form of the question, or another verdict carries a value. Nothing was changed.",
+        "`mainstay escalations list --output json` shows the form. Only `correct` takes a value.";
 
     // The server itself.
     StoreReadOnly = "STORE_READ_ONLY", ResourceExhausted,

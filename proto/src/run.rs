@@ -1,7 +1,7 @@
 //! Runs, their steps and their events, as clients see them.
 
 use mainstay_kernel::outcome::Usage;
-use mainstay_kernel::run::{AttemptRecord, EndState, Event, Run, StepRun, StepState, Transition};
+use mainstay_kernel::run::{AttemptRecord, EndState, Event, Run, StepRun, StepState, Transition, Verdict};
 use mainstay_kernel::workflow::{Step, StepKind};
 
 use crate::{outcome, pb, time};
@@ -22,6 +22,7 @@ impl From<StepState> for pb::StepState {
         match state {
             StepState::Pending => Self::Pending,
             StepState::Running { .. } => Self::Running,
+            StepState::Gathering { .. } => Self::Gathering,
             StepState::BackingOff { .. } => Self::BackingOff,
             StepState::Completed => Self::Completed,
             StepState::Failed => Self::Failed,
@@ -55,13 +56,7 @@ impl From<&Run> for pb::Run {
             input: outcome::bytes(&run.input),
             output: end.and_then(|end| end.output.as_ref()).map(outcome::bytes).unwrap_or_default(),
             failure: end.and_then(|end| end.failure.as_ref()).map(Into::into),
-            steps: run
-                .workflow
-                .steps()
-                .iter()
-                .zip(&run.steps)
-                .map(|(step, state)| view(run, step, state))
-                .collect(),
+            steps: run.each().map(|(step, state)| view(run, step, state)).collect(),
             usage: Some(run.usage.into()),
             last_event: run.last_event,
             idempotency_key: run.idempotency_key.as_deref().unwrap_or_default().to_owned(),
@@ -69,14 +64,45 @@ impl From<&Run> for pb::Run {
     }
 }
 
+/// How far a step is. One that waits for nothing inside it waits for the world outside.
+fn step_state(step: &Step, state: StepState) -> pb::StepState {
+    match (&step.kind, state) {
+        (StepKind::Wait(_) | StepKind::Approve(_), StepState::Gathering { .. }) => pb::StepState::Waiting,
+        _ => state.into(),
+    }
+}
+
+impl From<Verdict> for pb::Verdict {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Approved => Self::Approved,
+            Verdict::Rejected => Self::Rejected,
+            Verdict::Corrected => Self::Corrected,
+            Verdict::Clarified => Self::Clarified,
+        }
+    }
+}
+
+/// What was said to a question; nothing if nothing was.
+#[must_use]
+pub const fn verdict(verdict: pb::Verdict) -> Option<Verdict> {
+    match verdict {
+        pb::Verdict::Unspecified => None,
+        pb::Verdict::Approved => Some(Verdict::Approved),
+        pb::Verdict::Rejected => Some(Verdict::Rejected),
+        pb::Verdict::Corrected => Some(Verdict::Corrected),
+        pb::Verdict::Clarified => Some(Verdict::Clarified),
+    }
+}
+
 fn view(run: &Run, step: &Step, state: &StepRun) -> pb::Step {
-    let StepKind::Call(call) = &step.kind;
-    let after = step.after.iter().filter_map(|at| run.workflow.steps().get(*at));
+    let call = step.kind.call();
     pb::Step {
         id: step.id.to_string(),
-        state: pb::StepState::from(state.state).into(),
-        capability: call.capability.to_string(),
-        after: after.map(|step| step.id.to_string()).collect(),
+        state: step_state(step, state.state).into(),
+        kind: step.kind.as_str().to_owned(),
+        capability: call.map(|call| call.capability.to_string()).unwrap_or_default(),
+        after: step.after.iter().map(|at| run.spec(*at).id.to_string()).collect(),
         optional: step.optional,
         attempts: state.attempts.iter().map(|record| (&**record).into()).collect(),
         ready_at: state.ready_at.map(time::timestamp),
@@ -84,6 +110,7 @@ fn view(run: &Run, step: &Step, state: &StepRun) -> pb::Step {
         ended_at: state.ended_at.map(time::timestamp),
         input: state.input.as_ref().map(outcome::bytes).unwrap_or_default(),
         output: state.output.as_ref().map(outcome::bytes).unwrap_or_default(),
+        warnings: state.warnings.clone(),
         failure: state.failure.as_ref().map(Into::into),
         skipped: state.skipped.map(|reason| reason.to_string()).unwrap_or_default(),
         // Known to whoever makes the call, not to the run.
@@ -138,11 +165,36 @@ fn event(event: &Event, capability: &impl Fn(&str) -> String) -> pb::run_event::
             attempt: attempt.number,
             attempt_id: attempt.id.to_string(),
         }),
+        Event::StepOpened { step, until, .. } => wire::Event::StepOpened(wire::StepOpened {
+            step_id: step.to_string(),
+            until: until.map(time::timestamp),
+        }),
+        Event::StepsGrafted { step, grafts } => {
+            let grafted = grafts.iter().map(|graft| wire::GraftedStep {
+                step_id: graft.id.to_string(),
+                capability: graft.call.capability.to_string(),
+            });
+            wire::Event::StepsGrafted(wire::StepsGrafted {
+                step_id: step.to_string(),
+                steps: grafted.collect(),
+            })
+        }
+        Event::SignalReceived { name, value } => wire::Event::SignalReceived(wire::SignalReceived {
+            signal: name.to_string(),
+            value: outcome::bytes(value),
+        }),
+        Event::StepAnswered { step, answer } => wire::Event::StepAnswered(wire::StepAnswered {
+            step_id: step.to_string(),
+            verdict: pb::Verdict::from(answer.verdict).into(),
+            by: answer.by.clone(),
+            comment: answer.comment.clone(),
+        }),
         Event::StepCompleted { step, answer, attempts: records } => {
             wire::Event::StepCompleted(wire::StepCompleted {
                 step_id: step.to_string(),
                 output: outcome::bytes(&answer.output),
                 attempts: attempts(records),
+                warnings: answer.warnings.clone(),
             })
         }
         Event::AttemptFailed { step, failure, retry_at, reason, attempts: records, .. } => {

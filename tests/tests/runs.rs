@@ -290,3 +290,46 @@ async fn events(world: &World, id: &str, from: u64) -> Vec<pb::RunEvent> {
     }
     events
 }
+
+#[tokio::test]
+async fn a_list_is_gone_over_item_by_item_and_what_fails_is_a_gap_with_a_name() {
+    let mut world = World::start().await;
+    let agent = world.agent("worker", &[("work", ECHO)]).await;
+    let each = "map: { over: '${input.items}', call: { capability: work }, parallel: 2, partial: true }";
+    world
+        .put(&format!(
+            "name: each\nversion: 1\nsteps:\n  - {{ id: all, {each}, retry: {{ max_attempts: 1 }} }}\noutput: '${{steps.all.output}}'\n"
+        ))
+        .await;
+    let items = r#"{"items": [{"x": 1}, {"x": 2, "fail": "no"}, {"x": 3, "gate": "go"}]}"#;
+    let id = world.submit(spec("each", items)).await.unwrap();
+    world
+        .until_run(&id, "two items to have ended", |run| {
+            run.steps.iter().filter(|step| step.id.starts_with("all/") && step.ended_at.is_some()).count()
+                == 2
+        })
+        .await;
+    world.kill();
+    world.restart().await;
+    agent.open("go").await;
+    let run = world.until_ended(&id).await;
+    assert_eq!((run.state(), output(&run).as_str()), (pb::RunState::Completed, r#"[{"x":2},null,{"x":4}]"#));
+    let all = step(&run, "all");
+    assert!(
+        all.warnings.len() == 1 && all.warnings[0].starts_with("item 1 is missing"),
+        "{:?}",
+        all.warnings
+    );
+    assert_eq!((all.kind.as_str(), step(&run, "all/2").capability.as_str()), ("map", "work"));
+    let begun = agent.ledger().into_iter().filter(|row| row.output.is_none());
+    let begun: BTreeSet<_> = begun.map(|row| (row.step, row.key)).collect();
+    assert_eq!(begun.len(), 3, "one key an item, across the kill: {begun:?}");
+    let events = world.events(&id, 1).await;
+    let grafted = events.iter().find_map(|event| match &event.event {
+        Some(Event::StepsGrafted(it)) => {
+            Some(it.steps.iter().map(|step| step.step_id.as_str()).collect::<Vec<_>>())
+        }
+        _ => None,
+    });
+    assert_eq!(grafted.unwrap(), ["all/0", "all/1", "all/2"]);
+}

@@ -30,7 +30,10 @@ pub struct Board {
 #[derive(Debug, Clone, Default)]
 struct Line {
     id: String,
-    capability: String,
+    /// The capability it calls, or its kind if it calls none itself.
+    does: String,
+    /// The word for it once it is open.
+    opens: &'static str,
     state: String,
     attempt: u32,
     who: String,
@@ -46,7 +49,8 @@ impl Board {
         let title = format!("{}  {} v{}", plain(&run.run_id), plain(&run.workflow), run.version);
         let steps = run.steps.into_iter().map(|step| Line {
             id: step.id,
-            capability: step.capability,
+            opens: if matches!(step.kind.as_str(), "wait" | "approve") { "waiting" } else { "gathering" },
+            does: if step.capability.is_empty() { step.kind } else { step.capability },
             state: "pending".to_owned(),
             ..Line::default()
         });
@@ -60,12 +64,21 @@ impl Board {
         if event.kind == "run-ended" {
             self.state.clone_from(&event.state);
         }
-        let Some(line) = self.steps.iter_mut().find(|line| line.id == event.step) else { return };
+        let Some(at) = self.steps.iter().position(|line| line.id == event.step) else { return };
+        let inside = format!("{}/", event.step);
+        let last = self.steps.iter().rposition(|line| line.id.starts_with(&inside)).unwrap_or(at);
+        for (place, grafted) in (last + 1..).zip(&event.grafted) {
+            let (id, does) = (grafted.step.clone(), grafted.capability.clone());
+            let state = "pending".to_owned();
+            self.steps.insert(place, Line { id, does, state, ..Line::default() });
+        }
+        let line = &mut self.steps[at];
         if let Some(attempt) = event.attempts.last() {
             line.who = who(attempt);
         }
         let state = match event.kind {
             "step-started" => "running",
+            "step-opened" => line.opens,
             "step-completed" => "completed",
             "attempt-failed" => "backing-off",
             "step-failed" => "failed",
@@ -78,11 +91,15 @@ impl Board {
         if !event.reason.is_empty() && event.failure.is_none() {
             line.note.clone_from(&event.reason);
         }
+        if let Some(warning) = event.warnings.first() {
+            line.note.clone_from(warning);
+        }
         match event.kind {
             "step-started" => {
                 line.attempt = event.attempt.unwrap_or_default();
                 line.started = line.started.or(event.at);
             }
+            "step-opened" => line.started = event.at,
             "attempt-failed" => {}
             _ => line.ended = event.at,
         }
@@ -103,7 +120,7 @@ impl Board {
                 toned(format!("  {}", line.id), Tone::Strong),
                 toned(&line.state, Tone::of(&line.state)),
                 cell(took.unwrap_or_default()),
-                cell(if line.who.is_empty() { &line.capability } else { &line.who }),
+                cell(if line.who.is_empty() { &line.does } else { &line.who }),
                 cell(attempts),
                 cell(short(&line.note, REASON)),
             ]);
@@ -157,8 +174,9 @@ fn detail(event: &EventView) -> String {
     let again = event.retry_at.zip(event.at).map(|(due, at)| format!("again in {}", due.since(at)));
     let attempt = event.attempt.filter(|attempt| *attempt > 1).map(|attempt| format!("attempt {attempt}"));
     let word = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-    let parts =
-        [word(&event.state), by, word(&event.capability), attempt, failure, word(&event.reason), again];
+    let person = word(&event.by).map(|by| format!("by {by}"));
+    let (state, signal, calls) = (word(&event.state), word(&event.signal), word(&event.capability));
+    let parts = [state, signal, person, by, calls, attempt, failure, word(&event.reason), again];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 

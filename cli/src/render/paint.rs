@@ -36,7 +36,7 @@ impl Tone {
     pub fn of(state: &str) -> Self {
         match state {
             "completed" | "success" | "healthy" | "closed" => Self::Good,
-            "running" | "backing-off" | "half-open" | "overload" => Self::Busy,
+            "running" | "gathering" | "waiting" | "backing-off" | "half-open" | "overload" => Self::Busy,
             "failed" | "timed-out" | "unhealthy" | "open" => Self::Bad,
             "pending" | "skipped" | "cancelled" | "unknown" | "gone" => Self::Dim,
             _ => Self::Normal,

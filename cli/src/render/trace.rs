@@ -111,16 +111,24 @@ fn step_row(grid: &mut Grid, step: &StepView, scale: Scale) {
     if let Some(failure) = step.failure.as_ref().filter(|_| step.attempts.is_empty()) {
         happened += &format!(": {}", why(failure));
     }
+    for warning in &step.warnings {
+        happened += &format!("; {warning}");
+    }
     let waited =
         if step.waited.0 < Duration::from_millis(1) { String::new() } else { step.waited.to_string() };
     grid.row([
         cell(at.map(|at| scale.offset(at)).unwrap_or_default()),
-        toned(format!("{}  {}", step.id, step.capability), Tone::Strong),
+        toned(format!("{}  {}", step.id, does(step)), Tone::Strong),
         toned(scale.step(step), Tone::of(&step.state)),
         cell(step.took.map(|took| took.to_string()).unwrap_or_default()),
         cell(waited),
         toned(happened, Tone::of(&step.state)),
     ]);
+}
+
+/// What a step does: the capability it calls, or its kind if it is made of something else.
+fn does(step: &StepView) -> &str {
+    if step.capability.is_empty() { &step.kind } else { &step.capability }
 }
 
 fn attempt_row(grid: &mut Grid, attempt: &AttemptView, scale: Scale) {

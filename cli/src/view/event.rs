@@ -5,6 +5,7 @@ use mainstay_proto::pb::run_event::Event;
 use serde::Serialize;
 
 use super::call::{AttemptView, FailureView};
+use super::escalation::verdict;
 use super::run::{RunView, run_state};
 use super::value::{Payload, When};
 
@@ -26,8 +27,9 @@ pub struct EventView {
     /// When.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<When>,
-    /// `run-started`, `step-started`, `step-completed`, `attempt-failed`, `step-failed`, `step-skipped`,
-    /// `step-cancelled`, `cancel-requested` or `run-ended`.
+    /// `run-started`, `step-started`, `step-opened`, `steps-grafted`, `step-answered`, `step-completed`,
+    /// `attempt-failed`, `step-failed`, `step-skipped`, `step-cancelled`, `signal-received`, `cancel-requested` or
+    /// `run-ended`.
     pub kind: &'static str,
     /// The step.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -38,16 +40,28 @@ pub struct EventView {
     /// Logical attempt of a started step, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
-    /// State of an ended run.
+    /// State of an ended run, or what a person answered.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub state: String,
-    /// Why: of a retry, a skip or a cancel.
+    /// Why: of a retry, a skip, an answer or a cancel.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// When the next attempt is due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<When>,
-    /// The output of a step or run.
+    /// The steps that grew inside it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub grafted: Vec<GraftedView>,
+    /// What whoever answered wants people to know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// The signal that came.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub signal: String,
+    /// Who answered.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub by: String,
+    /// The output of a step or run, or what a signal carries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<Payload>,
     /// Why it failed.
@@ -56,6 +70,15 @@ pub struct EventView {
     /// The attempts on instances behind it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<AttemptView>,
+}
+
+/// A step that grew inside another.
+#[derive(Debug, Clone, Serialize)]
+pub struct GraftedView {
+    /// Its id, after that of the step it lies in.
+    pub step: String,
+    /// The capability it calls.
+    pub capability: String,
 }
 
 impl From<pb::RunEvent> for EventView {
@@ -77,9 +100,19 @@ impl From<pb::RunEvent> for EventView {
                 attempt: Some(it.attempt),
                 ..view
             },
+            Some(Event::StepOpened(it)) => Self { kind: "step-opened", step: it.step_id, ..view },
+            Some(Event::StepsGrafted(it)) => {
+                let view_of = |grafted: pb::run_event::GraftedStep| GraftedView {
+                    step: grafted.step_id,
+                    capability: grafted.capability,
+                };
+                let grafted = it.steps.into_iter().map(view_of).collect();
+                Self { kind: "steps-grafted", step: it.step_id, grafted, ..view }
+            }
             Some(Event::StepCompleted(it)) => Self {
                 kind: "step-completed",
                 step: it.step_id,
+                warnings: it.warnings,
                 output: Payload::of(&it.output),
                 attempts: views(it.attempts),
                 ..view
@@ -104,6 +137,17 @@ impl From<pb::RunEvent> for EventView {
                 Self { kind: "step-skipped", step: it.step_id, reason: it.reason, ..view }
             }
             Some(Event::StepCancelled(it)) => Self { kind: "step-cancelled", step: it.step_id, ..view },
+            Some(Event::SignalReceived(it)) => {
+                Self { kind: "signal-received", signal: it.signal, output: Payload::of(&it.value), ..view }
+            }
+            Some(Event::StepAnswered(it)) => Self {
+                kind: "step-answered",
+                step: it.step_id,
+                state: verdict(it.verdict),
+                by: it.by,
+                reason: it.comment,
+                ..view
+            },
             Some(Event::CancelRequested(it)) => Self { kind: "cancel-requested", reason: it.reason, ..view },
             Some(Event::RunEnded(it)) => Self {
                 kind: "run-ended",

@@ -65,9 +65,11 @@ pub struct RunView {
 pub struct StepView {
     /// Its id.
     pub id: String,
+    /// What it does: `call`, `map`.
+    pub kind: String,
     /// The capability it calls.
     pub capability: String,
-    /// `pending`, `running`, `backing-off`, `completed`, `failed`, `skipped` or `cancelled`.
+    /// `pending`, `running`, `gathering`, `backing-off`, `completed`, `failed`, `skipped` or `cancelled`.
     pub state: String,
     /// The steps it waits for.
     pub after: Vec<String>,
@@ -99,6 +101,9 @@ pub struct StepView {
     /// What it answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<Payload>,
+    /// What whoever answered wants people to know, such as the gaps in a partial answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureView>,
@@ -187,6 +192,8 @@ impl From<pb::Step> for StepView {
         let state = pb::StepState::try_from(step.state).ok().map(|state| state.as_str_name());
         Self {
             id: step.id,
+            kind: step.kind,
+            warnings: step.warnings,
             capability: step.capability,
             state: word(state, "STEP_STATE_"),
             after: step.after,

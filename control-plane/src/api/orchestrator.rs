@@ -8,7 +8,7 @@ use mainstay_kernel::id::RunId;
 use mainstay_kernel::json::Limits;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::retry::Retries;
-use mainstay_kernel::run::{self, EndState};
+use mainstay_kernel::run::{self, EndState, Input};
 use mainstay_proto::fault::Fault;
 use mainstay_proto::reason::Reason;
 use mainstay_proto::{agent, outcome, pb, run as wire, time};
@@ -20,7 +20,7 @@ use super::documents::catalog_fault;
 use super::page::Pages;
 use super::{spill_fault, store_fault};
 use crate::admission::Door;
-use crate::engine::{AppendError, CancelError, Handle, LoadError, StartError, StartRequest};
+use crate::engine::{AppendError, Handle, LoadError, StartError, StartRequest};
 use crate::follow::follow;
 use crate::invoke;
 use crate::listing::{Filter, Listing};
@@ -82,7 +82,7 @@ impl Api {
     }
 
     /// Why nothing goes on now: the store's refusal, if that is the cause.
-    fn not_ready(&self, otherwise: &dyn std::fmt::Display) -> Fault {
+    pub(super) fn not_ready(&self, otherwise: &dyn std::fmt::Display) -> Fault {
         let fault = match self.engine.refusal() {
             Some(reason) => Fault::new(Reason::StoreReadOnly, reason),
             None => Fault::new(Reason::ServerNotReady, otherwise),
@@ -203,9 +203,7 @@ impl pb::orchestrator_server::Orchestrator for Api {
         let (tenant, id) = (agent::tenant(&request.tenant)?, run_id(&request.run_id)?);
         let reason = agent::text("reason", request.reason, MAX_REASON)?;
         // Whatever became of the command, the journal says what became of the run.
-        match self.engine.cancel(&tenant, id, reason).await {
-            Ok(()) | Err(CancelError::NotOpen | CancelError::Parked) => {}
-        }
+        self.engine.tell(&tenant, id, Input::Cancel { reason }).await.ok();
         let run = self.engine.get(&tenant, id).await.map_err(|error| load_fault(id, error))?;
         let end = run.end.as_ref().map(|end| end.state);
         match end {
@@ -217,6 +215,29 @@ impl pb::orchestrator_server::Orchestrator for Api {
             }
             None => Err(self.not_ready(&"the run is being taken up again").into()),
         }
+    }
+
+    async fn signal_run(
+        &self,
+        request: Request<pb::SignalRunRequest>,
+    ) -> Result<Response<pb::SignalRunResponse>, Status> {
+        self.signal(request.into_inner()).await?;
+        Ok(Response::new(pb::SignalRunResponse {}))
+    }
+
+    async fn list_escalations(
+        &self,
+        request: Request<pb::ListEscalationsRequest>,
+    ) -> Result<Response<pb::ListEscalationsResponse>, Status> {
+        Ok(Response::new(self.escalations(&request.into_inner())?))
+    }
+
+    async fn answer_escalation(
+        &self,
+        request: Request<pb::AnswerEscalationRequest>,
+    ) -> Result<Response<pb::AnswerEscalationResponse>, Status> {
+        self.answer(request.into_inner()).await?;
+        Ok(Response::new(pb::AnswerEscalationResponse {}))
     }
 
     async fn invoke(
@@ -270,12 +291,12 @@ fn start_request(spec: pb::RunSpec, limits: &Limits) -> Result<StartRequest, Fau
     })
 }
 
-fn run_id(text: &str) -> Result<RunId, Fault> {
+pub(super) fn run_id(text: &str) -> Result<RunId, Fault> {
     // An id that cannot be one is one that does not exist, but the client is told what an id looks like.
     text.parse().map_err(|error| Fault::invalid("run_id", error))
 }
 
-fn load_fault(id: RunId, error: LoadError) -> Fault {
+pub(super) fn load_fault(id: RunId, error: LoadError) -> Fault {
     let reason = match &error {
         LoadError::NotFound => {
             return Fault::field(Reason::RunNotFound, "run_id", format_args!("{id} does not exist"));

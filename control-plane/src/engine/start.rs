@@ -13,7 +13,7 @@ use mainstay_kernel::pause::Pause;
 use mainstay_kernel::priority::Priority;
 use mainstay_kernel::retry::Retries;
 use mainstay_kernel::run::{self, Run};
-use mainstay_kernel::workflow::{Call, StepKind, Workflow};
+use mainstay_kernel::workflow::{Call, Workflow};
 use mainstay_store::CommitError;
 
 use super::journal::{AppendError, read_error};
@@ -173,11 +173,11 @@ async fn workflow(shared: &Arc<Shared>, request: &StartRequest) -> Result<Arc<Wo
 
 fn check(shared: &Shared, request: &StartRequest, workflow: &Workflow) -> Result<(), StartError> {
     for step in workflow.steps().iter().filter(|step| !step.optional) {
-        let StepKind::Call(Call { capability, .. }) = &step.kind;
-        if !shared.registry.was_ever_registered(&request.tenant, capability) {
+        let known = |call: &&Call| shared.registry.was_ever_registered(&request.tenant, &call.capability);
+        if let Some(call) = step.kind.calls().into_iter().find(|call| !known(call)) {
             return Err(StartError::CapabilityUnknown {
                 step: step.id.to_string(),
-                capability: capability.clone(),
+                capability: call.capability.clone(),
             });
         }
     }

@@ -14,26 +14,28 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::retry::budget::Leave;
-use mainstay_kernel::run::{self, Attempt, Call, Durability, Ignored, Input, Run, Transition};
+use mainstay_kernel::run::{self, Asked, Attempt, Call, Durability, Ignored, Input, Run, Transition};
 use mainstay_kernel::time::Wall;
+use mainstay_kernel::workflow::StepKind;
 use mainstay_store::Commit;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::journal::AppendError;
 
-/// What other tasks ask of a run's task.
+/// What other tasks tell a run.
 #[derive(Debug)]
-pub(super) enum Command {
-    /// Cancel the run; answered once the cancellation is on disk.
-    Cancel {
-        /// Why, for the record.
-        reason: String,
-        /// Told when it is on disk; dropped if the run was parked first.
-        done: oneshot::Sender<()>,
-    },
+pub(super) struct Command {
+    /// What.
+    pub(super) input: Input,
+    /// Told what came of it, once that is on disk; dropped if the run was parked first.
+    pub(super) done: oneshot::Sender<Result<(), Ignored>>,
 }
+
+/// The questions of a run that wait for people, kept by its task for whoever lists them.
+pub(super) type Questions = Arc<Mutex<Vec<Asked>>>;
 
 /// How a task ended.
 #[derive(Debug)]
@@ -51,10 +53,12 @@ pub(super) async fn drive(
     shared: Arc<Shared>,
     run: Run,
     resuming: bool,
-    mut commands: mpsc::Receiver<Command>,
+    (mut commands, questions): (mpsc::Receiver<Command>, Questions),
     stop: CancellationToken,
 ) -> Left {
-    let mut driver = Driver { shared, run, calls: Calls::default(), last_commit: None, resuming };
+    let asks = run.workflow.steps().iter().any(|step| matches!(step.kind, StepKind::Approve(_)));
+    let questions = asks.then_some(questions);
+    let mut driver = Driver { shared, run, questions, calls: Calls::default(), last_commit: None, resuming };
     let left = driver.until_left(&mut commands, &stop).await;
     if !matches!(left, Left::Ended) {
         driver.calls.leave_to_recovery();
@@ -65,6 +69,8 @@ pub(super) async fn drive(
 struct Driver {
     shared: Arc<Shared>,
     run: Run,
+    /// Only of a workflow that asks people.
+    questions: Option<Questions>,
     calls: Calls,
     /// The newest transition handed to the store and not yet known to be on disk.
     last_commit: Option<Commit>,
@@ -96,26 +102,35 @@ impl Driver {
             self.count_end();
             return Ok(Some(Left::Ended));
         }
+        if let Some(questions) = &self.questions {
+            *questions.lock() = run::asked(&self.run);
+        }
         self.reconcile(owed.calls).await?;
         self.resuming = false;
         let (input, asker) = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(Some(Left::Stopped)),
-            Some(Command::Cancel { reason, done }) = commands.recv() => (Input::Cancel { reason }, Some(done)),
+            Some(Command { input, done }) = commands.recv() => (input, Some(done)),
             Some(input) = self.calls.next() => (input, None),
             () = sleep_until(&self.shared, owed.wake_at) => (Input::Woken, None),
         };
         let leave = |agent: &str, patience| self.leave(agent, patience);
         let (now, mode) = (self.shared.clock.wall(), self.shared.modes.mode());
-        match run::step(&self.run, input, now, mode, leave) {
-            Ok(transition) => self.happen(&transition).await?,
+        let told = match run::step(&self.run, input, now, mode, leave) {
+            Ok(transition) => {
+                self.happen(&transition).await?;
+                Ok(())
+            }
             Err(Ignored::Illegal(error)) => return Err(error.into()),
-            Err(ignored) => tracing::trace!(run = %self.run.id, %ignored, "nothing follows"),
-        }
+            Err(ignored) => {
+                tracing::trace!(run = %self.run.id, %ignored, "nothing follows");
+                Err(ignored)
+            }
+        };
         if let Some(asker) = asker {
             self.settle().await?;
-            // Whoever asked may have gone; the cancellation stands all the same.
-            asker.send(()).ok();
+            // Whoever told it may have gone; what followed stands all the same.
+            asker.send(told).ok();
         }
         Ok(None)
     }

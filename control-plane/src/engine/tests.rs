@@ -4,7 +4,7 @@ use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::json::Json;
 use mainstay_kernel::outcome::{Began, Class};
 use mainstay_kernel::retry::Retries;
-use mainstay_kernel::run::{EndState, Event};
+use mainstay_kernel::run::{EndState, Event, Input};
 use mainstay_store::{CommitError, MemoryStore};
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -93,10 +93,12 @@ async fn gated() -> (Bed, Stub, Arc<Semaphore>, RunId) {
 }
 
 /// Cancels a run. The disk is held, and the cancellation waits for it.
-async fn cancel_queued(bed: &Bed, id: RunId) -> JoinHandle<Result<(), CancelError>> {
+async fn cancel_queued(bed: &Bed, id: RunId) -> JoinHandle<Result<(), TellError>> {
     bed.store.hold_commits();
     let engine = bed.engine.clone();
-    let cancel = tokio::spawn(async move { engine.cancel(&name("default"), id, "enough".into()).await });
+    let cancel = tokio::spawn(async move {
+        engine.tell(&name("default"), id, Input::Cancel { reason: "enough".into() }).await
+    });
     until(|| bed.store.stats().queued == 1).await;
     cancel
 }
@@ -281,11 +283,11 @@ async fn a_cancellation_is_answered_when_it_is_on_disk_and_not_before() {
     assert_eq!(end(&bed, id).await, EndState::Cancelled);
     stub.until(|log| log.cancelled.len() == 1).await;
     bed.engine.wait(id).await;
-    let again = bed.engine.cancel(&name("default"), id, "again".into()).await;
-    assert!(matches!(again, Err(CancelError::NotOpen)));
+    let again = bed.engine.tell(&name("default"), id, Input::Cancel { reason: "again".into() }).await;
+    assert!(matches!(again, Err(TellError::NotOpen)));
     let stranger = start(&bed).await;
-    let refused = bed.engine.cancel(&name("acme"), stranger, String::new()).await;
-    assert!(matches!(refused, Err(CancelError::NotOpen)), "of another tenant");
+    let refused = bed.engine.tell(&name("acme"), stranger, Input::Cancel { reason: String::new() }).await;
+    assert!(matches!(refused, Err(TellError::NotOpen)), "of another tenant");
 }
 
 #[tokio::test(start_paused = true)]
@@ -293,7 +295,7 @@ async fn a_cancellation_that_the_disk_refuses_is_said_to_have_failed() {
     let (bed, _stub, id) = hanging().await;
     let cancel = cancel_queued(&bed, id).await;
     bed.store.fail_commits("planted");
-    assert!(matches!(cancel.await.unwrap(), Err(CancelError::Parked)));
+    assert!(matches!(cancel.await.unwrap(), Err(TellError::Parked)));
     assert!(run(&bed, id).await.end.is_none());
 }
 

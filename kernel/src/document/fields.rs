@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::nearest::nearest;
 use super::problem::{Code, Report};
-use crate::expr::Mapping;
+use crate::expr::{CompileError, Mapping};
 use crate::json::Json;
 use crate::name::Name;
 use crate::schema::Schema;
@@ -188,7 +188,20 @@ impl<'a> Field<'a> {
 
     /// A mapping with expressions in its strings.
     pub(crate) fn mapping(&self, report: &mut Report<'_>) -> Option<Mapping> {
-        let refused = |errors: Vec<crate::expr::CompileError>| {
+        self.compiled(Mapping::compile(&self.node.value()), report)
+    }
+
+    /// Its mapping, evaluated for each item of a list.
+    pub(crate) fn mapping_for_items(&self, report: &mut Report<'_>) -> Option<Mapping> {
+        self.compiled(Mapping::compile_for_items(&self.node.value()), report)
+    }
+
+    fn compiled(
+        &self,
+        compiled: Result<Mapping, Vec<CompileError>>,
+        report: &mut Report<'_>,
+    ) -> Option<Mapping> {
+        let refused = |errors: Vec<CompileError>| {
             for error in errors {
                 let message = match error.expression.as_str() {
                     "" => error.message,
@@ -197,6 +210,6 @@ impl<'a> Field<'a> {
                 report.add(Code::ExpressionInvalid, &self.path.join(&error.path), message, "");
             }
         };
-        Mapping::compile(&self.node.value()).map_err(refused).ok()
+        compiled.map_err(refused).ok()
     }
 }

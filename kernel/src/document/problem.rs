@@ -104,6 +104,8 @@ codes! {
     StepDuplicate = "STEP_DUPLICATE";
     /// A step that does not say what it does.
     StepKindMissing = "STEP_KIND_MISSING";
+    /// A step that says twice what it does.
+    StepKindTwice = "STEP_KIND_TWICE";
     /// More steps than allowed, or none.
     StepCount = "STEP_COUNT";
     /// A step waits for one that does not exist.

@@ -12,7 +12,7 @@ use cel::{Context, ExecutionError, IdedExpr, Value};
 use super::cost::Step;
 use super::expression::{ENV, Expression, Form, Reads, Root};
 use super::path::{Segment, follow};
-use super::{Facts, MAX_COST, MAX_ITEMS, Scope, convert, cost};
+use super::{Facts, Item, MAX_COST, MAX_ITEMS, Scope, convert, cost};
 use crate::id::RunId;
 use crate::json::Json;
 
@@ -21,6 +21,8 @@ pub(super) struct Evaluation<'a> {
     scope: Scope<'a>,
     /// Labels and tenant, where they are to be read.
     facts: Option<Facts<'a>>,
+    /// The item of a list, where the expression is evaluated for each.
+    item: Option<Item<'a>>,
     parsed: RefCell<BTreeMap<Source, Parsed>>,
 }
 
@@ -30,6 +32,7 @@ enum Source {
     Input,
     Output(String),
     Labels,
+    Item,
 }
 
 #[derive(Clone)]
@@ -48,14 +51,19 @@ pub(super) enum Outcome<'a> {
 
 impl<'a> Evaluation<'a> {
     pub(super) fn new(scope: &Scope<'a>) -> Self {
-        Self { scope: *scope, facts: None, parsed: RefCell::default() }
+        Self { scope: *scope, facts: None, item: None, parsed: RefCell::default() }
+    }
+
+    /// For one item of a list.
+    pub(super) fn of_item(scope: &Scope<'a>, item: Item<'a>) -> Self {
+        Self { item: Some(item), ..Self::new(scope) }
     }
 
     /// Over a request instead of a run.
     pub(super) fn of_request(facts: Facts<'a>) -> Self {
         static NONE: BTreeMap<String, Json> = BTreeMap::new();
         let scope = Scope { input: facts.input, run: RunId::from_bytes([0; 16]), intent: "", outputs: &NONE };
-        Self { scope, facts: Some(facts), parsed: RefCell::default() }
+        Self { facts: Some(facts), ..Self::new(&scope) }
     }
 
     pub(super) fn evaluate(&self, expression: &Expression) -> Result<Outcome<'a>, String> {
@@ -80,6 +88,8 @@ impl<'a> Evaluation<'a> {
             }
             Root::Labels => follow(self.labels(), segments).map(Cow::Borrowed),
             Root::Tenant => copied(&quoted(self.tenant()), segments),
+            Root::Item => follow(self.item(), segments).map(Cow::Borrowed),
+            Root::Index => copied(&self.index().to_string(), segments),
             Root::RunId => copied(&quoted(&self.scope.run.to_string()), segments),
             Root::Intent => copied(&quoted(self.scope.intent), segments),
             Root::Step(id) => Err(format!("reads step `{id}` itself; read its `output` or `ok`")),
@@ -92,6 +102,14 @@ impl<'a> Evaluation<'a> {
 
     fn tenant(&self) -> &'a str {
         self.facts.map_or("", |facts| facts.tenant)
+    }
+
+    fn item(&self) -> &'a str {
+        self.item.map_or("null", |item| item.value.as_str())
+    }
+
+    fn index(&self) -> usize {
+        self.item.map_or(0, |item| item.index)
     }
 
     fn output(&self, id: &str) -> &'a str {
@@ -128,7 +146,9 @@ impl<'a> Evaluation<'a> {
         let outputs = reads.steps.iter().map(|read| Source::Output(read.id.clone()));
         let mut longest = 0;
         let labels = reads.labels.then_some(Source::Labels);
-        for source in reads.input.then_some(Source::Input).into_iter().chain(labels).chain(outputs) {
+        let item = reads.item.then_some(Source::Item);
+        let given = reads.input.then_some(Source::Input).into_iter().chain(labels).chain(item);
+        for source in given.chain(outputs) {
             let known = self.parsed.borrow().get(&source).map(|parsed| parsed.longest);
             let of_source = match known {
                 Some(longest) => longest,
@@ -136,6 +156,7 @@ impl<'a> Evaluation<'a> {
                     let text = match &source {
                         Source::Input => self.scope.input.as_str(),
                         Source::Labels => self.labels(),
+                        Source::Item => self.item(),
                         Source::Output(id) => self.output(id),
                     };
                     let mut longest = 0;
@@ -158,6 +179,13 @@ impl<'a> Evaluation<'a> {
         }
         if reads.labels {
             context.add_variable_from_value("labels", value(&Source::Labels));
+        }
+        if reads.item {
+            context.add_variable_from_value("item", value(&Source::Item));
+        }
+        if reads.index {
+            let index = i64::try_from(self.index()).unwrap_or(i64::MAX);
+            context.add_variable_from_value("index", Value::Int(index));
         }
         if reads.tenant {
             context.add_variable_from_value("tenant", text(self.tenant().to_owned()));
@@ -206,6 +234,8 @@ impl cost::Sizes for Sizes<'_, '_> {
             }
             ("steps", [Segment::Field(id)]) => self.evaluation.output(id),
             ("labels", rest) => follow(self.evaluation.labels(), rest).ok()?,
+            ("item", rest) => follow(self.evaluation.item(), rest).ok()?,
+            ("index", _) => "",
             ("tenant", _) => self.evaluation.tenant(),
             ("run", _) => scope.intent,
             _ => return None,
@@ -219,6 +249,7 @@ impl cost::Sizes for Sizes<'_, '_> {
         let (source, rest) = match (name, steps) {
             ("input", rest) => (Source::Input, rest),
             ("labels", rest) => (Source::Labels, rest),
+            ("item", rest) => (Source::Item, rest),
             ("steps", [Step::Into(Segment::Field(id)), Step::Into(Segment::Field(_)), rest @ ..]) => {
                 (Source::Output(id.clone()), rest)
             }

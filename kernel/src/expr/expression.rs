@@ -87,6 +87,8 @@ pub(super) enum Root {
     Intent,
     Labels,
     Tenant,
+    Item,
+    Index,
 }
 
 /// What an expression reads.
@@ -96,6 +98,8 @@ pub(super) struct Reads {
     pub(super) run: bool,
     pub(super) labels: bool,
     pub(super) tenant: bool,
+    pub(super) item: bool,
+    pub(super) index: bool,
     pub(super) steps: Vec<StepRead>,
 }
 
@@ -113,15 +117,27 @@ pub(super) struct StepRead {
 pub(super) enum Vocabulary {
     /// Those of a run, for mappings.
     Run,
+    /// Those of a run and of one item of a list, for mappings that are evaluated for each.
+    Item,
     /// Those of a request that is to be routed, for conditions.
     Request,
 }
 
 impl Vocabulary {
-    const fn names(self) -> [&'static str; 3] {
+    const fn names(self) -> &'static [&'static str] {
         match self {
-            Self::Run => ["input", "steps", "run"],
-            Self::Request => ["input", "labels", "tenant"],
+            Self::Run => &["input", "steps", "run"],
+            Self::Item => &["item", "index", "input", "steps", "run"],
+            Self::Request => &["input", "labels", "tenant"],
+        }
+    }
+
+    /// The names as a sentence has them.
+    fn listed(self) -> String {
+        let quoted: Vec<String> = self.names().iter().map(|name| format!("`{name}`")).collect();
+        match quoted.split_last() {
+            Some((last, others)) => format!("{} and {last}", others.join(", ")),
+            None => String::new(),
         }
     }
 }
@@ -217,6 +233,8 @@ impl Chain<'_> {
             ("input", ..) => Some((Root::Input, rest(0))),
             ("labels", ..) => Some((Root::Labels, rest(0))),
             ("tenant", ..) => Some((Root::Tenant, rest(0))),
+            ("item", ..) => Some((Root::Item, rest(0))),
+            ("index", ..) => Some((Root::Index, rest(0))),
             ("run", Some("id"), _) => Some((Root::RunId, rest(1))),
             ("run", Some("intent"), _) => Some((Root::Intent, rest(1))),
             ("steps", Some(id), Some("output")) => Some((Root::Output(id.to_owned()), rest(2))),
@@ -331,6 +349,8 @@ impl Check {
         match (root, chain.name) {
             (Some((Root::Labels, _)), _) => self.reads.labels = true,
             (Some((Root::Tenant, _)), _) => self.reads.tenant = true,
+            (Some((Root::Item, _)), _) => self.reads.item = true,
+            (Some((Root::Index, _)), _) => self.reads.index = true,
             (Some((Root::Input, _)), _) => self.reads.input = true,
             (Some((Root::RunId | Root::Intent, _)), _) => self.reads.run = true,
             (Some((Root::Output(id), rest)), _) => {
@@ -355,10 +375,8 @@ impl Check {
             }
             (None, name) if TYPES.contains(&name) && chain.segments.is_empty() => {}
             (None, name) => {
-                let (name, [first, second, third]) = (super::shorten(name), names);
-                return Err(format!(
-                    "reads `{name}`, which does not exist; there are `{first}`, `{second}` and `{third}`"
-                ));
+                let (name, there) = (super::shorten(name), self.vocabulary.listed());
+                return Err(format!("reads `{name}`, which does not exist; there are {there}"));
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use super::eval::{Evaluation, Outcome};
 use super::expression::{Expression, Form, Root, Vocabulary};
 use super::template::{Piece, split};
 use super::{
-    CompileError, ExprError, MAX_MAPPING_NODES, MAX_OUTPUT_BYTES, References, Scope, StepUse, shorten,
+    CompileError, ExprError, Item, MAX_MAPPING_NODES, MAX_OUTPUT_BYTES, References, Scope, StepUse, shorten,
 };
 use crate::json::{Json, Limits};
 use crate::yaml::Path;
@@ -49,7 +49,27 @@ impl Mapping {
     /// # Errors
     /// One [`CompileError`] for each expression that cannot be read, and one if the mapping is too large.
     pub fn compile(value: &Value) -> Result<Self, Vec<CompileError>> {
-        let mut compiler = Compiler { errors: Vec::new(), references: References::default(), nodes: 0 };
+        Self::over(value, Vocabulary::Run)
+    }
+
+    /// The same, for a mapping that is evaluated for each item of a list: its expressions see `item` and `index` too.
+    ///
+    /// # Errors
+    /// As of [`Mapping::compile`].
+    pub fn compile_for_items(value: &Value) -> Result<Self, Vec<CompileError>> {
+        Self::over(value, Vocabulary::Item)
+    }
+
+    /// `null`, whatever it is evaluated over.
+    #[must_use]
+    pub fn nothing() -> Self {
+        let template = Template::Constant("null".to_owned());
+        Self(Arc::new(Compiled { template, references: References::default() }))
+    }
+
+    fn over(value: &Value, vocabulary: Vocabulary) -> Result<Self, Vec<CompileError>> {
+        let references = References::default();
+        let mut compiler = Compiler { vocabulary, errors: Vec::new(), references, nodes: 0 };
         let template = compiler.compile(value, &Path::default());
         if compiler.nodes > MAX_MAPPING_NODES {
             let message = format!("has {} values; at most {MAX_MAPPING_NODES} are allowed", compiler.nodes);
@@ -81,11 +101,29 @@ impl Mapping {
             match root {
                 Root::Input => return Ok(scope.input.clone()),
                 Root::Output(id) => return Ok(scope.outputs.output(id).cloned().unwrap_or_default()),
-                Root::Ok(_) | Root::Step(_) | Root::RunId | Root::Intent | Root::Labels | Root::Tenant => {}
+                Root::Ok(_)
+                | Root::Step(_)
+                | Root::RunId
+                | Root::Intent
+                | Root::Labels
+                | Root::Tenant
+                | Root::Item
+                | Root::Index => {}
             }
         }
-        let mut writer =
-            Writer { evaluation: Evaluation::new(scope), out: String::new(), path: Path::default() };
+        self.write(Evaluation::new(scope))
+    }
+
+    /// Its value over `scope` and one item of a list.
+    ///
+    /// # Errors
+    /// [`ExprError`] names the first expression that has no value there.
+    pub fn eval_for(&self, scope: &Scope<'_>, item: Item<'_>) -> Result<Json, ExprError> {
+        self.write(Evaluation::of_item(scope, item))
+    }
+
+    fn write(&self, evaluation: Evaluation<'_>) -> Result<Json, ExprError> {
+        let mut writer = Writer { evaluation, out: String::new(), path: Path::default() };
         writer.write(&self.0.template)?;
         let limits = Limits { max_bytes: MAX_OUTPUT_BYTES, ..Limits::default() };
         Json::parse(writer.out.as_bytes(), &limits).map_err(|error| ExprError {
@@ -105,6 +143,7 @@ impl fmt::Debug for Mapping {
 // === compiling ===
 
 struct Compiler {
+    vocabulary: Vocabulary,
     errors: Vec<CompileError>,
     references: References,
     nodes: usize,
@@ -145,7 +184,7 @@ impl Compiler {
                 Piece::Text(text) => parts.push(Part::Text(text)),
                 Piece::Expression(source) => {
                     self.nodes += 1;
-                    match Expression::compile(source, Vocabulary::Run) {
+                    match Expression::compile(source, self.vocabulary) {
                         Ok(expression) => {
                             self.note(&expression, path);
                             parts.push(Part::Expression(expression));

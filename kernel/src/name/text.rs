@@ -2,9 +2,12 @@
 //! it is read from.
 
 /// Gives `$text`, a wrapper of `Arc<str>` whose `new` checks a text or says `$error`, all that a text has. `$what` is what
-/// it is called where one that was written down breaks the rules.
+/// it is called where one that was written down breaks the rules, `$read` what checks those, if that is not `new`.
 macro_rules! checked_text {
     ($text:ident, $error:ident, $what:literal) => {
+        checked_text!($text, $error, $what, new);
+    };
+    ($text:ident, $error:ident, $what:literal, $read:ident) => {
         impl $text {
             /// The text.
             #[must_use]
@@ -46,7 +49,7 @@ macro_rules! checked_text {
         impl std::str::FromStr for $text {
             type Err = $error;
             fn from_str(text: &str) -> Result<Self, $error> {
-                Self::new(text)
+                Self::$read(text)
             }
         }
 
@@ -59,7 +62,7 @@ macro_rules! checked_text {
         impl<'de> serde::Deserialize<'de> for $text {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
-                Self::new(&text).map_err(|error| {
+                Self::$read(&text).map_err(|error| {
                     serde::de::Error::custom(format!(concat!($what, " {:?} {}"), text, error))
                 })
             }

@@ -19,6 +19,8 @@ use crate::name::Name;
 use crate::outcome::{Answer, Class, Failure, Usage};
 use crate::priority::Priority;
 use crate::retry::Retries;
+use crate::run::graft::Graft;
+use crate::run::people::Ruling;
 use crate::time::Wall;
 use crate::workflow::{StepId, Workflow, WorkflowHash};
 
@@ -122,6 +124,23 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
         input: Option<Json>,
     },
+    /// A step that is made of others has begun; those it begins with follow.
+    StepOpened {
+        /// The step.
+        step: StepId,
+        /// What it works on: the list, the task.
+        input: Json,
+        /// When it goes on with what the others have by then, if it does not wait for all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Wall>,
+    },
+    /// Steps grew inside one that is made of others.
+    StepsGrafted {
+        /// The step they lie in.
+        step: StepId,
+        /// The new ones.
+        grafts: Vec<Arc<Graft>>,
+    },
     /// A try failed and another is due later.
     AttemptFailed {
         /// The step.
@@ -171,6 +190,20 @@ pub enum Event {
     StepCancelled {
         /// The step.
         step: StepId,
+    },
+    /// Word from outside came. It stays with the run: whoever waits for it later finds it.
+    SignalReceived {
+        /// The signal.
+        name: Name,
+        /// What it carries.
+        value: Json,
+    },
+    /// A person answered what a step asks.
+    StepAnswered {
+        /// The step.
+        step: StepId,
+        /// The answer.
+        answer: Arc<Ruling>,
     },
     /// Somebody wants the run to stop.
     CancelRequested {
@@ -225,6 +258,8 @@ pub enum EndState {
 pub enum SkipReason {
     /// The run ended before its turn came.
     RunEnded,
+    /// The step it lies in ended before its turn came.
+    NotNeeded,
     /// Its turn came in this operating mode, and its workflow leaves it out then. The run goes on without it.
     Mode(Mode),
 }
@@ -258,12 +293,18 @@ impl Event {
     pub const fn step(&self) -> Option<&StepId> {
         match self {
             Self::StepStarted { step, .. }
+            | Self::StepOpened { step, .. }
+            | Self::StepsGrafted { step, .. }
             | Self::AttemptFailed { step, .. }
+            | Self::StepAnswered { step, .. }
             | Self::StepCompleted { step, .. }
             | Self::StepFailed { step, .. }
             | Self::StepSkipped { step, .. }
             | Self::StepCancelled { step } => Some(step),
-            Self::RunStarted { .. } | Self::CancelRequested { .. } | Self::RunEnded { .. } => None,
+            Self::RunStarted { .. }
+            | Self::SignalReceived { .. }
+            | Self::CancelRequested { .. }
+            | Self::RunEnded { .. } => None,
         }
     }
 }
@@ -300,13 +341,14 @@ impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RunEnded => f.write_str("the run ended before its turn came"),
+            Self::NotNeeded => f.write_str("what it is a part of ended before its turn came"),
             Self::Mode(mode) => write!(f, "the mode was {mode}, and the workflow leaves the step out then"),
         }
     }
 }
 
 /// A payload that is there may be `null`, and that is not the same as one that is not there.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
+pub(super) fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
     Json::deserialize(deserializer).map(Some)
 }
 

@@ -13,82 +13,17 @@ use crate::run::state::{End, Run, State, StepRun, StepState};
 use crate::time::Wall;
 use crate::workflow::{StepId, Workflow};
 
-/// Why events cannot have happened to a run.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FoldError {
-    /// Events are missing, or there twice.
-    #[error("event {expected} should come next, not {found}")]
-    Gap {
-        /// The number that should come next.
-        expected: u64,
-        /// The number that came.
-        found: u64,
-    },
-    /// A transition in which nothing happens.
-    #[error("the transition has no events")]
-    Empty,
-    /// The first event is not the run's start.
-    #[error("the journal does not begin with the start of a run")]
-    NoStart,
-    /// A start that is not the first event.
-    #[error("the run has started already")]
-    StartedTwice,
-    /// The run is pinned to another workflow than the one at hand.
-    #[error("the run is pinned to {pinned}, which is not the workflow at hand")]
-    OtherWorkflow {
-        /// What it is pinned to: name, version and hash.
-        pinned: String,
-    },
-    /// The workflow has no such step.
-    #[error("the workflow has no step `{step}`")]
-    UnknownStep {
-        /// The step.
-        step: StepId,
-    },
-    /// The event cannot happen to a step in this state.
-    #[error("step `{step}` is {state} and cannot be {event}")]
-    Illegal {
-        /// The step.
-        step: StepId,
-        /// Its state.
-        state: &'static str,
-        /// What is said to have happened to it.
-        event: &'static str,
-    },
-    /// A try that is not the one whose turn it is.
-    #[error("the try of step `{step}` is not the one whose turn it is")]
-    WrongAttempt {
-        /// The step.
-        step: StepId,
-    },
-    /// A first try without an input, or a later one with another.
-    #[error("step `{step}` is given its input with its first try and only then")]
-    WrongInput {
-        /// The step.
-        step: StepId,
-    },
-    /// A step that began before what it depends on had ended, or beyond the workflow's cap.
-    #[error("step `{step}` cannot begin yet")]
-    TooEarly {
-        /// The step.
-        step: StepId,
-    },
-    /// Nobody cancels a run twice.
-    #[error("the run was cancelled already")]
-    CancelledTwice,
-    /// An end while steps have not ended.
-    #[error("the run cannot end while steps have not ended")]
-    OpenSteps,
-    /// Something after the end.
-    #[error("the run has ended")]
-    AfterEnd,
-}
+mod error;
+
+pub use self::error::FoldError;
 
 /// What can happen to a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Happening {
     /// [`Event::StepStarted`].
     Started(Attempt),
+    /// [`Event::StepOpened`].
+    Opened(Option<Wall>),
     /// [`Event::AttemptFailed`].
     Delayed(Attempt, Wall),
     /// [`Event::StepCompleted`].
@@ -108,17 +43,25 @@ pub(super) const fn next_state(state: StepState, happening: Happening) -> Option
     match (state, happening) {
         (S::Pending | S::BackingOff { .. }, H::Started(attempt)) => Some(S::Running { attempt }),
         (S::Running { .. }, H::Delayed(next, until)) => Some(S::BackingOff { next, until }),
-        (S::Running { .. }, H::Completed) => Some(S::Completed),
+        (S::Pending, H::Opened(until)) => Some(S::Gathering { until }),
+        (S::Running { .. } | S::Gathering { .. }, H::Completed) => Some(S::Completed),
         // Pending: its input could not be made, so it was never tried.
-        (S::Pending | S::Running { .. }, H::Failed) => Some(S::Failed),
+        (S::Pending | S::Running { .. } | S::Gathering { .. }, H::Failed) => Some(S::Failed),
         (S::Pending, H::Skipped) => Some(S::Skipped),
-        (S::Running { .. } | S::BackingOff { .. }, H::Cancelled) => Some(S::Cancelled),
+        (S::Running { .. } | S::BackingOff { .. } | S::Gathering { .. }, H::Cancelled) => Some(S::Cancelled),
         (S::Pending, H::Delayed(..) | H::Completed | H::Cancelled)
-        | (S::Running { .. }, H::Started(_) | H::Skipped)
-        | (S::BackingOff { .. }, H::Delayed(..) | H::Completed | H::Failed | H::Skipped)
+        | (S::Running { .. }, H::Started(_) | H::Opened(_) | H::Skipped)
+        | (S::BackingOff { .. }, H::Opened(_) | H::Delayed(..) | H::Completed | H::Failed | H::Skipped)
+        | (S::Gathering { .. }, H::Started(_) | H::Opened(_) | H::Delayed(..) | H::Skipped)
         | (
             S::Completed | S::Failed | S::Skipped | S::Cancelled,
-            H::Started(_) | H::Delayed(..) | H::Completed | H::Failed | H::Skipped | H::Cancelled,
+            H::Started(_)
+            | H::Opened(_)
+            | H::Delayed(..)
+            | H::Completed
+            | H::Failed
+            | H::Skipped
+            | H::Cancelled,
         ) => None,
     }
 }
@@ -196,6 +139,8 @@ impl State {
             started_at: at,
             deadline: *deadline,
             steps,
+            grafted: Vec::new(),
+            signals: Arc::default(),
             cancel: None,
             end: None,
             last_event: 1,
@@ -217,10 +162,20 @@ impl State {
             Event::StepStarted { step, attempt, input } => {
                 self.check_start(step, *attempt, input.is_some())?;
                 let run = self.advance(step, Happening::Started(*attempt))?;
+                run.started_at = run.started_at.or(Some(at));
                 if input.is_some() {
-                    run.started_at = Some(at);
                     run.input.clone_from(input);
                 }
+            }
+            Event::StepOpened { step, input, until } => {
+                self.check_open(step)?;
+                let run = self.advance(step, Happening::Opened(*until))?;
+                run.started_at = Some(at);
+                run.input = Some(input.clone());
+            }
+            Event::StepsGrafted { step, grafts } => {
+                let inside = self.position(step)?;
+                self.graft(inside, grafts, at)?;
             }
             Event::AttemptFailed { step, failure, next, retry_at, attempts, .. } => {
                 self.check_next(step, *next)?;
@@ -230,13 +185,16 @@ impl State {
                 self.retried = self.retried.saturating_add(1);
             }
             Event::StepCompleted { step, answer, attempts } => {
+                self.check_inside(step)?;
                 let run = self.advance(step, Happening::Completed)?;
                 run.output = Some(answer.output.clone());
+                run.warnings.clone_from(&answer.warnings);
                 run.failure = None;
                 let ended = self.record(step, attempts)?;
                 self.finish(ended, at);
             }
             Event::StepFailed { step, failure, attempts, .. } => {
+                self.check_inside(step)?;
                 self.advance(step, Happening::Failed)?.failure = Some(failure.clone());
                 let ended = self.record(step, attempts)?;
                 self.finish(ended, at);
@@ -249,6 +207,11 @@ impl State {
             }
             Event::StepCancelled { step } => {
                 self.advance(step, Happening::Cancelled)?.ended_at = Some(at);
+            }
+            Event::SignalReceived { name, value } => self.receive(name, value)?,
+            Event::StepAnswered { step, answer } => {
+                let at = self.position(step)?;
+                self.answer(at, answer)?;
             }
             Event::CancelRequested { reason } => {
                 if self.cancel.is_some() {
@@ -292,28 +255,47 @@ impl State {
             StepState::Pending => (Attempt::first(self.id, step.as_str()), true),
             StepState::BackingOff { next, .. } => (next, false),
             StepState::Running { .. }
+            | StepState::Gathering { .. }
             | StepState::Completed
             | StepState::Failed
             | StepState::Skipped
             | StepState::Cancelled => return Ok(()),
         };
+        // One that grew was given its input then.
+        let lacks_input = first && self.steps[at].input.is_none();
         if first && !(self.is_ready(at) && self.has_room()) {
             Err(FoldError::TooEarly { step: step.clone() })
         } else if attempt != due {
             Err(FoldError::WrongAttempt { step: step.clone() })
-        } else if first != has_input {
+        } else if lacks_input != has_input {
             Err(FoldError::WrongInput { step: step.clone() })
         } else {
             Ok(())
         }
     }
 
+    /// A step that is made of others needs no place, only its turn.
+    fn check_open(&self, step: &StepId) -> Result<(), FoldError> {
+        let at = self.position(step)?;
+        let early = self.steps[at].state == StepState::Pending && !self.is_ready(at);
+        if early { Err(FoldError::TooEarly { step: step.clone() }) } else { Ok(()) }
+    }
+
+    /// A step that is made of others ends after all of them.
+    fn check_inside(&self, step: &StepId) -> Result<(), FoldError> {
+        let at = self.position(step)?;
+        let open = self.within(at).any(|inside| !self.steps[inside].state.has_ended());
+        if open { Err(FoldError::OpenInside { step: step.clone() }) } else { Ok(()) }
+    }
+
     /// A mode leaves out only what the workflow lets it, when its turn has come.
     fn check_skip(&self, step: &StepId, reason: SkipReason) -> Result<(), FoldError> {
         let SkipReason::Mode(mode) = reason else { return Ok(()) };
         let at = self.position(step)?;
-        let spec = &self.workflow.steps()[at];
-        if spec.drop_in.is_some_and(|from| mode >= from) && self.is_ready(at) && self.has_room() {
+        let spec = self.spec(at);
+        // What makes no call of its own needs no place.
+        let its_turn = self.is_ready(at) && (spec.kind.is_open() || self.has_room());
+        if spec.drop_in.is_some_and(|from| mode >= from) && its_turn {
             Ok(())
         } else {
             Err(FoldError::TooEarly { step: step.clone() })
@@ -333,7 +315,7 @@ impl State {
     fn check_end(&self, state: EndState) -> Result<(), FoldError> {
         let open = self.steps.iter().any(|step| !step.state.has_ended());
         // Whoever completes has done everything; a failure that was allowed is done too.
-        let undone = (0..self.steps.len()).any(|at| !self.is_settled(at));
+        let undone = (0..self.workflow.steps().len()).any(|at| !self.is_settled(at));
         if open || (state == EndState::Completed && undone) { Err(FoldError::OpenSteps) } else { Ok(()) }
     }
 
@@ -348,11 +330,9 @@ impl State {
     /// A step ended by itself: whoever waited for it and now for nothing else is ready.
     fn finish(&mut self, ended: usize, at: Wall) {
         self.steps[ended].ended_at = Some(at);
-        let workflow = self.workflow.clone();
-        for &waiting in &workflow.steps()[ended].dependents {
-            if self.is_ready(waiting) {
-                self.steps[waiting].ready_at = Some(at);
-            }
+        let ready = self.spec(ended).dependents.iter().copied().filter(|&waiting| self.is_ready(waiting));
+        for waiting in ready.collect::<Vec<_>>() {
+            self.steps[waiting].ready_at = Some(at);
         }
     }
 
@@ -360,18 +340,19 @@ impl State {
     fn is_settled(&self, at: usize) -> bool {
         match self.steps[at].state {
             StepState::Completed => true,
-            StepState::Failed => self.workflow.steps()[at].optional,
+            StepState::Failed => self.spec(at).optional,
             StepState::Skipped => matches!(self.steps[at].skipped, Some(SkipReason::Mode(_))),
             StepState::Pending
             | StepState::Running { .. }
             | StepState::BackingOff { .. }
+            | StepState::Gathering { .. }
             | StepState::Cancelled => false,
         }
     }
 
     /// Whether everything the step at `at` depends on is settled.
     pub(super) fn is_ready(&self, at: usize) -> bool {
-        self.workflow.steps()[at].after.iter().all(|&before| self.is_settled(before))
+        self.spec(at).after.iter().all(|&before| self.is_settled(before))
     }
 
     /// Whether another step may begin under the workflow's cap.
@@ -385,6 +366,7 @@ impl Happening {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Started(_) => "started",
+            Self::Opened(_) => "opened",
             Self::Delayed(..) => "delayed",
             Self::Completed => "completed",
             Self::Failed => "failed",

@@ -23,7 +23,11 @@ impl Outputs for State {
 
 /// What the agent of the step at `at` is given.
 pub(super) fn input(run: &State, at: usize) -> Result<Json, Failure> {
-    let step = &run.workflow.steps()[at];
+    // One that grew was given its input then.
+    if let Some(input) = &run.steps[at].input {
+        return Ok(input.clone());
+    }
+    let step = run.spec(at);
     step.input
         .eval(&scope(run))
         .map_err(|error| unmapped(&format!("the input of step `{}`", step.id), &error))
@@ -34,7 +38,7 @@ pub(super) fn output(run: &State) -> Result<Json, Failure> {
     run.workflow.output(&scope(run)).map_err(|error| unmapped("the output of the workflow", &error))
 }
 
-fn scope(run: &State) -> Scope<'_> {
+pub(super) fn scope(run: &State) -> Scope<'_> {
     Scope { input: &run.input, run: run.id, intent: &run.intent, outputs: run }
 }
 
@@ -49,13 +53,13 @@ pub(super) fn check_output(step: &Step, answer: Answer) -> Result<Answer, Failur
     })
 }
 
-fn unmapped(what: &str, error: &ExprError) -> Failure {
+pub(super) fn unmapped(what: &str, error: &ExprError) -> Failure {
     own(Class::CallerFault, MAPPING_FAILED, format!("{what} cannot be made: {error}"))
 }
 
 /// Why a run whose critical step at `at` failed did not complete.
 pub(super) fn brought_down(run: &State, at: usize) -> Failure {
-    let name = &run.workflow.steps()[at].id;
+    let name = &run.spec(at).id;
     let Some(cause) = &run.steps[at].failure else {
         return own(Class::AgentError, STEP_FAILED, format!("step `{name}` failed"));
     };
@@ -74,8 +78,7 @@ pub(super) fn cancelled(run: &State) -> Failure {
 
 /// Why a run whose time is over did not complete; its steps have been cut off by now.
 pub(super) fn timed_out(run: &State) -> Failure {
-    let cut =
-        run.workflow.steps().iter().zip(&run.steps).filter(|(_, step)| step.state == StepState::Cancelled);
+    let cut = run.each().filter(|(_, step)| step.state == StepState::Cancelled);
     let cut: Vec<String> = cut.map(|(spec, _)| format!("`{}`", spec.id)).collect();
     let mut message =
         format!("the run did not end within {:?}", run.deadline.saturating_since(run.started_at));
@@ -86,7 +89,7 @@ pub(super) fn timed_out(run: &State) -> Failure {
 }
 
 /// A failure of the run's own, which no agent had a part in.
-fn own(class: Class, code: &str, message: String) -> Failure {
+pub(super) fn own(class: Class, code: &str, message: String) -> Failure {
     Failure { class, code: code.to_owned(), message, began: Began::No, retry_after: None }
 }
 

@@ -97,10 +97,9 @@ pub fn outstanding(run: &State) -> Owed {
         return Owed::default();
     }
     let mut owed = Owed { calls: Vec::with_capacity(run.active()), wake_at: Some(run.deadline) };
-    for (step, spec) in run.steps.iter().zip(run.workflow.steps()) {
-        let StepKind::Call(call) = &spec.kind;
-        match step.state {
-            StepState::Running { attempt } => owed.calls.push(Call {
+    for (spec, step) in run.each() {
+        match (step.state, &spec.kind) {
+            (StepState::Running { attempt }, StepKind::Call(call)) => owed.calls.push(Call {
                 run: run.id,
                 tenant: run.tenant.clone(),
                 step: spec.id.clone(),
@@ -115,12 +114,19 @@ pub fn outstanding(run: &State) -> Owed {
                 retries: run.retries,
                 priority: run.priority,
             }),
-            StepState::BackingOff { until, .. } => owed.wake_at = owed.wake_at.min(Some(until)),
-            StepState::Pending
-            | StepState::Completed
-            | StepState::Failed
-            | StepState::Skipped
-            | StepState::Cancelled => {}
+            (StepState::BackingOff { until, .. } | StepState::Gathering { until: Some(until) }, _) => {
+                owed.wake_at = owed.wake_at.min(Some(until));
+            }
+            (
+                StepState::Pending
+                | StepState::Running { .. }
+                | StepState::Gathering { until: None }
+                | StepState::Completed
+                | StepState::Failed
+                | StepState::Skipped
+                | StepState::Cancelled,
+                _,
+            ) => {}
         }
     }
     // A journal that ends in the middle of a decision (none that we write does) is taken up at once.

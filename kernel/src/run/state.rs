@@ -14,6 +14,8 @@ use crate::outcome::{Failure, Usage};
 use crate::priority::Priority;
 use crate::retry::Retries;
 use crate::run::event::{Attempt, AttemptRecord, EndState, SkipReason};
+use crate::run::graft::Grafted;
+use crate::run::people::Ruling;
 use crate::time::Wall;
 use crate::workflow::{StepId, Workflow};
 
@@ -44,8 +46,12 @@ pub struct State {
     pub started_at: Wall,
     /// When it is cut.
     pub deadline: Wall,
-    /// One for each step of the workflow, in the workflow's order.
+    /// One for each step: first those of the workflow, in its order, then those that grew, in theirs.
     pub steps: Vec<StepRun>,
+    /// What the steps are that grew.
+    pub grafted: Vec<Arc<Grafted>>,
+    /// The signals that came, each with what it carries.
+    pub signals: Arc<BTreeMap<Name, Json>>,
     /// Why it is to stop, if somebody asked for that.
     pub cancel: Option<Arc<str>>,
     /// How it ended, once it has.
@@ -82,6 +88,11 @@ pub enum StepState {
         /// When it is due.
         until: Wall,
     },
+    /// It calls nobody itself: it waits for the steps that grow inside it, for a signal or for a person.
+    Gathering {
+        /// When it goes on with what they have by then, if it does not wait for all.
+        until: Option<Wall>,
+    },
     /// It has its answer.
     Completed,
     /// It failed for good.
@@ -107,8 +118,12 @@ pub struct StepRun {
     pub input: Option<Json>,
     /// What its agent answered.
     pub output: Option<Json>,
+    /// What whoever answered wants people to know: doubts, or gaps in the answer.
+    pub warnings: Vec<String>,
     /// Why its last try failed. Cleared by success.
     pub failure: Option<Failure>,
+    /// What a person answered, if it asks one.
+    pub ruling: Option<Arc<Ruling>>,
     /// Why it never began, if it was skipped.
     pub skipped: Option<SkipReason>,
     /// Every call made for it, oldest first.
@@ -157,6 +172,7 @@ impl fmt::Debug for State {
             .field("started_at", &self.started_at)
             .field("deadline", &self.deadline)
             .field("steps", &self.steps)
+            .field("signals", &self.signals)
             .field("cancel", &self.cancel)
             .field("end", &self.end)
             .field("last_event", &self.last_event)
@@ -170,10 +186,14 @@ impl fmt::Debug for State {
 }
 
 impl State {
-    /// The step called `name`: its place in the workflow's order, and how far it is.
+    /// The step called `name`: its place, and how far it is.
     #[must_use]
     pub fn step(&self, name: &str) -> Option<(usize, &StepRun)> {
-        let at = self.workflow.index_of(name)?;
+        let grown = || {
+            let mut grown = self.grafted.iter();
+            Some(self.workflow.steps().len() + grown.position(|grafted| grafted.step.id == name)?)
+        };
+        let at = self.workflow.index_of(name).or_else(grown)?;
         Some((at, self.steps.get(at)?))
     }
 
@@ -181,7 +201,7 @@ impl State {
     /// try never waits for a turn and the cap bounds what has begun and not ended.
     #[must_use]
     pub fn active(&self) -> usize {
-        self.steps.iter().filter(|step| step.state.is_active()).count()
+        self.steps.iter().filter(|step| step.state.has_a_place()).count()
     }
 }
 
@@ -190,7 +210,7 @@ impl StepState {
     #[must_use]
     pub const fn has_ended(self) -> bool {
         match self {
-            Self::Pending | Self::Running { .. } | Self::BackingOff { .. } => false,
+            Self::Pending | Self::Running { .. } | Self::BackingOff { .. } | Self::Gathering { .. } => false,
             Self::Completed | Self::Failed | Self::Skipped | Self::Cancelled => true,
         }
     }
@@ -198,6 +218,12 @@ impl StepState {
     /// Whether the step has begun and not ended.
     #[must_use]
     pub const fn is_active(self) -> bool {
+        matches!(self, Self::Running { .. } | Self::BackingOff { .. } | Self::Gathering { .. })
+    }
+
+    /// Whether the step counts against the workflow's cap: one that is made of others leaves the places to them.
+    #[must_use]
+    pub const fn has_a_place(self) -> bool {
         matches!(self, Self::Running { .. } | Self::BackingOff { .. })
     }
 
@@ -208,6 +234,7 @@ impl StepState {
             Self::Pending => "pending",
             Self::Running { .. } => "running",
             Self::BackingOff { .. } => "backing-off",
+            Self::Gathering { .. } => "gathering",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
@@ -225,7 +252,9 @@ impl StepRun {
         ended_at: None,
         input: None,
         output: None,
+        warnings: Vec::new(),
         failure: None,
+        ruling: None,
         skipped: None,
         attempts: Vec::new(),
     };

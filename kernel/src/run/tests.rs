@@ -3,6 +3,8 @@
 mod crash;
 mod format;
 mod golden;
+mod grafts;
 mod laws;
+mod people;
 mod rules;
 mod world;

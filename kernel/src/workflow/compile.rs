@@ -12,10 +12,10 @@ use crate::yaml::Path;
 /// Reports every mapping that reads a step which does not exist, or for which its own step does not wait.
 pub(super) fn check_reads(draft: &Draft, graph: &Graph, report: &mut Report<'_>) {
     for (at, step) in draft.steps.iter().enumerate() {
-        let Some(mapping) = &step.input else { continue };
-        let base = step.path.key("input");
-        for (id, read) in &mapping.references().steps {
-            let path = base.join(&read.path);
+        let reads = step.mappings().into_iter().flat_map(|(mapping, base)| {
+            mapping.references().steps.iter().map(move |(id, read)| (id, base.join(&read.path)))
+        });
+        for (id, path) in reads {
             let Some(other) = known(graph, id, &path, report) else { continue };
             if graph.is_upstream(other, at) != Some(false) {
                 continue;

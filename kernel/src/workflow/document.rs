@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::{
-    Call, DEFAULT_DEADLINE, DEFAULT_PARALLEL, DEFAULT_RETRIES, DEFAULT_TIMEOUT, MAX_DEADLINE, MAX_PARALLEL,
-    MAX_RETRIES, MAX_STEPS, StepId, StepIdError, StepKind,
+    DEFAULT_DEADLINE, DEFAULT_PARALLEL, DEFAULT_RETRIES, DEFAULT_TIMEOUT, MAX_DEADLINE, MAX_PARALLEL,
+    MAX_RETRIES, MAX_STEPS, StepId, StepIdError, StepKind, Then,
 };
 use crate::document::{Code, Field, Fields, Report};
 use crate::expr::Mapping;
@@ -15,6 +13,8 @@ use crate::name::Name;
 use crate::retry::RetryPolicy;
 use crate::schema::Schema;
 use crate::yaml::{self, Node, Path};
+
+mod kind;
 
 const FIELDS: [&str; 10] = [
     "name",
@@ -28,9 +28,21 @@ const FIELDS: [&str; 10] = [
     "steps",
     "output",
 ];
-const STEP_FIELDS: [&str; 9] =
-    ["id", "after", "call", "input", "timeout", "retry", "optional", "drop_in", "output_schema"];
-const CALL_FIELDS: [&str; 2] = ["capability", "agent"];
+const STEP_FIELDS: [&str; 13] = [
+    "id",
+    "after",
+    "call",
+    "map",
+    "choose",
+    "wait",
+    "approve",
+    "input",
+    "timeout",
+    "retry",
+    "optional",
+    "drop_in",
+    "output_schema",
+];
 
 /// A document whose fields have been read. What could not be read is missing here and in the report.
 pub(super) struct Draft {
@@ -58,6 +70,44 @@ pub(super) struct DraftStep {
     pub(super) optional: bool,
     pub(super) drop_in: Option<Mode>,
     pub(super) output_schema: Schema,
+}
+
+impl DraftStep {
+    /// Everything it reads, each with the path of the field it stands in.
+    pub(super) fn mappings(&self) -> Vec<(&Mapping, Path)> {
+        let input = self.input.as_ref().map(|input| (input, self.path.key("input")));
+        input.into_iter().chain(self.own_mappings()).collect()
+    }
+
+    /// How long it may take, if nothing is tried again: its wait, or one attempt.
+    pub(super) fn longest(&self) -> Duration {
+        self.waits().unwrap_or(self.timeout)
+    }
+
+    /// How long it waits, if it waits and calls nobody.
+    pub(super) fn waits(&self) -> Option<Duration> {
+        let kind = self.kind.as_ref().filter(|kind| kind.is_open() && kind.calls().is_empty())?;
+        Some(kind.within().unwrap_or_default())
+    }
+
+    fn own_mappings(&self) -> Vec<(&Mapping, Path)> {
+        match &self.kind {
+            Some(StepKind::Map(map)) => vec![(&map.over, self.path.key("map").key("over"))],
+            Some(StepKind::Choose(choose)) => {
+                let mut own = Vec::new();
+                for (at, branch) in choose.branches.iter().enumerate() {
+                    let path = self.path.key("choose").index(at);
+                    own.extend(branch.when.as_ref().map(|when| (when, path.key("when"))));
+                    if let Then::Value(value) = &branch.then {
+                        own.push((value, path.key("value")));
+                    }
+                }
+                own
+            }
+            Some(StepKind::Approve(approve)) => vec![(&approve.ask, self.path.key("approve").key("ask"))],
+            Some(StepKind::Call(_) | StepKind::Wait(_)) | None => Vec::new(),
+        }
+    }
 }
 
 pub(super) fn read(tree: &Node, report: &mut Report<'_>) -> Draft {
@@ -102,8 +152,8 @@ fn step(item: &Field<'_>, report: &mut Report<'_>) -> DraftStep {
         path: item.path.clone(),
         id: fields.required("id").and_then(|field| step_id(&field, report)),
         after: fields.optional("after").map_or_else(Vec::new, |field| after(&field, report)),
-        kind: kind(&fields, report),
-        input: fields.get("input").map_or_else(whole_input, |field| field.mapping(report)),
+        kind: kind::kind(&fields, report),
+        input: kind::input(&fields, report),
         timeout: fields
             .optional("timeout")
             .map_or(DEFAULT_TIMEOUT, |field| field.duration(DEFAULT_TIMEOUT, MAX_DEADLINE, report)),
@@ -135,29 +185,9 @@ fn drop_in(field: &Field<'_>, report: &mut Report<'_>) -> Option<Mode> {
     }
 }
 
-/// A step that says nothing about its input is given the run's.
-fn whole_input() -> Option<Mapping> {
-    Mapping::compile(&Value::from("${input}")).ok()
-}
-
 fn after(field: &Field<'_>, report: &mut Report<'_>) -> Vec<(String, Path)> {
     let items = field.list(report);
     items.iter().filter_map(|item| Some((item.text(report)?.to_owned(), item.path.clone()))).collect()
-}
-
-fn kind(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<StepKind> {
-    let Some(field) = fields.optional("call") else {
-        if fields.is_map {
-            let hint = "say what it calls: `call: { capability: … }`";
-            report.add(Code::StepKindMissing, &fields.path, "does not say what the step does", hint);
-        }
-        return None;
-    };
-    let mut call = Fields::open(field.node, field.path.clone(), &CALL_FIELDS, report);
-    let capability = call.required("capability").and_then(|field| field.name(report));
-    let agent = call.optional("agent").and_then(|field| field.name(report));
-    call.report_missing(report);
-    Some(StepKind::Call(Call { capability: capability?, agent }))
 }
 
 fn step_id(field: &Field<'_>, report: &mut Report<'_>) -> Option<StepId> {
@@ -165,7 +195,7 @@ fn step_id(field: &Field<'_>, report: &mut Report<'_>) -> Option<StepId> {
     let refused = |error: StepIdError| {
         let hint = match &error {
             StepIdError::Shape { suggestion } => format!("for example `{suggestion}`"),
-            StepIdError::Length { .. } | StepIdError::Reserved => String::new(),
+            StepIdError::Length { .. } | StepIdError::Reserved | StepIdError::Path => String::new(),
         };
         report.add(Code::StepIdInvalid, &field.path, error.to_string(), hint);
     };

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::StepId;
-use super::document::Draft;
+use super::document::{Draft, DraftStep};
 use super::graph::Graph;
+use super::{StepId, StepKind};
 use crate::document::{Code, Problem, Report};
 use crate::expr::Mapping;
 use crate::time::text::Human;
@@ -22,8 +22,8 @@ pub(super) fn lint(draft: &Draft, graph: &Graph, mut report: Report<'_>) -> Vec<
 
 /// All mappings, each with the path of the field it stands in.
 fn mappings(draft: &Draft) -> impl Iterator<Item = (&Mapping, Path)> {
-    let inputs = draft.steps.iter().filter_map(|step| Some((step.input.as_ref()?, step.path.key("input"))));
-    inputs.chain(draft.output.iter().map(|output| (output, Path::default().key("output"))))
+    let of_steps = draft.steps.iter().flat_map(DraftStep::mappings);
+    of_steps.chain(draft.output.iter().map(|output| (output, Path::default().key("output"))))
 }
 
 fn unused_outputs(draft: &Draft, graph: &Graph, report: &mut Report<'_>) {
@@ -61,9 +61,14 @@ fn unguarded_reads(draft: &Draft, graph: &Graph, report: &mut Report<'_>) {
 /// Whether there was one.
 fn long_timeouts(draft: &Draft, report: &mut Report<'_>) -> bool {
     let mut found = false;
-    for step in draft.steps.iter().filter(|step| step.timeout > draft.deadline) {
-        let message = format!("is {}, and the whole run has {}", Human(step.timeout), Human(draft.deadline));
-        report.add(Code::TimeoutBeyondDeadline, &step.path.key("timeout"), message, "");
+    for step in draft.steps.iter().filter(|step| step.longest() > draft.deadline) {
+        let message =
+            format!("is {}, and the whole run has {}", Human(step.longest()), Human(draft.deadline));
+        let path = match step.waits() {
+            Some(_) => step.path.key(step.kind.as_ref().map_or("", StepKind::as_str)),
+            None => step.path.key("timeout"),
+        };
+        report.add(Code::TimeoutBeyondDeadline, &path, message, "");
         found = true;
     }
     found
@@ -76,7 +81,7 @@ fn long_path(draft: &Draft, graph: &Graph, report: &mut Report<'_>) {
         let before =
             graph.after[at].iter().map(|&dependency| (longest[dependency].0, Some(dependency))).max();
         let (before, from) = before.unwrap_or_default();
-        longest[at] = (before.saturating_add(draft.steps[at].timeout), from);
+        longest[at] = (before.saturating_add(draft.steps[at].longest()), from);
     }
     let end = longest.iter().enumerate().max_by_key(|(_, (sum, _))| *sum);
     let Some((end, &(sum, _))) = end.filter(|(_, (sum, _))| *sum > draft.deadline) else { return };

@@ -2,13 +2,20 @@
 //!
 //! They are narrower than other names: `steps.first-draft.output` would be read as a subtraction. What may follow a dot
 //! in an expression is a letter, then letters, digits and underscores.
+//!
+//! Steps that a step grows while a run goes on are called after it, like files in a folder: `summaries/3`. Nobody writes
+//! such a name into a document, so it cannot clash with one that stands there.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::name::checked_text;
 
 /// Longest step id: like a name, it stands in keys, labels and tables.
 pub const MAX_STEP_ID_LEN: usize = 64;
+
+/// How deep steps may lie inside each other; a person follows no deeper nesting.
+pub const MAX_STEP_DEPTH: usize = 6;
 
 /// Words CEL keeps for itself even after a dot.
 const RESERVED: [&str; 4] = ["false", "in", "null", "true"];
@@ -17,7 +24,7 @@ const RESERVED: [&str; 4] = ["false", "in", "null", "true"];
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StepId(Arc<str>);
 
-checked_text!(StepId, StepIdError, "step id");
+checked_text!(StepId, StepIdError, "step id", path);
 
 /// Why a text is not a step id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +44,9 @@ pub enum StepIdError {
     /// A word expressions keep for themselves.
     #[error("is a word expressions keep for themselves")]
     Reserved,
+    /// Not the name of a step inside another.
+    #[error("must be a step's id and up to {} names of a-z, 0-9 and '_' below it", MAX_STEP_DEPTH - 1)]
+    Path,
 }
 
 impl StepId {
@@ -58,6 +68,35 @@ impl StepId {
         }
         Ok(Self(text.into()))
     }
+
+    /// Checks `text`, which may name a step inside another.
+    ///
+    /// # Errors
+    /// [`StepIdError`] says which rule it breaks.
+    pub fn path(text: &str) -> Result<Self, StepIdError> {
+        let Some((outermost, inside)) = text.split_once('/') else { return Self::new(text) };
+        let name = |part: &str| {
+            let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+            (1..=MAX_STEP_ID_LEN).contains(&part.len()) && part.bytes().all(good)
+        };
+        Self::new(outermost)?;
+        if inside.split('/').count() >= MAX_STEP_DEPTH || !inside.split('/').all(name) {
+            return Err(StepIdError::Path);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The step called `name` inside this one; nothing if it would lie too deep or is no name.
+    #[must_use]
+    pub fn inside(&self, name: impl fmt::Display) -> Option<Self> {
+        Self::path(&format!("{self}/{name}")).ok()
+    }
+
+    /// The step this one lies in directly.
+    #[must_use]
+    pub fn outside(&self) -> Option<&str> {
+        self.0.rsplit_once('/').map(|(outside, _)| outside)
+    }
 }
 
 fn suggestion(text: &str) -> String {
@@ -77,6 +116,21 @@ mod tests {
             assert_eq!(StepId::new(text).unwrap(), text);
             let mapping = serde_json::json!(format!("${{steps.{text}.output}}"));
             assert!(crate::expr::Mapping::compile(&mapping).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_step_inside_another_is_called_after_it() {
+        let outer = StepId::new("summaries").unwrap();
+        let inner = outer.inside(3).unwrap();
+        assert_eq!(
+            (inner.as_str(), inner.outside(), outer.outside()),
+            ("summaries/3", Some("summaries"), None)
+        );
+        assert_eq!(serde_json::from_str::<StepId>("\"summaries/3\"").unwrap(), inner);
+        assert!(StepId::new("summaries/3").is_err(), "a document has no such names");
+        for text in ["a/", "/a", "a//b", "a/B", "a/../b", "a/b/c/d/e/f/g", "1/a"] {
+            assert!(StepId::path(text).is_err(), "{text}");
         }
     }
 

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::world::{RUN, answer, at, id, name, record, text};
+use super::world::{RUN, answer, at, id, name, record, ruling, text};
 use crate::mode::Mode;
 use crate::outcome::{Answer, Began, Class, Failure, Usage};
 use crate::retry::Retries;
-use crate::run::{Attempt, AttemptRecord, EndState, Event, SkipReason, Transition, WorkflowRef};
-use crate::workflow::WorkflowHash;
+use crate::run::{
+    Attempt, AttemptRecord, EndState, Event, Graft, Ruling, SkipReason, Transition, Verdict, WorkflowRef,
+};
+use crate::workflow::{Call, StepId, WorkflowHash};
 
 /// One transition a line, as first written. Lines are added, never changed.
 const WRITTEN: &str = include_str!("journal.v1.jsonl");
@@ -90,7 +92,36 @@ fn events() -> Vec<Event> {
         Event::RunEnded { state: EndState::Cancelled, output: None, failure: None, step: None },
         Event::RunEnded { state: EndState::TimedOut, output: None, failure: None, step: None },
         Event::StepSkipped { step: step(), reason: SkipReason::Mode(Mode::Degraded) },
+        Event::StepOpened { step: step(), input: text("[1,2]"), until: Some(at(9_000)) },
+        Event::StepOpened { step: step(), input: text("[]"), until: None },
+        Event::StepsGrafted {
+            step: step(),
+            grafts: vec![Arc::new(graft("draft/0", &[])), Arc::new(graft("draft/1", &["draft/0"]))],
+        },
+        Event::StepSkipped { step: step(), reason: SkipReason::NotNeeded },
+        Event::SignalReceived { name: name("paid"), value: text("null") },
+        Event::StepAnswered { step: step(), answer: Arc::new(ruling(Verdict::Approved)) },
+        Event::StepAnswered {
+            step: step(),
+            answer: Arc::new(Ruling {
+                verdict: Verdict::Corrected,
+                value: Some(text("null")),
+                by: String::new(),
+                comment: "shorter".to_owned(),
+            }),
+        },
     ]
+}
+
+fn graft(id: &str, after: &[&str]) -> Graft {
+    let path = |id: &str| StepId::path(id).unwrap();
+    Graft {
+        id: path(id),
+        call: Call { capability: name("text.draft"), agent: after.first().map(|_| name("writer")) },
+        after: after.iter().copied().map(path).collect(),
+        input: text(r#"{"item":1.0}"#),
+        optional: after.is_empty(),
+    }
 }
 
 #[test]

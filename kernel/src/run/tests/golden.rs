@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
-use super::world::{Fate, Plan, World, part, plan};
+use serde_json::json;
+
+use super::world::{Fate, List, Plan, World, list, part, plan, ruling, text};
 use crate::effect::EffectClass;
 use crate::mode::Mode;
 use crate::outcome::{Began, Class};
-use crate::run::{Event, Run, Transition, outstanding};
+use crate::run::{Event, Ruling, Run, Transition, Verdict, outstanding};
 
 pub(super) fn pipeline() -> Plan {
     plan(vec![
@@ -88,6 +90,145 @@ pub(super) fn bad_answer_then_a_good_one() -> Plan {
     ])
 }
 
+pub(super) fn over_a_list() -> Plan {
+    let fates = [Fate::Answer("\"a\""), Fate::Answer("\"b\""), Fate::Answer("\"c\"")];
+    plan(vec![
+        part("find", &[]).fates(&[Fate::Answer(r#"[12345678901234567890.5,{"x":"${input}"},null]"#)]),
+        part("each", &["find"]).over(list(json!("${steps.find.output}"))).fates(&fates),
+        part("sum", &["each"]),
+    ])
+}
+
+pub(super) fn over_a_list_with_gaps() -> Plan {
+    let fates = [Fate::Answer("1"), Fate::Fail(Class::AgentError, Began::Yes), Fate::Answer("3")];
+    let list = List { partial: true, ..list(json!(["one", "two", "three"])) };
+    plan(vec![part("each", &[]).over(list).tries(2).fates(&fates)])
+}
+
+pub(super) fn over_a_list_that_fails() -> Plan {
+    let fates = [Fate::Answer("1"), Fate::Fail(Class::AgentError, Began::Yes), Fate::Answer("3")];
+    plan(vec![
+        part("each", &[]).over(List { parallel: 3, ..list(json!([1, 2, 3, 4, 5])) }).fates(&fates),
+        part("after", &["each"]),
+    ])
+}
+
+pub(super) fn over_a_list_out_of_time() -> Plan {
+    let list = List { partial: true, parallel: 1, within_ms: Some(25), ..list(json!([1, 2, 3, 4])) };
+    plan(vec![part("each", &[]).over(list)])
+}
+
+pub(super) fn over_nothing() -> Plan {
+    plan(vec![part("each", &[]).over(list(json!([]))), part("after", &["each"])])
+}
+
+pub(super) fn over_too_much() -> Plan {
+    plan(vec![
+        part("each", &[]).optional().over(List { max_items: 2, ..list(json!([1, 2, 3])) }),
+        part("after", &["each"]),
+    ])
+}
+
+pub(super) fn over_a_list_cancelled() -> Plan {
+    Plan { cancel_at: Some(15), ..over_a_list() }
+}
+
+/// A question triaged and answered by whoever does that.
+pub(super) fn one_of_several_ways() -> Plan {
+    let branches = json!([
+        { "when": "${steps.triage.output == 'billing'}", "call": { "capability": "do.it" } },
+        { "when": "${steps.triage.output == 'greeting'}", "value": "hello" },
+        { "call": { "capability": "do.it" } },
+    ]);
+    let fates = [Fate::Answer("\"billed\""), Fate::Answer("1"), Fate::Answer("\"helped\"")];
+    plan(vec![
+        part("triage", &[]).fates(&[Fate::Answer("\"refund\"")]),
+        part("answer", &["triage"]).does("choose", branches).fates(&fates),
+        part("after", &["answer"]),
+    ])
+}
+
+pub(super) fn a_way_that_fails() -> Plan {
+    let branches = json!([
+        { "when": "${false}", "value": 1 },
+        { "when": "${run.intent == 'to know why'}", "call": { "capability": "do.it" } },
+    ]);
+    let fates = [Fate::Answer("1"), Fate::Fail(Class::AgentError, Began::Yes)];
+    plan(vec![part("answer", &[]).does("choose", branches).tries(2).fates(&fates)])
+}
+
+pub(super) fn no_way() -> Plan {
+    let branches = json!([{ "when": "${input.question == 'how'}", "value": 1 }]);
+    plan(vec![part("answer", &[]).does("choose", branches), part("after", &["answer"])])
+}
+
+pub(super) fn timer() -> Plan {
+    plan(vec![part("cool", &[]).does("wait", json!({ "for": "3s" })), part("after", &["cool"])])
+}
+
+/// One signal comes before it is waited for, one in time, one never.
+pub(super) fn signals() -> Plan {
+    let late = json!({ "signal": "never", "within": "90ms", "default": { "ok": false } });
+    let parts = vec![
+        part("first", &[]).takes(20),
+        part("early", &["first"]).does("wait", json!({ "signal": "early" })),
+        part("paid", &["early"]).does("wait", json!({ "signal": "paid", "within": "1m" })),
+        part("never", &["paid"]).does("wait", late),
+        part("sum", &["early", "paid", "never"]).input(&[
+            ("e", "${steps.early.output}"),
+            ("p", "${steps.paid.output}"),
+            ("n", "${steps.never.output}"),
+        ]),
+    ];
+    Plan { signals: vec![(5, "early", "1.0"), (70, "paid", "{\"amount\":12}")], ..plan(parts) }
+}
+
+pub(super) fn a_signal_that_does_not_come() -> Plan {
+    plan(vec![
+        part("paid", &[]).does("wait", json!({ "signal": "paid", "within": "1s" })),
+        part("after", &["paid"]),
+    ])
+}
+
+fn question() -> serde_json::Value {
+    let form = json!({ "type": "object", "required": ["text"] });
+    json!({ "ask": "Send it to ${input.question}?", "form": form, "within": "10s" })
+}
+
+pub(super) fn approved() -> Plan {
+    plan(vec![
+        part("draft", &[]).fates(&[Fate::Answer(r#"{"text":"dear 1.0","n":1.0}"#)]),
+        part("ok", &["draft"])
+            .input(&[("draft", "${steps.draft.output}")])
+            .does("approve", question())
+            .says(2_000, ruling(Verdict::Approved)),
+        part("send", &["ok"]).effect(EffectClass::SideEffecting),
+    ])
+}
+
+pub(super) fn corrected() -> Plan {
+    let instead = Ruling { value: Some(text(r#"{"text":"Dear Ann"}"#)), ..ruling(Verdict::Corrected) };
+    plan(vec![part("ok", &[]).does("approve", question()).says(5, instead), part("send", &["ok"])])
+}
+
+pub(super) fn rejected() -> Plan {
+    let no = Ruling { comment: "too dear".to_owned(), ..ruling(Verdict::Rejected) };
+    plan(vec![part("ok", &[]).does("approve", question()).says(5, no), part("send", &["ok"])])
+}
+
+pub(super) fn silence() -> Plan {
+    let yes = json!({ "ask": "Well?", "within": "1s", "default": "approve" });
+    plan(vec![
+        part("yes", &[]).input(&[]).does("approve", yes),
+        part("no", &["yes"]).does("approve", question()).optional(),
+        part("after", &["no"]),
+    ])
+}
+
+pub(super) fn cancelled_while_asking() -> Plan {
+    Plan { cancel_at: Some(1_000), ..approved() }
+}
+
 /// Every golden run, for those who crash each of them everywhere.
 pub(super) fn all() -> Vec<(&'static str, Plan)> {
     vec![
@@ -102,6 +243,24 @@ pub(super) fn all() -> Vec<(&'static str, Plan)> {
         ("deadline", deadline()),
         ("output cannot be made", output_cannot_be_made()),
         ("bad answer, then a good one", bad_answer_then_a_good_one()),
+        ("over a list", over_a_list()),
+        ("over a list with gaps", over_a_list_with_gaps()),
+        ("over a list that fails", over_a_list_that_fails()),
+        ("over a list out of time", over_a_list_out_of_time()),
+        ("over nothing", over_nothing()),
+        ("over too much", over_too_much()),
+        ("over a list, cancelled", over_a_list_cancelled()),
+        ("one of several ways", one_of_several_ways()),
+        ("a way that fails", a_way_that_fails()),
+        ("no way", no_way()),
+        ("timer", timer()),
+        ("signals", signals()),
+        ("a signal that does not come", a_signal_that_does_not_come()),
+        ("approved", approved()),
+        ("corrected", corrected()),
+        ("rejected", rejected()),
+        ("silence", silence()),
+        ("cancelled while asking", cancelled_while_asking()),
     ]
 }
 
@@ -143,10 +302,25 @@ fn write_events(text: &mut String, transition: &Transition) {
                 let input = input.as_ref().map_or("same input".to_owned(), ToString::to_string);
                 format!("{step} started: #{} {input}", attempt.number)
             }
+            Event::StepOpened { step, input, until } => {
+                let until = until.map_or(String::new(), |until| format!(", until {until:?}"));
+                format!("{step} opened: {input}{until}")
+            }
+            Event::StepsGrafted { step, grafts } => {
+                let grafts = grafts.iter().map(|graft| format!("{} {}", graft.id, graft.input));
+                format!("{step} grew: {}", grafts.collect::<Vec<_>>().join(", "))
+            }
             Event::AttemptFailed { step, failure, next, retry_at, reason, .. } => {
                 format!("{step} delayed: {}; {reason}; #{} at {retry_at:?}", failure.code, next.number)
             }
-            Event::StepCompleted { step, answer, .. } => format!("{step} completed: {}", answer.output),
+            Event::SignalReceived { name, value } => format!("signal {name}: {value}"),
+            Event::StepAnswered { step, answer } => {
+                format!("{step} answered: {} by {}", answer.verdict.as_str(), answer.by)
+            }
+            Event::StepCompleted { step, answer, .. } => {
+                let warnings: Vec<String> = answer.warnings.iter().map(|text| format!(" ({text})")).collect();
+                format!("{step} completed: {}{}", answer.output, warnings.concat())
+            }
             Event::StepFailed { step, failure, reason, .. } => {
                 format!("{step} failed: {}: {} ({reason})", failure.code, failure.message)
             }
@@ -213,4 +387,94 @@ fn an_output_that_cannot_be_made_fails_the_run() {
 #[test]
 fn an_answer_that_breaks_its_schema_is_not_passed_on() {
     insta::assert_snapshot!(transcript(bad_answer_then_a_good_one()));
+}
+
+#[test]
+fn a_call_for_each_item_of_a_list_gives_the_list_of_answers() {
+    insta::assert_snapshot!(transcript(over_a_list()));
+}
+
+#[test]
+fn an_item_that_fails_is_a_gap_with_a_name_where_gaps_are_allowed() {
+    insta::assert_snapshot!(transcript(over_a_list_with_gaps()));
+}
+
+#[test]
+fn an_item_that_fails_fails_the_step_where_they_are_not_and_the_others_are_let_go() {
+    insta::assert_snapshot!(transcript(over_a_list_that_fails()));
+}
+
+#[test]
+fn a_list_that_is_out_of_time_goes_on_with_what_it_has() {
+    insta::assert_snapshot!(transcript(over_a_list_out_of_time()));
+}
+
+#[test]
+fn an_empty_list_is_done_at_once() {
+    insta::assert_snapshot!(transcript(over_nothing()));
+}
+
+#[test]
+fn a_list_that_is_too_long_fails_before_anything_is_called() {
+    insta::assert_snapshot!(transcript(over_too_much()));
+}
+
+#[test]
+fn a_cancel_reaches_what_has_grown() {
+    insta::assert_snapshot!(transcript(over_a_list_cancelled()));
+}
+
+#[test]
+fn the_first_way_whose_condition_holds_is_taken() {
+    insta::assert_snapshot!(transcript(one_of_several_ways()));
+}
+
+#[test]
+fn a_way_that_fails_fails_its_step() {
+    insta::assert_snapshot!(transcript(a_way_that_fails()));
+}
+
+#[test]
+fn where_no_condition_holds_the_answer_is_null_and_says_so() {
+    insta::assert_snapshot!(transcript(no_way()));
+}
+
+#[test]
+fn a_timer_holds_back_what_comes_after_it() {
+    insta::assert_snapshot!(transcript(timer()));
+}
+
+#[test]
+fn a_signal_is_found_whenever_it_came_and_a_default_stands_in_for_one_that_did_not() {
+    insta::assert_snapshot!(transcript(signals()));
+}
+
+#[test]
+fn a_signal_that_does_not_come_in_time_fails_its_step() {
+    insta::assert_snapshot!(transcript(a_signal_that_does_not_come()));
+}
+
+#[test]
+fn what_a_person_approves_goes_on_as_it_was_shown() {
+    insta::assert_snapshot!(transcript(approved()));
+}
+
+#[test]
+fn what_a_person_corrects_goes_on_as_they_wrote_it() {
+    insta::assert_snapshot!(transcript(corrected()));
+}
+
+#[test]
+fn what_a_person_rejects_does_not_go_on() {
+    insta::assert_snapshot!(transcript(rejected()));
+}
+
+#[test]
+fn silence_is_what_the_document_says() {
+    insta::assert_snapshot!(transcript(silence()));
+}
+
+#[test]
+fn a_cancel_does_not_wait_for_a_person() {
+    insta::assert_snapshot!(transcript(cancelled_while_asking()));
 }

@@ -2,11 +2,13 @@
 
 use proptest::prelude::*;
 
-use super::world::{Fate, Part, Plan, World, answer, at, failure, id, part, plan, text};
+use serde_json::{Value, json};
+
+use super::world::{Fate, List, Part, Plan, World, answer, at, failure, id, list, part, plan, ruling, text};
 use crate::effect::EffectClass;
 use crate::mode::Mode;
 use crate::outcome::{Began, Class};
-use crate::run::{Attempt, EndState, Event, Run, SkipReason, Transition, outstanding};
+use crate::run::{Attempt, EndState, Event, Ruling, Run, SkipReason, Transition, Verdict, outstanding};
 
 fn any_began() -> impl Strategy<Value = Began> {
     prop_oneof![Just(Began::No), Just(Began::Yes), Just(Began::Unknown)]
@@ -39,6 +41,32 @@ fn any_effect() -> impl Strategy<Value = EffectClass> {
     prop_oneof![Just(EffectClass::ReadOnly), Just(EffectClass::Idempotent), Just(EffectClass::SideEffecting)]
 }
 
+/// What a step does.
+#[derive(Debug, Clone)]
+enum Shape {
+    Call,
+    Map(usize, usize, bool, Option<u64>),
+    Choose(bool, bool),
+    Wait(u64),
+    Signal(Option<u64>, bool),
+    Approve(u64, &'static str, Option<(u64, Verdict)>),
+}
+
+fn any_shape() -> impl Strategy<Value = Shape> {
+    let says = prop::option::of((0..900_u64, prop::sample::select(Verdict::ALL.to_vec())));
+    let within = || prop::option::of(1..900_u64);
+    prop_oneof![
+        6 => Just(Shape::Call),
+        3 => (0..5_usize, 1..4_usize, any::<bool>(), within())
+            .prop_map(|(count, parallel, partial, within)| Shape::Map(count, parallel, partial, within)),
+        1 => (any::<bool>(), any::<bool>()).prop_map(|(holds, call)| Shape::Choose(holds, call)),
+        1 => (1..900_u64).prop_map(Shape::Wait),
+        1 => (within(), any::<bool>()).prop_map(|(within, default)| Shape::Signal(within, default)),
+        1 => (1..900_u64, prop::sample::select(vec!["approve", "reject"]), says)
+            .prop_map(|(within, default, says)| Shape::Approve(within, default, says)),
+    ]
+}
+
 /// Step number `n` of an acyclic graph: it depends on some of the steps before it.
 fn any_part(n: usize) -> impl Strategy<Value = Part> {
     let after = prop::collection::vec(prop::bool::weighted(0.3), n);
@@ -50,8 +78,8 @@ fn any_part(n: usize) -> impl Strategy<Value = Part> {
         Just((true, Some(Mode::Degraded))),
         Just((true, Some(Mode::Emergency))),
     ];
-    (after, optional, 1..4_u32, any_effect(), 0..400_i64, fates, strict).prop_map(
-        move |(after, optional, tries, effect, takes, fates, strict)| {
+    (after, optional, 1..4_u32, any_effect(), 0..400_i64, fates, strict, any_shape()).prop_map(
+        move |(after, optional, tries, effect, takes, fates, strict, shape)| {
             let after: Vec<String> =
                 after.iter().enumerate().filter(|(_, yes)| **yes).map(|(i, _)| format!("s{i}")).collect();
             let after: Vec<&str> = after.iter().map(String::as_str).collect();
@@ -64,16 +92,61 @@ fn any_part(n: usize) -> impl Strategy<Value = Part> {
                 part.input = vec![("strict", format!("${{{field}.a}}"))];
             }
             (part.optional, part.drop_in) = optional;
-            part
+            match shape {
+                Shape::Call => part,
+                Shape::Map(count, parallel, partial, within_ms) => {
+                    let over = Value::from((0..count).collect::<Vec<_>>());
+                    part.over(List { max_items: 3, parallel, partial, within_ms, ..list(over) })
+                }
+                Shape::Choose(holds, call) => {
+                    let when = format!("${{{holds}}}");
+                    let first = match call {
+                        true => json!({ "when": when, "call": { "capability": "do.it" } }),
+                        false => json!({ "when": when, "value": 3 }),
+                    };
+                    part.does("choose", json!([first, { "call": { "capability": "do.it" } }]))
+                }
+                Shape::Wait(ms) => part.does("wait", json!({ "for": format!("{ms}ms") })),
+                Shape::Signal(within_ms, default) => {
+                    let within = within_ms.map(|ms| format!("{ms}ms"));
+                    let mut wait = json!({ "signal": "go", "within": within });
+                    if default && within.is_some() {
+                        wait["default"] = json!(0);
+                    }
+                    part.does("wait", wait)
+                }
+                Shape::Approve(within_ms, default, says) => {
+                    let ask =
+                        json!({ "ask": "Well?", "within": format!("{within_ms}ms"), "default": default });
+                    let part = part.does("approve", ask);
+                    match says {
+                        Some((after, verdict)) => {
+                            let value = (verdict == Verdict::Corrected).then(|| text("7"));
+                            part.says(after, Ruling { value, ..ruling(verdict) })
+                        }
+                        None => part,
+                    }
+                }
+            }
         },
     )
 }
 
 pub(super) fn any_plan() -> impl Strategy<Value = Plan> {
     let parts = (1..8_usize).prop_flat_map(|n| (0..n).map(any_part).collect::<Vec<_>>());
-    let mode = prop::sample::select(&Mode::ALL);
-    (parts, 1..4_usize, 1..3_000_u64, prop::option::weighted(0.3, 0..1_500_i64), mode).prop_map(
-        |(parts, max_parallel, deadline_ms, cancel_at, mode)| Plan {
+    let signal = prop::option::of(0..1_500_i64);
+    let (mode, cancel) = (prop::sample::select(&Mode::ALL), prop::option::weighted(0.3, 0..1_500_i64));
+    (parts, 1..4_usize, 1..3_000_u64, cancel, signal, mode).prop_map(
+        |(parts, max_parallel, deadline_ms, cancel_at, signal, mode)| Plan {
+            signals: signal
+                .filter(|_| {
+                    parts
+                        .iter()
+                        .any(|part| part.kind.as_ref().is_some_and(|(_, what)| what.get("signal").is_some()))
+                })
+                .map(|ms| (ms, "go", "5"))
+                .into_iter()
+                .collect(),
             max_parallel,
             max_retries: 100,
             deadline_ms,

@@ -348,13 +348,14 @@ fn a_mode_leaves_out_what_the_workflow_says_and_when_its_turn_has_come() {
 }
 
 /// Lets `events` happen to `run` as if they stood in its journal.
-fn say(run: &mut Run, events: Vec<Event>) -> Result<(), FoldError> {
+pub(super) fn say(run: &mut Run, events: Vec<Event>) -> Result<(), FoldError> {
     let first_event = run.last_event + 1;
     run.fold(&Transition { first_event, at: at(1), events })
 }
 
 const NEXT: Attempt = Attempt { number: 2, id: crate::id::AttemptId::from_bytes([0; 16]) };
-const HAPPENINGS: [Happening; 6] = [
+const HAPPENINGS: [Happening; 7] = [
+    Happening::Opened(None),
     Happening::Started(NEXT),
     Happening::Delayed(NEXT, at(1)),
     Happening::Completed,
@@ -364,7 +365,7 @@ const HAPPENINGS: [Happening; 6] = [
 ];
 
 /// Every (state, happening) that may be.
-const LEGAL: [(&str, &str, &str); 9] = [
+const LEGAL: [(&str, &str, &str); 13] = [
     ("pending", "started", "running"),
     ("pending", "failed", "failed"),
     ("pending", "skipped", "skipped"),
@@ -374,6 +375,10 @@ const LEGAL: [(&str, &str, &str); 9] = [
     ("running", "cancelled", "cancelled"),
     ("backing-off", "started", "running"),
     ("backing-off", "cancelled", "cancelled"),
+    ("pending", "opened", "gathering"),
+    ("gathering", "completed", "completed"),
+    ("gathering", "failed", "failed"),
+    ("gathering", "cancelled", "cancelled"),
 ];
 
 #[test]
@@ -382,6 +387,7 @@ fn the_law_of_steps_is_this_table() {
         StepState::Pending,
         StepState::Running { attempt: first("a") },
         StepState::BackingOff { next: NEXT, until: at(1) },
+        StepState::Gathering { until: None },
         StepState::Completed,
         StepState::Failed,
         StepState::Skipped,

@@ -17,8 +17,8 @@ use crate::outcome::{Answer, Began, Class, Failure, Usage};
 use crate::retry::Retries;
 use crate::retry::budget::Leave;
 use crate::run::{
-    Attempt, AttemptRecord, Call, Event, Ignored, Input, Run, Start, StepState, Transition, outstanding,
-    start, step,
+    Attempt, AttemptRecord, Call, Event, Ignored, Input, Ruling, Run, Start, StepState, Transition, Verdict,
+    asked, outstanding, start, step,
 };
 use crate::time::Wall;
 use crate::workflow::{StepId, Workflow};
@@ -64,6 +64,25 @@ pub(super) struct Part {
     pub(super) effect: EffectClass,
     pub(super) takes_ms: i64,
     pub(super) fates: Vec<Fate>,
+    pub(super) list: Option<List>,
+    /// What it does, if it neither calls an agent nor goes over a list: the field of its kind and what that says.
+    pub(super) kind: Option<(&'static str, Value)>,
+    /// What a person answers to it, so long after it asked.
+    pub(super) says: Option<(u64, Ruling)>,
+}
+
+/// What a step goes over: each item has a fate of its own, the last one holds for the rest.
+#[derive(Debug, Clone)]
+pub(super) struct List {
+    pub(super) over: Value,
+    pub(super) max_items: usize,
+    pub(super) parallel: usize,
+    pub(super) partial: bool,
+    pub(super) within_ms: Option<u64>,
+}
+
+pub(super) fn list(over: Value) -> List {
+    List { over, max_items: 10, parallel: 2, partial: false, within_ms: None }
 }
 
 pub(super) fn part(id: &str, after: &[&str]) -> Part {
@@ -78,7 +97,14 @@ pub(super) fn part(id: &str, after: &[&str]) -> Part {
         effect: EffectClass::ReadOnly,
         takes_ms: 10,
         fates: vec![Fate::Answer("1")],
+        list: None,
+        kind: None,
+        says: None,
     }
+}
+
+pub(super) fn ruling(verdict: Verdict) -> Ruling {
+    Ruling { verdict, value: None, by: "ann".to_owned(), comment: String::new() }
 }
 
 impl Part {
@@ -114,6 +140,19 @@ impl Part {
         self.fates = fates.to_vec();
         self
     }
+    pub(super) fn over(mut self, list: List) -> Self {
+        self.input = vec![("item", "${item}".to_owned()), ("at", "${index}".to_owned())];
+        self.list = Some(list);
+        self
+    }
+    pub(super) fn does(mut self, kind: &'static str, what: Value) -> Self {
+        self.kind = Some((kind, what));
+        self
+    }
+    pub(super) fn says(mut self, after_ms: u64, ruling: Ruling) -> Self {
+        self.says = Some((after_ms, ruling));
+        self
+    }
     fn document(&self) -> Value {
         let mut step = json!({
             "id": self.id,
@@ -123,6 +162,29 @@ impl Part {
             "retry": { "max_attempts": self.max_attempts },
             "optional": self.optional,
         });
+        if let Some(list) = &self.list {
+            let call = step["call"].take();
+            step.as_object_mut().unwrap().remove("call");
+            step["map"] = json!({
+                "over": list.over,
+                "call": call,
+                "max_items": list.max_items,
+                "parallel": list.parallel,
+                "partial": list.partial,
+                "within": list.within_ms.map(|ms| format!("{ms}ms")),
+            });
+        }
+        if let Some((kind, what)) = &self.kind {
+            let fields = step.as_object_mut().unwrap();
+            fields.remove("call");
+            if *kind != "choose" {
+                fields.remove("retry");
+            }
+            if *kind == "wait" {
+                fields.remove("input");
+            }
+            fields.insert((*kind).to_owned(), what.clone());
+        }
         if let Some(mode) = self.drop_in {
             step["drop_in"] = mode.as_str().into();
         }
@@ -131,9 +193,10 @@ impl Part {
         }
         step
     }
-    fn fate(&self, number: u32) -> &Fate {
+    fn fate(&self, step: &StepId, number: u32) -> &Fate {
         let last = self.fates.len() - 1;
-        &self.fates[last.min(number as usize - 1)]
+        let item = step.as_str().rsplit_once('/').map(|(_, item)| item.parse::<usize>().unwrap());
+        &self.fates[last.min(item.unwrap_or(number as usize - 1))]
     }
 }
 
@@ -154,6 +217,8 @@ pub(super) struct Plan {
     pub(super) deadline_ms: u64,
     pub(super) output: Vec<(&'static str, String)>,
     pub(super) cancel_at: Option<i64>,
+    /// Signals from outside: when, which, and what it carries.
+    pub(super) signals: Vec<(i64, &'static str, &'static str)>,
     /// The operating mode.
     pub(super) mode: Mode,
 }
@@ -168,6 +233,7 @@ pub(super) fn plan(parts: Vec<Part>) -> Plan {
         deadline_ms: 60_000,
         output,
         cancel_at: None,
+        signals: Vec::new(),
         mode: Mode::Full,
     }
 }
@@ -205,7 +271,8 @@ impl Plan {
     }
 
     fn part(&self, step: &StepId) -> &Part {
-        self.parts.iter().find(|part| *step == *part.id.as_str()).unwrap()
+        let outermost = step.as_str().split('/').next().unwrap();
+        self.parts.iter().find(|part| part.id == outermost).unwrap()
     }
 }
 
@@ -261,7 +328,9 @@ impl World {
             let first = owed.calls.iter().map(|call| (due(call), call.clone())).min_by_key(|(due, _)| *due);
             let cancel =
                 self.plan.cancel_at.map(at).filter(|_| self.run.cancel.is_none() && self.run.end.is_none());
-            let next = first.iter().map(|(due, _)| *due).chain(owed.wake_at).chain(cancel).min();
+            let word = self.word();
+            let said = word.as_ref().map(|(at, _)| *at);
+            let next = first.iter().map(|(due, _)| *due).chain(owed.wake_at).chain(said).chain(cancel).min();
             let Some(next) = next.map(|next| next.max(self.now)).filter(|next| *next <= limit) else {
                 return;
             };
@@ -274,6 +343,12 @@ impl World {
                 assert!(
                     matches!(self.tell(result), Err(Ignored::Stale(_) | Ignored::RunEnded)),
                     "a second delivery changes nothing"
+                );
+            } else if let Some((_, word)) = word.filter(|(at, _)| *at <= next) {
+                self.tell(word.clone()).expect("was waited for");
+                assert!(
+                    matches!(self.tell(word), Err(Ignored::Repeated | Ignored::RunEnded)),
+                    "said twice, it changes nothing"
                 );
             } else {
                 self.tell(Input::Cancel { reason: "enough".to_owned() }).expect("was not cancelled before");
@@ -300,13 +375,29 @@ impl World {
         self
     }
 
+    /// What comes next from outside, and when. It follows from the run alone, so a crash does not change it.
+    fn word(&self) -> Option<(Wall, Input)> {
+        if self.run.end.is_some() {
+            return None;
+        }
+        let signals =
+            self.plan.signals.iter().filter(|(_, signal, _)| !self.run.signals.contains_key(&name(signal)));
+        let signals = signals
+            .map(|(ms, signal, value)| (at(*ms), Input::Signal { name: name(signal), value: text(value) }));
+        let answers = asked(&self.run).into_iter().filter_map(|asked| {
+            let (after, ruling) = self.plan.part(&asked.step).says.clone()?;
+            Some((asked.since + Duration::from_millis(after), Input::Answer { step: asked.step, ruling }))
+        });
+        signals.chain(answers).min_by_key(|(at, _)| *at)
+    }
+
     fn takes(&self, call: &Call) -> Duration {
         Duration::from_millis(u64::try_from(self.plan.part(&call.step).takes_ms).unwrap())
     }
 
     pub(super) fn result(&self, call: &Call) -> Input {
         let part = self.plan.part(&call.step);
-        let (class, result) = match part.fate(call.attempt.number) {
+        let (class, result) = match part.fate(&call.step, call.attempt.number) {
             Fate::Answer(text) => (Class::Success, Ok(answer(text))),
             Fate::Fail(class, began) => (*class, Err(failure(*class, *began))),
         };

@@ -217,3 +217,59 @@ proptest! {
         prop_assert!(outcome.is_ok() || outcome.is_err_and(|problems| !problems.is_empty()));
     }
 }
+
+#[test]
+fn each_kind_of_step_says_what_it_lacks_and_what_has_no_meaning_in_it() {
+    let one = |step: &str| of_steps(&format!("  - {{ id: a, {step} }}\n"));
+    assert_eq!(
+        one("choose: [{ value: 1 }, { when: '${true}', value: 2, call: { capability: c } }]"),
+        [
+            "FIELD_MISSING steps[0].choose[0].when: hides the branches that follow (say `when`, or put it last)",
+            "STEP_KIND_TWICE steps[0].choose[1].value: the branch has a `call` already (take one out)",
+        ]
+    );
+    assert_eq!(
+        one("choose: [{ when: '${true}' }]"),
+        [
+            "STEP_KIND_MISSING steps[0].choose[0]: does not say what the branch does (give it a `call` or a `value`)"
+        ]
+    );
+    assert_eq!(one("choose: []"), ["FIELD_RANGE steps[0].choose: has 0 branches (give it 1 to 32)"]);
+    assert_eq!(
+        one("wait: {}"),
+        ["FIELD_MISSING steps[0].wait: does not say what is waited for (say `for: 10m`, or `signal: NAME`)"]
+    );
+    assert_eq!(
+        one("wait: { for: 1s, within: 2s }, timeout: 3s"),
+        [
+            "FIELD_UNKNOWN steps[0].wait.within: belongs to a `signal` (take it out)",
+            "FIELD_UNKNOWN steps[0].timeout: has no meaning for a step that does `wait` (take it out)",
+        ]
+    );
+    assert_eq!(
+        one("wait: { signal: paid, default: 1 }"),
+        [
+            "FIELD_MISSING steps[0].wait.within: is missing beside `default` (say how long the signal is waited for)"
+        ]
+    );
+    assert_eq!(
+        one("approve: { ask: 7, default: maybe }"),
+        [
+            "FIELD_MISSING steps[0].approve.within: is missing (add `within`)",
+            "FIELD_TYPE steps[0].approve.ask: expected text, found a number ()",
+            "FIELD_RANGE steps[0].approve.default: is no answer (give `approve` or `reject`)",
+        ]
+    );
+}
+
+#[test]
+fn a_condition_reads_only_steps_upstream() {
+    let steps = "  - { id: b, call: { capability: c } }\n  - id: a\n    choose:\n      - { when: '${steps.b.ok}', value: '${steps.x.output}' }\n";
+    assert_eq!(
+        of_steps(steps),
+        [
+            "STEP_NOT_UPSTREAM steps[1].choose[0].when: reads `b` without waiting for it (add `b` to `steps[1].after`)",
+            "STEP_UNKNOWN steps[1].choose[0].value: reads `x`, and there is no such step ()",
+        ]
+    );
+}

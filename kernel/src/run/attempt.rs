@@ -1,0 +1,128 @@
+//! What the end of a try means for its step: an answer, another try, or the end of trying.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::dice::Dice;
+use crate::effect::EffectClass;
+use crate::id::AttemptId;
+use crate::outcome::{Answer, Failure, OUTCOME_UNKNOWN};
+use crate::retry::budget::Leave;
+use crate::retry::{self, GiveUp, Retries, Retry, Verdict};
+use crate::run::event::{Attempt, AttemptRecord, Event};
+use crate::run::hand_off;
+use crate::run::state::{State, StepState};
+use crate::time::Wall;
+
+/// How a try ended; see [`Input::AttemptEnded`].
+pub(super) struct Ended {
+    pub(super) attempt: Attempt,
+    pub(super) effect: EffectClass,
+    pub(super) result: Result<Answer, Failure>,
+    pub(super) attempts: Vec<AttemptRecord>,
+}
+
+/// What the end of a try means for its step; nothing if no such try is under way.
+pub(super) fn ended(
+    run: &State,
+    end: Ended,
+    now: Wall,
+    leave: impl FnOnce(&str, Duration) -> Leave,
+) -> Option<Event> {
+    let Ended { attempt, effect, result, mut attempts } = end;
+    let at = run.steps.iter().position(|step| step.state == StepState::Running { attempt })?;
+    let spec = run.spec(at);
+    let step = spec.id.clone();
+    let answered = result.is_ok();
+    let mut failure = match result.and_then(|answer| hand_off::check_output(spec, answer)) {
+        Ok(answer) => {
+            return Some(Event::StepCompleted { step, answer: Arc::new(answer), attempts: shared(attempts) });
+        }
+        Err(failure) => failure,
+    };
+    // Rolled from the number of the try to come, not from its key: tries under one key must not wait alike.
+    let mut dice =
+        Dice::for_attempt(AttemptId::derive(run.id, step.as_str(), attempt.number.saturating_add(1)));
+    let remaining = run.deadline.saturating_since(now);
+    let verdict = if answered && effect == EffectClass::Idempotent {
+        // The key that the work would be repeated under has this very answer on record.
+        Verdict::GiveUp { why: GiveUp::AnswerStands }
+    } else {
+        retry::decide(&spec.retry, effect, &failure, attempt.number, remaining, &mut dice)
+    };
+    let why = match verdict {
+        Verdict::Retry { after, same_key } if now + after < run.deadline => {
+            match may_retry(run, &attempts, |agent| leave(agent, remaining)) {
+                Ok(Granted { later, .. }) if now + later >= run.deadline => GiveUp::DeadlineTooNear,
+                Ok(Granted { budget, later }) => {
+                    let after = after.max(later);
+                    let retry = Retry { after, same_key, remaining, budget };
+                    let (class, effect) = (failure.class.as_str(), effect.as_str());
+                    let next = attempt.next(run.id, step.as_str(), same_key);
+                    let (number, most) = (next.number, spec.retry.max_attempts);
+                    let (of_run, cap) = (run.retried.saturating_add(1), run.workflow.max_retries());
+                    note(&mut attempts, format!("{retry}; retry {of_run} of {cap} in the run"));
+                    return Some(Event::AttemptFailed {
+                        step,
+                        failure,
+                        next,
+                        retry_at: now + after,
+                        reason: format!("{class} of a {effect} call: attempt {number} of {most} follows"),
+                        attempts: shared(attempts),
+                    });
+                }
+                Err(why) => why,
+            }
+        }
+        // The wait is rounded up to whole milliseconds, and that may just reach the deadline.
+        Verdict::Retry { .. } => GiveUp::DeadlineTooNear,
+        Verdict::AskLedger => {
+            // Whoever made the call has asked (see `Input`), so there is nobody left who could know.
+            OUTCOME_UNKNOWN.clone_into(&mut failure.code);
+            GiveUp::OutcomeUnknown
+        }
+        Verdict::GiveUp { why } => why,
+    };
+    note(&mut attempts, format!("not tried again: {why}"));
+    Some(Event::StepFailed { step, failure, reason: why.to_string(), attempts: shared(attempts) })
+}
+
+/// Leave to make a try again.
+struct Granted {
+    /// What the agent's budget has left, if an agent was reached.
+    budget: Option<u32>,
+    /// Not before this long.
+    later: Duration,
+}
+
+/// Leave to make a try again: what the agent's budget has left, if an agent was reached. The run's own rules come first,
+/// so that nothing is taken out of the budget in vain.
+fn may_retry(
+    run: &State,
+    attempts: &[AttemptRecord],
+    leave: impl FnOnce(&str) -> Leave,
+) -> Result<Granted, GiveUp> {
+    if run.retries == Retries::Forbidden {
+        return Err(GiveUp::Forbidden);
+    }
+    if run.retried >= run.workflow.max_retries() {
+        return Err(GiveUp::RunCapReached);
+    }
+    match attempts.last().filter(|last| !last.agent.is_empty()).map(|last| leave(&last.agent)) {
+        None => Ok(Granted { budget: None, later: Duration::ZERO }),
+        Some(Leave::Granted { left }) => Ok(Granted { budget: Some(left), later: Duration::ZERO }),
+        Some(Leave::Later { after }) => Ok(Granted { budget: Some(0), later: after }),
+        Some(Leave::Refused) => Err(GiveUp::BudgetSpent),
+    }
+}
+
+/// Writes beside the last call of a try what followed from it.
+fn note(attempts: &mut [AttemptRecord], text: String) {
+    if let Some(last) = attempts.last_mut() {
+        last.notes.push(text);
+    }
+}
+
+fn shared(attempts: Vec<AttemptRecord>) -> Vec<Arc<AttemptRecord>> {
+    attempts.into_iter().map(Arc::new).collect()
+}

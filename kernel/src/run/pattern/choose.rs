@@ -1,0 +1,78 @@
+//! Going one of several ways.
+//!
+//! The conditions are looked at once, when the step's turn has come; the branch that is taken grows as `STEP/PLACE`, so
+//! the record says which it was, and a crash in the middle finds it grown and looks at nothing again.
+
+use crate::expr::{ExprError, Mapping};
+use crate::json::Json;
+use crate::outcome::{Class, Failure};
+use crate::run::graft::Graft;
+use crate::run::hand_off::{own, scope, unmapped};
+use crate::run::pattern::{MAPPING_FAILED, Progress, complete, fail};
+use crate::run::state::{State, StepState};
+use crate::workflow::{Choose, Then};
+
+const BRANCH_FAILED: &str = "BRANCH_FAILED";
+
+pub(super) fn next(run: &State, at: usize, choose: &Choose) -> Progress {
+    let Some(branch) = run.within(at).next() else { return begin(run, at, choose) };
+    let taken = &run.steps[branch];
+    match (taken.state, &taken.output) {
+        (StepState::Completed, Some(output)) => complete(output.clone(), taken.warnings.clone()),
+        (StepState::Failed, _) => {
+            let name = &run.spec(branch).id;
+            let (class, why, began) = match &taken.failure {
+                Some(cause) => {
+                    (cause.class, format!(": {}: {}", cause.code, cause.message), Some(cause.began))
+                }
+                None => (Class::AgentError, String::new(), None),
+            };
+            let failure = own(class, BRANCH_FAILED, format!("step `{name}` failed{why}"));
+            let failure = Failure { began: began.unwrap_or(failure.began), ..failure };
+            fail(failure, "the branch that was taken failed")
+        }
+        _ => Progress::Wait,
+    }
+}
+
+fn begin(run: &State, at: usize, choose: &Choose) -> Progress {
+    for (place, branch) in choose.branches.iter().enumerate() {
+        match branch.when.as_ref().map(|when| holds(run, when)) {
+            Some(Ok(Some(false))) => continue,
+            None | Some(Ok(Some(true))) => {}
+            Some(Ok(None)) => {
+                let message = format!("`when` of branch {place} is neither true nor false");
+                return fail(own(Class::CallerFault, MAPPING_FAILED, message), "the run will not change it");
+            }
+            Some(Err(error)) => {
+                let failure = unmapped(&format!("`when` of branch {place}"), &error);
+                return fail(failure, "the run will not change it");
+            }
+        }
+        return match &branch.then {
+            Then::Call(call) => {
+                let Some(id) = run.spec(at).id.inside(place) else { continue };
+                let input = run.steps[at].input.clone().unwrap_or_default();
+                let (call, after) = (call.clone(), Vec::new());
+                Progress::Graft(vec![Graft { id, call, after, input, optional: false }])
+            }
+            Then::Value(value) => match value.eval(&scope(run)) {
+                Ok(output) => complete(output, Vec::new()),
+                Err(error) => {
+                    let failure = unmapped(&format!("`value` of branch {place}"), &error);
+                    fail(failure, "the run will not change it")
+                }
+            },
+        };
+    }
+    complete(Json::default(), vec!["no branch was taken: none of the conditions holds".to_owned()])
+}
+
+/// Whether a condition holds; nothing if it is no condition.
+fn holds(run: &State, when: &Mapping) -> Result<Option<bool>, ExprError> {
+    Ok(match when.eval(&scope(run))?.as_str() {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    })
+}
