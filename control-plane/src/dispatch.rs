@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use mainstay_kernel::call::{self, Decision, IfPaused};
+use mainstay_kernel::call::{self, Decision, IfPaused, Waiting};
 use mainstay_kernel::dice::Dice;
 use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::id::{AttemptId, RunId};
 use mainstay_kernel::json::{Json, Limits};
 use mainstay_kernel::name::Name;
-use mainstay_kernel::outcome::{Answer, Failure};
+use mainstay_kernel::outcome::{Answer, Class, Failure};
 use mainstay_kernel::priority::Priority;
 use mainstay_kernel::queue::Refused;
 use mainstay_kernel::rate::Turns;
@@ -23,14 +23,16 @@ use mainstay_kernel::retry::budget::Leave;
 use mainstay_kernel::retry::{Retries, RetryPolicy};
 use mainstay_kernel::run::AttemptRecord;
 use mainstay_kernel::time::{Mono, Wall};
+use tokio_util::sync::CancellationToken;
 
 use crate::faults::{Faults, Sending};
 use crate::host::Clock;
 use crate::metrics::Metrics;
 use crate::registry::{self, Candidate, Fleet, Queued, Route};
-use crate::rollouts;
+use crate::{modes, rollouts};
 
 mod exchange;
+mod flights;
 mod inquire;
 mod permit;
 mod pool;
@@ -41,6 +43,7 @@ mod versions;
 mod waits;
 
 use exchange::Exchange;
+use flights::Flights;
 use pool::Live;
 use report::Mark;
 use retract::Retractor;
@@ -59,6 +62,7 @@ pub struct Handle {
     waits: Waits,
     faults: Option<Faults>,
     rollouts: rollouts::Handle,
+    modes: modes::Handle,
     shadows: Shadows,
 }
 
@@ -111,6 +115,12 @@ pub struct Report {
     pub attempts: Vec<AttemptRecord>,
 }
 
+/// The attempt that decided how a call ended: the one that was answered, which of several side by side is not always the last.
+#[must_use]
+pub fn decisive(attempts: &[AttemptRecord]) -> Option<&AttemptRecord> {
+    attempts.iter().rfind(|attempt| attempt.class == Class::Success).or(attempts.last())
+}
+
 // === impl Handle ===
 
 impl Handle {
@@ -120,6 +130,7 @@ impl Handle {
         clock: Clock,
         registry: registry::Handle,
         rollouts: rollouts::Handle,
+        modes: modes::Handle,
         limits: Limits,
         metrics: Metrics,
     ) -> Self {
@@ -132,6 +143,7 @@ impl Handle {
             waits: Waits::default(),
             faults: None,
             rollouts,
+            modes,
             shadows: Shadows::default(),
         }
     }
@@ -181,6 +193,9 @@ impl Handle {
         }
         for attempt in &attempts {
             self.metrics.attempt(attempt.class, attempt.duration);
+            if attempt.hedge_after.is_some() {
+                self.metrics.hedge(attempt.class);
+            }
         }
         Report { effect, result, attempts }
     }
@@ -203,7 +218,7 @@ impl Handle {
         marks: &mut Vec<Mark>,
     ) -> Result<Answer, Failure> {
         let (mut queued, mut turns) = (None::<Queued>, Turns::default());
-        let mut sent = 0;
+        let mut flights = None::<Flights<'_>>;
         loop {
             let choosy = call.agent.is_some() || machine.is_bound();
             // Before looking, so that a change between the look and the wait is not missed.
@@ -220,11 +235,19 @@ impl Handle {
                     let sending = self.faults.as_ref();
                     let sending =
                         sending.and_then(|faults| faults.sending(&candidate.instance, &call.capability));
-                    let first = dispatch.epoch == 1 && call.number == 1;
-                    let chosen = versions.sent(dispatch.epoch, first, &candidate.instance);
+                    let epoch = dispatch.epoch;
+                    let first = epoch == 1 && call.number == 1;
+                    let chosen = versions.sent(epoch, first, &candidate.instance);
+                    // Most calls are not hedged, and need nothing to race in. None of them is copied: while versions are
+                    // compared, nobody hedges.
+                    if machine.is_hedged() || flights.is_some() {
+                        let flights = flights.get_or_insert_with(Flights::new);
+                        flights.send(self, call, candidate.clone(), dispatch, sending, chosen);
+                        continue;
+                    }
                     let shadow = chosen.as_ref().and_then(|chosen| self.shadow(call, route, chosen, dice));
                     let started = chosen.as_ref().map(|_| self.clock.mono());
-                    let ended = self.exchange(call, candidate, dispatch, sending.as_ref(), dice).await;
+                    let ended = self.exchange(call, candidate, dispatch, sending.as_ref(), None, dice).await;
                     let now = self.clock.mono();
                     if let (Some(chosen), Some(started)) = (chosen, started) {
                         self.compare(&chosen, &ended, now - started);
@@ -232,9 +255,12 @@ impl Handle {
                     if let Some(shadow) = shadow {
                         shadow.counts(&ended);
                     }
-                    marks.extend(sending.and_then(|sending| Mark::of(sent, sending, &ended)));
-                    sent += 1;
-                    machine.on_attempt_ended(ended, now);
+                    marks.extend(sending.and_then(|sending| Mark::of(epoch, sending, &ended)));
+                    machine.on_attempt_ended(epoch, ended, now);
+                }
+                Decision::Wait { until, why: Waiting::UnderWay } => {
+                    let flights = flights.get_or_insert_with(Flights::new);
+                    self.race(machine, flights, until, marks).await;
                 }
                 Decision::AskLedger { instance, key, timeout } => {
                     let answer = inquire::ask(self, instance, key, timeout).await;
@@ -291,13 +317,15 @@ impl Handle {
         self.waits.of(run, step)
     }
 
-    /// One sending to one instance, with its permit, and what its end teaches about the instance.
+    /// One sending to one instance, with its permit, and what its end teaches about the instance. It ends as cancelled when it
+    /// is `retracted`.
     async fn exchange(
         &self,
         call: &Call,
         candidate: &Candidate,
         dispatch: call::Dispatch<permit::Held>,
         sending: Option<&Sending>,
+        retracted: Option<&CancellationToken>,
         dice: &mut Dice,
     ) -> Result<Answer, Failure> {
         let started = self.clock.mono();
@@ -309,16 +337,33 @@ impl Handle {
             limits: self.limits,
         };
         let begun = self.retractor.guard(&candidate.instance.channel, dispatch.key, Arc::clone(&call.left));
-        let ended = match sending {
-            None => exchange.run(call).await,
-            Some(sending) => exchange.run_under(sending, call).await,
+        let run = async {
+            match sending {
+                None => exchange.run(call).await,
+                Some(sending) => exchange.run_under(sending, call).await,
+            }
         };
-        begun.over();
+        let ended = match retracted {
+            None => Some(run.await),
+            Some(retracted) => tokio::select! {
+                biased;
+                ended = run => Some(ended),
+                () = retracted.cancelled() => None,
+            },
+        };
+        if ended.is_some() {
+            begun.over();
+        } else {
+            drop(begun);
+        }
+        let ended = ended.unwrap_or_else(|| Err(exchange::retracted()));
         let now = self.clock.mono();
-        let class =
-            ended.as_ref().map_or_else(|failure| failure.class, |_| mainstay_kernel::outcome::Class::Success);
+        let class = ended.as_ref().map_or_else(|failure| failure.class, |_| Class::Success);
         if ended.is_ok() {
             candidate.instance.fleet.succeeded(now);
+        }
+        if let Some(hedging) = &candidate.hedging {
+            hedging.ended(class, now - started, now);
         }
         if let Some(change) = dispatch.permit.end(class, now - started, now, dice) {
             self.registry.breaker_changed(&candidate.instance, &call.capability, &change);

@@ -111,7 +111,7 @@ impl Handle {
         let attempts = u32::try_from(report.attempts.len()).unwrap_or(u32::MAX);
         match report.result {
             Ok(answer) => {
-                let last = report.attempts.last();
+                let last = dispatch::decisive(&report.attempts);
                 Ok(pb::InvokeResponse {
                     answer: Some((&answer).into()),
                     agent: last.map(|attempt| attempt.agent.clone()).unwrap_or_default(),

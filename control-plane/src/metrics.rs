@@ -51,6 +51,7 @@ struct Inner {
     shed: Family<Urgency, Counter>,
     waiting_calls: Gauge,
     retries: Family<Verdict, Counter>,
+    hedges: Family<Verdict, Counter>,
     routed: Family<Rung, Counter>,
     decisions_lost: Counter,
     open_runs: Gauge,
@@ -140,6 +141,7 @@ impl Default for Metrics {
             shed: Family::default(),
             waiting_calls: Gauge::default(),
             retries: Family::default(),
+            hedges: Family::default(),
             routed: Family::default(),
             decisions_lost: Counter::default(),
             open_runs: Gauge::default(),
@@ -186,6 +188,11 @@ impl Default for Metrics {
             "retries",
             "Retries asked of the agents' budgets since the start, by verdict",
             inner.retries.clone(),
+        );
+        registry.register(
+            "hedges",
+            "Hedges of read-only calls since the start, by what became of them",
+            inner.hedges.clone(),
         );
         registry.register(
             "routed",
@@ -299,6 +306,29 @@ impl Metrics {
     pub(crate) fn attempt(&self, class: Class, took: Duration) {
         self.0.vitals.ended(class, took);
         self.0.attempts.get_or_create(&Outcome { class: class.as_str() }).inc();
+    }
+
+    /// A hedge ended.
+    pub(crate) fn hedge(&self, class: Class) {
+        let verdict = match class {
+            Class::Success => "won",
+            Class::Cancelled => "lost",
+            Class::Transport
+            | Class::Timeout
+            | Class::Overload
+            | Class::AgentError
+            | Class::ContractBreach
+            | Class::LowConfidence
+            | Class::OverBudget
+            | Class::CallerFault
+            | Class::Unavailable => "failed",
+        };
+        self.0.hedges.get_or_create(&Verdict { verdict }).inc();
+    }
+
+    /// A hedge was not made because there was no leave.
+    pub(crate) fn hedge_refused(&self) {
+        self.0.hedges.get_or_create(&Verdict { verdict: "refused" }).inc();
     }
 
     /// How attempts went lately.

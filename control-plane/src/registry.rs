@@ -41,6 +41,7 @@ use crate::{events, pauses, rates};
 
 mod breakers;
 mod fleet;
+mod hedging;
 mod instance;
 mod leases;
 mod limiting;

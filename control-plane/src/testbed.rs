@@ -74,14 +74,6 @@ impl Bed {
         let (rollouts, rollouts_service) =
             rollouts::open(clock.clone(), stores, events.clone(), metrics.clone()).unwrap();
         tokio::spawn(rollouts_service.run());
-        let dispatch = dispatch::Handle::new(
-            clock.clone(),
-            registry.clone(),
-            rollouts.clone(),
-            Limits::default(),
-            metrics.clone(),
-        );
-        let catalog = workflows::Handle::new(clock.clone(), Arc::clone(&shared), blobs.clone());
         let modes = modes::open(
             modes::Config::default(),
             clock.clone(),
@@ -90,6 +82,15 @@ impl Bed {
             metrics.clone(),
         )
         .unwrap();
+        let dispatch = dispatch::Handle::new(
+            clock.clone(),
+            registry.clone(),
+            rollouts.clone(),
+            modes.clone(),
+            Limits::default(),
+            metrics.clone(),
+        );
+        let catalog = workflows::Handle::new(clock.clone(), Arc::clone(&shared), blobs.clone());
         let (decisions, decisions_service) =
             routing::decisions::open(clock.clone(), Arc::clone(&shared), metrics.clone()).unwrap();
         tokio::spawn(decisions_service.run());
@@ -194,6 +195,7 @@ pub(crate) fn registration(
         keywords: Vec::new(),
         examples: Vec::new(),
         breaker: Default::default(),
+        hedge: None,
         rate: None,
     };
     Registration {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::breaker;
 use crate::effect::EffectClass;
+use crate::hedge;
 use crate::json::Json;
 use crate::name::Name;
 use crate::rate::Rate;
@@ -61,6 +62,9 @@ pub struct CapabilitySpec {
     /// When calls are kept from an instance that fails; what is not declared is as the server has it.
     #[serde(default, skip_serializing_if = "breaker::Policy::is_empty")]
     pub breaker: breaker::Policy,
+    /// When a call that takes long is sent to another instance too; only where the effect is read-only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge: Option<hedge::Policy>,
     /// How many calls of it the agent takes, all instances together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,

@@ -29,8 +29,15 @@
 //! it is a declared rate ([`crate::rate`]), the call's turn is booked and waited for. And whoever could not have its turn
 //! before its deadline is told so at once ([`crate::queue`]).
 //!
+//! # Hedges
+//! A read-only call whose capability declares it is sent to one more instance when it takes long ([`crate::hedge`]). Several
+//! sendings are then under way at once, told apart by [`Dispatch::epoch`], and end with [`Call::on_attempt_ended`] each by
+//! itself. The first good answer ends the attempt; it fails when the last of them has. They share all that bounds an attempt:
+//! its key, its time, and [`MAX_SENDS`]. And a hedge uses up an attempt of the policy: who allows three gets three sendings,
+//! side by side or one after the other.
+//!
 //! **Invariant:** between two decisions the machine holds no permit. The only one it ever takes goes out with
-//! [`Decision::Send`].
+//! [`Decision::Send`]. And only what is read-only is ever under way twice.
 
 use std::time::Duration;
 
@@ -50,13 +57,16 @@ mod failed;
 mod inquiry;
 mod lane;
 mod pool;
+mod race;
 mod record;
 
 pub use decision::{Decision, Dispatch, IfPaused, Request};
 use doubt::Doubt;
 pub use inquiry::{Inquiry, inquiry};
 pub use lane::{Lane, Permit, SLOW_START};
+use pool::Wanted;
 pub use pool::{Pool, Rejection};
+use race::Race;
 pub use record::{Considered, Ledger, PassedOver, Record, Search, Sent, Waiting};
 
 /// The most instances one logical attempt is sent to. Three that refuse are a failing pool, not bad luck.
@@ -82,6 +92,8 @@ pub struct Call {
     key_number: u32,
     /// Which logical attempt, from 1.
     attempt: u32,
+    /// Hedges of all attempts.
+    hedges: u32,
     /// Where this logical attempt was sent.
     tried: Vec<InstanceId>,
     /// The only instance that may be called, once its ledger has spoken for the key.
@@ -106,9 +118,7 @@ enum Phase {
     BackOff {
         until: Mono,
     },
-    UnderWay {
-        due: Mono,
-    },
+    UnderWay(Race),
     /// In doubt: the ledger is to be asked at that time.
     Ask {
         at: Mono,
@@ -140,6 +150,7 @@ impl Call {
             phase: Phase::Choose { moving_on: false },
             key_number: 1,
             attempt: 1,
+            hedges: 0,
             tried: Vec::new(),
             only: None,
             last: None,
@@ -150,11 +161,19 @@ impl Call {
 
     /// What to do now.
     pub fn next<P: Pool>(&mut self, pool: &mut P, now: Mono, dice: &mut Dice) -> Decision<P::Permit> {
-        // Every pass but the last ends the phase it began in, and phases only lead onwards to `Done`.
+        // Every pass but the last ends the phase it began in or a hedge's time, and phases only lead onwards to `Done`.
         loop {
             match &self.phase {
                 Phase::Done(end) => return Decision::Finish(end.clone()),
-                Phase::UnderWay { due } => return Decision::Wait { until: *due, why: Waiting::UnderWay },
+                Phase::UnderWay(race) => {
+                    let race = *race;
+                    let Some(due) = race.due_hedge(now) else {
+                        return Decision::Wait { until: race.until(), why: Waiting::UnderWay };
+                    };
+                    if let Some(decision) = self.hedge(race, due, pool, now, dice) {
+                        return decision;
+                    }
+                }
                 Phase::Asking { due, .. } => return Decision::Wait { until: *due, why: Waiting::Ledger },
                 Phase::BackOff { until } if now < *until => {
                     return Decision::Wait { until: *until, why: Waiting::BackOff };
@@ -176,22 +195,6 @@ impl Call {
                 }
             }
         }
-    }
-
-    /// The attempt that was sent has ended. Of an attempt the machine no longer waits for, nothing is learnt.
-    pub fn on_attempt_ended(&mut self, ended: Result<Answer, Failure>, now: Mono) {
-        if !matches!(self.phase, Phase::UnderWay { .. }) {
-            return;
-        }
-        self.record.ended(&ended, now);
-        self.phase = match ended {
-            Ok(answer) => Phase::Done(Ok(answer)),
-            Err(failure) => {
-                let movable =
-                    failure.began == Began::No && self.only.is_none() && failed::can_move_on(failure.class);
-                Phase::Failed { failure, movable }
-            }
-        };
     }
 
     /// The ledger answered, or could not be asked.
@@ -225,11 +228,11 @@ impl Call {
             Phase::Done(_) => return,
             Phase::Choose { .. } | Phase::BackOff { .. } => Began::No,
             Phase::Failed { ref failure, .. } => failure.began,
-            Phase::UnderWay { .. } | Phase::Ask { .. } | Phase::Asking { .. } => Began::Unknown,
+            Phase::UnderWay(_) | Phase::Ask { .. } | Phase::Asking { .. } => Began::Unknown,
         };
         let failure = failure(Class::Cancelled, CALL_CANCELLED, "the call was cancelled".into(), began);
-        if matches!(self.phase, Phase::UnderWay { .. }) {
-            self.record.ended(&Err(failure.clone()), now);
+        if let Phase::UnderWay(race) = self.phase {
+            self.retract(race, &failure.message, now);
         }
         self.close_search(now);
         self.phase = Phase::Done(Err(failure));
@@ -285,9 +288,11 @@ impl Call {
             return None;
         }
         self.search.panicking = pool.is_panicking();
-        let found = pool::choose(pool, &self.tried, self.only, &mut self.search.passed_over, now, dice);
+        let wanted = Wanted { tried: &self.tried, only: self.only, trusted: false };
+        let found = pool::choose(pool, wanted, &mut self.search.passed_over, now, dice);
         if let Some((index, permit)) = found {
-            return Some(self.send(index, pool.instance(index), permit, timeout, now));
+            let hedge = self.hedging(pool, index, &permit, now);
+            return Some(self.send(index, pool.instance(index), permit, timeout, hedge, now));
         }
         if moving_on && let Some(failure) = self.last.take() {
             self.phase = Phase::Failed { failure, movable: false };
@@ -335,23 +340,6 @@ impl Call {
         });
         self.close_search(now);
         self.phase = Phase::Done(Err(failure));
-    }
-
-    fn send<P>(
-        &mut self,
-        index: usize,
-        instance: InstanceId,
-        permit: P,
-        timeout: Duration,
-        now: Mono,
-    ) -> Decision<P> {
-        let search = self.end_search(now);
-        self.record.sent(Sent::new(self.key, self.attempt, instance, now, timeout, search));
-        self.tried.push(instance);
-        self.phase = Phase::UnderWay { due: now + timeout };
-        let epoch = self.record.sent.len() as u64;
-        let (key, attempt) = (self.key, self.attempt);
-        Decision::Send(Dispatch { index, instance, permit, key, attempt, epoch, timeout })
     }
 
     fn ask<P>(&mut self, doubt: Doubt, now: Mono) -> Decision<P> {

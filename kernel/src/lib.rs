@@ -22,6 +22,7 @@ pub mod ejection;
 pub mod event;
 pub mod expr;
 pub mod health;
+pub mod hedge;
 pub mod id;
 pub mod json;
 pub mod lease;

@@ -12,7 +12,7 @@ use mainstay_kernel::rate::Rate;
 
 use crate::fault::Fault;
 use crate::reason::Reason;
-use crate::{outcome, pb, rate, time};
+use crate::{hedge, outcome, pb, rate, time};
 
 /// Most capabilities of one agent: a screenful. More belong to several agents.
 pub const MAX_CAPABILITIES: usize = 64;
@@ -161,6 +161,7 @@ impl TryFrom<pb::Capability> for CapabilitySpec {
             keywords: message.keywords,
             examples: message.examples,
             breaker: breaker.map_err(|fault| fault.inside("breaker"))?.unwrap_or_default(),
+            hedge: hedge::declared(message.hedge, effect, sla)?,
             rate: declared_rate(message.rate)?,
         })
     }
@@ -225,6 +226,7 @@ impl From<&CapabilitySpec> for pb::Capability {
             max_concurrency: spec.max_concurrency,
             keywords: spec.keywords.clone(),
             examples: spec.examples.clone(),
+            hedge: spec.hedge.as_ref().map(Into::into),
             breaker: (!spec.breaker.is_empty()).then(|| (&spec.breaker).into()),
             rate: spec.rate.as_ref().map(rate::view),
         }
@@ -252,6 +254,12 @@ mod tests {
         spec.capabilities[0].breaker.get_or_insert_default()
     }
 
+    fn hedge(spec: &mut pb::AgentSpec) -> &mut pb::HedgePolicy {
+        spec.capabilities[0]
+            .hedge
+            .get_or_insert_with(|| pb::HedgePolicy { after: "p95".into(), ..Default::default() })
+    }
+
     fn spec() -> pb::AgentSpec {
         pb::AgentSpec {
             name: "finder".into(),
@@ -267,6 +275,8 @@ mod tests {
         let weights_bp = [("slow".to_owned(), 2_500)].into();
         let breaker = pb::BreakerPolicy { failed_bp: Some(4_000), weights_bp, ..Default::default() };
         sent.capabilities[0].breaker = Some(breaker);
+        sent.capabilities[0].hedge =
+            Some(pb::HedgePolicy { after: "p95".into(), max: Some(2), share_bp: Some(500) });
         sent.capabilities[0].rate = Some(pb::Rate { calls: "90/m".into(), burst: Some(5) });
         sent.rate = Some(pb::Rate { calls: "10/s".into(), burst: Some(10) });
         let kernel = AgentSpec::try_from(sent.clone()).unwrap();
@@ -276,7 +286,7 @@ mod tests {
     #[test]
     fn each_bad_field_is_named_with_its_path() {
         type Break = fn(&mut pb::AgentSpec);
-        let cases: [(Break, &str); 15] = [
+        let cases: [(Break, &str); 20] = [
             (|s| s.name = "p\u{0430}y".into(), "name"),
             (|s| s.version = String::new(), "version"),
             (|s| s.capabilities.clear(), "capabilities"),
@@ -296,6 +306,17 @@ mod tests {
             (
                 |s| s.capabilities[0].rate = Some(pb::Rate { calls: "1/s".into(), burst: Some(0) }),
                 "capabilities[0].rate.burst",
+            ),
+            (|s| hedge(s).after = "p100".into(), "capabilities[0].hedge.after"),
+            (|s| hedge(s).after = "2m".into(), "capabilities[0].hedge.after"),
+            (|s| hedge(s).share_bp = Some(0), "capabilities[0].hedge.share_bp"),
+            (|s| hedge(s).max = Some(3), "capabilities[0].hedge.max"),
+            (
+                |s| {
+                    hedge(s).after = "p95".into();
+                    s.capabilities[0].effect = pb::EffectClass::Idempotent.into();
+                },
+                "capabilities[0].hedge",
             ),
             (|s| s.labels = [("Bad Key".into(), String::new())].into(), "labels[\"Bad Key\"]"),
         ];

@@ -11,6 +11,7 @@ mod breaker;
 pub mod drill;
 pub mod event;
 pub mod fault;
+mod hedge;
 pub mod mode;
 pub mod outcome;
 pub mod pages;

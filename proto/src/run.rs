@@ -133,6 +133,7 @@ impl From<&AttemptRecord> for pb::Attempt {
             usage: (record.usage != Usage::default()).then(|| record.usage.into()),
             waited: Some(time::duration(record.waited)),
             notes: record.notes.clone(),
+            hedge_after: record.hedge_after.map(time::duration),
         }
     }
 }

@@ -44,13 +44,17 @@ impl Play for Machines {
 }
 
 /// What must have happened in so many worlds, or the laws were proved about nothing.
-const SEEN: [&str; 16] = [
+const SEEN: [&str; 20] = [
     "breakers opened",
     "breakers half-opened",
     "breakers closed",
     "probes",
     "retries granted by a budget",
     "retries refused by a budget",
+    "hedges",
+    "hedges that won",
+    "hedges that lost",
+    "hedges refused",
     "questions to a ledger",
     "calls before a full bulkhead",
     "calls that went well",

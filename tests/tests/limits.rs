@@ -158,6 +158,7 @@ async fn a_manifest_with_bad_limits_is_refused_with_the_field_and_the_way_out() 
             "breaker: { weights: { overload: 1% } }",
             "capabilities[0].breaker.weights.overload: has no weight: busy is not dead",
         ),
+        ("hedge: { after: p100 }", "capabilities[0].hedge.after: must be 1ms to 10m, or p50 to p99"),
     ];
     for (field, expected) in cases {
         let manifest = world.folder().join("bad.yaml");
@@ -197,4 +198,30 @@ async fn a_manifest_with_bad_limits_is_refused_with_the_field_and_the_way_out() 
     };
     let status = world.registry().register(request).await.unwrap_err();
     assert_eq!(Seen::of(&status).violations[0].0, "agent.capabilities[0].breaker.probes");
+}
+
+#[tokio::test]
+async fn a_read_only_call_that_one_agent_sits_on_is_answered_by_another() {
+    let world = World::start().await;
+    let work = ("work", "effect: read-only, hedge: { after: 100ms }");
+    let slow = world.agent("slow", &[work]).await;
+    let fast = world.agent("fast", &[work]).await;
+    fast.open("go").await;
+    world.put(ONE).await;
+    // Which of the two is asked first is a roll of the dice.
+    let run = loop {
+        let run = world.run("one", r#"{"x": 1, "gate": "go"}"#).await;
+        assert_eq!(run.state(), pb::RunState::Completed, "{run:?}");
+        if slow.begun() > 0 {
+            break run;
+        }
+    };
+    let attempts = &run.steps[0].attempts;
+    let [sat, hedge] = &attempts[..] else { panic!("one hedge: {attempts:?}") };
+    assert_eq!((&*sat.agent, sat.class()), ("slow", pb::OutcomeClass::Cancelled), "{sat:?}");
+    assert_eq!((&*hedge.agent, hedge.class()), ("fast", pb::OutcomeClass::Success), "{hedge:?}");
+    assert_eq!(sat.hedge_after, None);
+    assert_eq!(hedge.hedge_after, Some(prost_types::Duration { seconds: 0, nanos: 100_000_000 }));
+    assert_eq!(hedge.notes[0], "a hedge: the sending before it had taken 100ms");
+    world.until_agent("slow", "to be let go of", |agent| agent.instances[0].in_flight == 0).await;
 }

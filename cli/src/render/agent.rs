@@ -1,5 +1,7 @@
 //! Agents as tables.
 
+use mainstay_kernel::share::Human as Share;
+
 use super::paint::{Tone, paint};
 use super::pause;
 use super::table::{Grid, cell, toned};
@@ -84,6 +86,14 @@ fn capabilities(agent: &AgentView, style: Style) -> String {
         for (code, meaning) in &capability.failure_modes {
             let name = plain(&capability.name);
             text += &format!("{name} may fail with {}: {}\n", plain(code), plain(meaning));
+        }
+        if let Some(hedge) = &capability.hedge {
+            let (name, after) = (plain(&capability.name), plain(&hedge.after));
+            let share = Share(hedge.share_bp.unwrap_or_default());
+            let most = hedge.max.unwrap_or_default();
+            text += &format!(
+                "{name} is hedged after {after}: at most {most} an attempt, {share} of the calls that go well\n"
+            );
         }
     }
     text

@@ -73,7 +73,7 @@ impl Board {
             self.steps.insert(place, Line { id, does, state, ..Line::default() });
         }
         let line = &mut self.steps[at];
-        if let Some(attempt) = event.attempts.last() {
+        if let Some(attempt) = AttemptView::decisive(&event.attempts) {
             line.who = who(attempt);
         }
         let state = match event.kind {
@@ -167,7 +167,7 @@ impl Board {
 
 fn detail(event: &EventView) -> String {
     let failure = event.failure.as_ref().map(|failure: &FailureView| why(failure));
-    let by = event.attempts.last().map(|attempt| {
+    let by = AttemptView::decisive(&event.attempts).map(|attempt| {
         let took = attempt.took.map(|Span(took)| format!(" in {}", Span(took))).unwrap_or_default();
         format!("{}{took}", who(attempt))
     });
@@ -234,5 +234,16 @@ mod tests {
             ..event(4, 1_400, "attempt-failed", "draft")
         };
         insta::assert_snapshot!(board.line(&failed, Style::PLAIN));
+    }
+
+    #[test]
+    fn of_several_side_by_side_the_one_that_answered_is_named() {
+        let board = Board::new(RunView::from(sample()));
+        let mut attempts = RunView::from(sample()).steps[1].attempts.clone();
+        attempts.reverse();
+        let completed = |attempts| EventView { attempts, ..event(5, 1_600, "step-completed", "draft") };
+        assert_eq!(attempts[0].class, "success");
+        let alone = board.line(&completed(attempts[..1].to_vec()), Style::PLAIN);
+        assert_eq!(board.line(&completed(attempts), Style::PLAIN), alone);
     }
 }

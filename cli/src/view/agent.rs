@@ -51,6 +51,9 @@ pub struct CapabilityView {
     /// Calls of it the agent takes, such as `10/s`, as it declares.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<String>,
+    /// When a call that takes long is sent to another instance too, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hedge: Option<HedgeView>,
     /// What a call costs on average, in 10^-9 US dollars; 0 if unknown.
     pub cost_hint_nano_usd: i64,
     /// Failures it may answer with.
@@ -102,6 +105,17 @@ pub struct InstanceView {
     /// Capabilities where its share of the traffic still grows.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub slow_starts: Vec<SlowStartView>,
+}
+
+/// When a call that takes long is sent to another instance too.
+#[derive(Debug, Clone, Serialize)]
+pub struct HedgeView {
+    /// After which time, such as `300ms`, or after which percentile, such as `p95`.
+    pub after: String,
+    /// Hedges of an attempt, at most.
+    pub max: Option<u32>,
+    /// Hedges for the calls that go well, in basis points.
+    pub share_bp: Option<u32>,
 }
 
 /// An instance left out of a capability because it does worse than its siblings.
@@ -180,6 +194,7 @@ impl From<pb::Capability> for CapabilityView {
             sla: Span::of(capability.sla.as_ref()),
             max_concurrency: capability.max_concurrency,
             rate: capability.rate.map(|rate| rate.calls),
+            hedge: capability.hedge.map(Into::into),
             cost_hint_nano_usd: capability.cost_hint_nano_usd,
             failure_modes: capability.failure_modes.into_iter().collect(),
             keywords: capability.keywords,
@@ -187,6 +202,13 @@ impl From<pb::Capability> for CapabilityView {
             input_schema: Payload::of(&capability.input_schema),
             output_schema: Payload::of(&capability.output_schema),
         }
+    }
+}
+
+impl From<pb::HedgePolicy> for HedgeView {
+    fn from(policy: pb::HedgePolicy) -> Self {
+        let pb::HedgePolicy { after, max, share_bp } = policy;
+        Self { after, max, share_bp }
     }
 }
 

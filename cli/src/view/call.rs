@@ -62,6 +62,9 @@ pub struct AttemptView {
     pub failure: Option<FailureView>,
     /// What it consumed.
     pub usage: UsageView,
+    /// It was a hedge: made beside the one before it, which had taken so long.
+    #[serde(skip_serializing_if = "Option::is_none", rename = "hedge_after_ms")]
+    pub hedge_after: Option<Span>,
     /// Why it waited, and which instances were passed over and why.
     pub notes: Vec<String>,
 }
@@ -110,6 +113,14 @@ impl From<pb::Usage> for UsageView {
     }
 }
 
+impl AttemptView {
+    /// The one that decided how a try ended: the one that was answered, which of several side by side is not always the last.
+    #[must_use]
+    pub fn decisive(attempts: &[Self]) -> Option<&Self> {
+        attempts.iter().rfind(|attempt| attempt.class == "success").or(attempts.last())
+    }
+}
+
 impl From<pb::Attempt> for AttemptView {
     fn from(attempt: pb::Attempt) -> Self {
         Self {
@@ -123,6 +134,7 @@ impl From<pb::Attempt> for AttemptView {
             class: class(attempt.class),
             failure: attempt.failure.map(Into::into),
             usage: attempt.usage.unwrap_or_default().into(),
+            hedge_after: Span::of(attempt.hedge_after.as_ref()),
             notes: attempt.notes,
         }
     }

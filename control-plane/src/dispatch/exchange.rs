@@ -125,6 +125,11 @@ fn timed_out(timeout: Duration) -> Failure {
     failure(Class::Timeout, Reason::AgentTimeout, text, Began::Unknown)
 }
 
+/// A sending that somebody else was faster than.
+pub(super) fn retracted() -> Failure {
+    failure(Class::Cancelled, Reason::CallCancelled, "another instance answered first".into(), Began::Unknown)
+}
+
 fn broken(text: &str) -> Failure {
     failure(Class::Transport, Reason::AgentUnreachable, text.to_owned(), Began::Unknown)
 }

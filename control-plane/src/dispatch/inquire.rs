@@ -110,6 +110,7 @@ fn record(
         failure: result.as_ref().err().cloned(),
         usage: result.as_ref().map(|answer| answer.usage).unwrap_or_default(),
         waited: Duration::ZERO,
+        hedge_after: None,
         notes: vec!["sent before a restart of the control plane; its end is what the ledgers say".to_owned()],
     }
 }

@@ -26,6 +26,11 @@ impl Held {
         Self { lane, route, place: Some(place), permit: Some(permit) }
     }
 
+    /// Whether the call is a probe of a breaker.
+    pub(super) fn is_probe(&self) -> bool {
+        self.permit.as_ref().is_some_and(Permit::is_probe)
+    }
+
     /// The call ended.
     pub(super) fn end(
         mut self,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mainstay_kernel::call::{Pool, Rejection};
 use mainstay_kernel::health;
+use mainstay_kernel::hedge::Hedge;
 use mainstay_kernel::id::InstanceId;
 use mainstay_kernel::pause::Pause;
 use mainstay_kernel::queue::{self, Ahead};
@@ -33,6 +34,7 @@ pub(super) struct Live<'a> {
     /// What the call has booked with the rates it is subject to.
     turns: &'a mut Turns,
     arranged: Option<&'a Arranged>,
+    compared: bool,
     paused: Look,
     may_look: bool,
     panicking: bool,
@@ -47,10 +49,11 @@ impl<'a> Live<'a> {
         turns: &'a mut Turns,
         may_look: bool,
     ) -> Self {
-        let (candidates, arranged) = (&*candidates.all, candidates.arranged.as_deref());
+        let Candidates { all, arranged, compared } = candidates;
+        let (candidates, arranged, compared) = (&**all, arranged.as_deref(), *compared);
         let paused = dispatch.registry.pauses().look(&call.tenant);
         let panicking = route.is_panicking();
-        Self { dispatch, call, route, candidates, turns, arranged, paused, may_look, panicking }
+        Self { dispatch, call, route, candidates, turns, arranged, compared, paused, may_look, panicking }
     }
 
     /// What keeps this call from this candidate, by a newer look than the first, if there is one.
@@ -118,6 +121,29 @@ impl Pool for Live<'_> {
         // Last of all, so that only a call that is made counts.
         rates.admit(agent, capability, self.turns, now).map_err(Rejection::Rated)?;
         Ok(held)
+    }
+
+    fn is_probe(&self, permit: &Held) -> bool {
+        permit.is_probe()
+    }
+
+    fn is_trusted(&self, index: usize) -> bool {
+        self.candidates[index].lane.lock().is_trusted()
+    }
+
+    /// While versions are compared, no call of theirs is hedged: a slow version would be helped by its hedges, and what is cut
+    /// short tells nothing.
+    fn hedge(&self, index: usize, now: Mono) -> Option<Hedge> {
+        let hedging = self.candidates[index].hedging.as_ref().filter(|_| !self.compared)?;
+        if self.dispatch.may_hedge() { hedging.hedge(now) } else { None }
+    }
+
+    fn leave_to_hedge(&mut self, now: Mono) -> bool {
+        let granted = self.dispatch.may_hedge() && self.route.leave_to_hedge(now);
+        if !granted {
+            self.dispatch.metrics.hedge_refused();
+        }
+        granted
     }
 
     fn pause(&self) -> Option<Arc<Pause>> {
@@ -199,7 +225,7 @@ mod tests {
             let granted = bed.registry.register(offer).await.unwrap();
             bed.healthy(granted.id);
             let (call, route) = (call(&bed, "work", 1), bed.registry.route(&name("default"), &name("work")));
-            let candidates = Candidates { all: route.candidates(), arranged: None };
+            let candidates = Candidates::of(route.candidates());
             let mut turns = Turns::default();
             let mut pool = Live::new(&bed.dispatch, &call, &route, &candidates, &mut turns, true);
             drop(pool.gate(0, bed.clock.mono()).unwrap());

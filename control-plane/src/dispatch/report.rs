@@ -25,6 +25,9 @@ pub(super) fn attempts(registry: &Handle, now: Now, call: &Call, record: Record)
         .map(|sent| {
             let instance = registry.instance(sent.instance);
             let mut notes = notes(registry, &sent.search);
+            if let Some(after) = sent.hedge {
+                notes.insert(0, format!("a hedge: the sending before it had taken {after:?}"));
+            }
             if sent.asked > 0 {
                 notes.push(format!("its ledger was asked {} times", sent.asked));
             }
@@ -43,6 +46,7 @@ pub(super) fn attempts(registry: &Handle, now: Now, call: &Call, record: Record)
                 failure: sent.failure,
                 usage: sent.usage.unwrap_or_default(),
                 waited: sent.search.waited,
+                hedge_after: sent.hedge,
                 notes,
             }
         })
@@ -58,10 +62,11 @@ pub(super) fn attempts(registry: &Handle, now: Now, call: &Call, record: Record)
 }
 
 impl Mark {
-    /// What is to be put down of the sending of this number, which ended.
-    pub(super) fn of(number: usize, sending: Sending, ended: &Result<Answer, Failure>) -> Option<Self> {
+    /// What is to be put down of the sending of this epoch, which ended.
+    pub(super) fn of(epoch: u64, sending: Sending, ended: &Result<Answer, Failure>) -> Option<Self> {
         let class = ended.as_ref().map_or_else(|failure| failure.class, |_| Class::Success);
-        Some(Self { sending: number, text: sending.ended(class)? })
+        let sent = usize::try_from(epoch).ok()?.checked_sub(1)?;
+        Some(Self { sending: sent, text: sending.ended(class)? })
     }
 }
 
@@ -90,6 +95,7 @@ fn nobody(registry: &Handle, now: Now, call: &Call, search: &Search) -> AttemptR
         failure: None,
         usage: Default::default(),
         waited: search.waited,
+        hedge_after: None,
         notes,
     }
 }

@@ -107,7 +107,7 @@ impl Handle {
         if all.is_empty() {
             return None;
         }
-        let candidates = Candidates { all, arranged: None };
+        let candidates = Candidates::of(all);
         let mut machine = call::Call::new(call::Request {
             // A key of its own, which no call has: a run of this id is never made.
             key: AttemptId::derive(RunId::from_bytes(*call.key.as_bytes()), "shadow", 1),

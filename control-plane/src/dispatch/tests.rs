@@ -11,6 +11,7 @@ use super::*;
 use crate::testbed::{Act, Bed, Stub, answer, call, failure, name, narrow, registration, settle, until};
 
 mod doubt;
+mod hedges;
 mod limits;
 mod priorities;
 mod rates;

@@ -25,6 +25,8 @@ pub(super) struct Versions {
 pub(super) struct Candidates {
     pub(super) all: Arc<[Candidate]>,
     pub(super) arranged: Option<Arc<Arranged>>,
+    /// Versions are compared by what becomes of the call.
+    pub(super) compared: bool,
 }
 
 /// A sending whose version a rollout chose.
@@ -33,6 +35,13 @@ pub(super) struct Chosen {
     pub(super) pick: Pick,
     /// Whether how it goes says something about the versions.
     pub(super) is_evidence: bool,
+}
+
+impl Candidates {
+    /// All equal.
+    pub(super) const fn of(all: Arc<[Candidate]>) -> Self {
+        Self { all, arranged: None, compared: false }
+    }
 }
 
 impl Handle {
@@ -58,13 +67,14 @@ impl Handle {
         };
         let about = (&call.tenant, &call.capability, call.agent.as_ref());
         if let Some(arranged) = self.rollouts.arrange(about, &all, caller, &mut versions.division) {
-            return Candidates { all: Arc::clone(&arranged.candidates), arranged: Some(arranged) };
+            let (all, compared) = (Arc::clone(&arranged.candidates), versions.division.is_compared());
+            return Candidates { all, arranged: Some(arranged), compared };
         }
         let all = match &call.agent {
             None => all,
             Some(agent) => all.iter().filter(|c| c.instance.spec.name == *agent).cloned().collect(),
         };
-        Candidates { all, arranged: None }
+        Candidates::of(all)
     }
 
     /// The end of a sending, for the comparison of versions.

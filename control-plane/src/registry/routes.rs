@@ -5,18 +5,21 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+use std::sync::{Arc, OnceLock};
 
 use mainstay_kernel::call::Lane;
 use mainstay_kernel::effect::EffectClass;
+use mainstay_kernel::hedge::Watch;
 use mainstay_kernel::id::InstanceId;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::priority::Priority;
 use mainstay_kernel::queue::line::{Line, Place};
+use mainstay_kernel::time::Mono;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
+use super::hedging::Hedging;
 use super::instance::Instance;
 
 /// Routes of all tenants.
@@ -35,6 +38,8 @@ pub struct Route {
     choosy: Notify,
     /// Calls that wait for their turn at a rate: a place that becomes free is nothing to them.
     in_turn: Notify,
+    /// What its calls are hedged by, once somebody has declared it.
+    hedges: OnceLock<Arc<Mutex<Watch>>>,
     waiting: AtomicU32,
     /// Whether verdicts on health and siblings are set aside.
     panicking: AtomicBool,
@@ -121,6 +126,8 @@ pub struct Candidate {
     pub lane: Arc<Mutex<Lane>>,
     /// What a call may do to the world.
     pub effect: EffectClass,
+    /// When a call is hedged, if that is declared.
+    pub hedging: Option<Hedging>,
 }
 
 impl Routes {
@@ -163,12 +170,14 @@ impl Routes {
     pub(super) fn place(&self, instance: &Arc<Instance>, leased: bool) {
         for capability in &instance.spec.capabilities {
             let Some(lane) = instance.lane(capability.name.as_str()) else { continue };
+            let route = self.get_or_make(&instance.tenant, &capability.name);
             let candidate = Candidate {
                 instance: Arc::clone(instance),
                 lane: Arc::clone(lane),
                 effect: capability.effect,
+                hedging: capability.hedge.map(|policy| Hedging::new(policy, route.hedges())),
             };
-            self.get_or_make(&instance.tenant, &capability.name).place(candidate, leased);
+            route.place(candidate, leased);
         }
     }
 
@@ -319,6 +328,16 @@ impl Route {
         self.line.lock().iter().for_each(|waiter| waiter.told.notify_one());
         self.choosy.notify_waiters();
         self.in_turn.notify_waiters();
+    }
+
+    /// Asks leave for one hedge. There is none while anybody waits: a hedge takes a place that a call could have.
+    #[must_use]
+    pub fn leave_to_hedge(&self, now: Mono) -> bool {
+        self.waiting() == 0 && self.hedges.get().is_some_and(|watch| watch.lock().leave(now))
+    }
+
+    fn hedges(&self) -> Arc<Mutex<Watch>> {
+        Arc::clone(self.hedges.get_or_init(Arc::default))
     }
 
     fn place(&self, candidate: Candidate, leased: bool) {

@@ -152,6 +152,12 @@ impl Arranged {
 }
 
 impl Division {
+    /// Whether versions are still compared by what becomes of the call.
+    #[must_use]
+    pub fn is_compared(&self) -> bool {
+        self.picks.iter().any(|(trial, _)| !trial.status().phase.is_over())
+    }
+
     /// What was picked for the call where the calls of an agent are divided.
     #[must_use]
     pub fn of(&self, agent: &Name) -> Option<&(Arc<Trial>, Pick)> {

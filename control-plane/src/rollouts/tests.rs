@@ -1,6 +1,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use mainstay_kernel::effect::EffectClass;
+use mainstay_kernel::hedge::Policy;
 use mainstay_kernel::outcome::{Began, Class};
 use mainstay_kernel::rollout::Phase;
 use mainstay_store::Blobs;
@@ -168,6 +169,24 @@ async fn copies_never_change_an_answer_and_are_compared_with_it() {
     candidate.always(Act::Hang);
     assert_eq!(send(&bed, "slow").await.result.unwrap().output.as_str(), "1", "nobody waits for a copy");
     assert_eq!(trial.tally(Side::Candidate).ended, 0, "copies are no evidence of calls");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_versions_are_compared_by_is_not_hedged() {
+    let bed = Bed::new().await;
+    let stub = Stub::start().await;
+    stub.always(Act::Hang);
+    for (instance, version) in [("one", "1"), ("two", "1"), ("new", "2")] {
+        let mut offer = Registration { instance: name(instance), ..of(version, READ) };
+        offer.spec.capabilities[0].hedge = Policy::read("300ms", None, None).ok();
+        bed.admit(&stub, offer).await;
+    }
+    let trial = put(&bed, "weight: 50%").await;
+    assert_eq!(send(&bed, "x").await.attempts.len(), 1);
+    let (tenant, rollout) = (name("default"), name("r"));
+    bed.rollouts.turn(&tenant, &rollout, Hand::RollBack, "enough".into(), "olga").await.unwrap();
+    assert!(trial.status().phase.is_over());
+    assert_eq!(send(&bed, "x").await.attempts.len(), 2, "nothing is compared any more");
 }
 
 #[tokio::test(start_paused = true)]

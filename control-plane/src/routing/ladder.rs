@@ -170,7 +170,7 @@ impl Way<'_> {
                     match report.result {
                         Err(failure) if self.machine.on_failed(&failure) => {}
                         result => {
-                            let last = report.attempts.last();
+                            let last = dispatch::decisive(&report.attempts);
                             let agent = last.map(|attempt| attempt.agent.clone()).unwrap_or_default();
                             let instance = last.map(|attempt| attempt.instance.clone()).unwrap_or_default();
                             return self.end(result, agent, instance);

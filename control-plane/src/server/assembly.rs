@@ -104,9 +104,15 @@ impl Core {
             .with_faults(faults.clone());
         let stores = (Arc::clone(&store), blobs.clone());
         let (rollouts, rollouts_service) = roll_outs(&clock, stores, &events, &metrics).await?;
-        let dispatch =
-            dispatch::Handle::new(clock.clone(), registry.clone(), rollouts.clone(), limits, metrics.clone())
-                .with_faults(faults.clone());
+        let dispatch = dispatch::Handle::new(
+            clock.clone(),
+            registry.clone(),
+            rollouts.clone(),
+            modes.clone(),
+            limits,
+            metrics.clone(),
+        )
+        .with_faults(faults.clone());
         let (engine, engine_service) = engine::Handle::new(
             engine::Config { max_open_runs: config.max_open_runs, restored_at: restored.map(|mark| mark.at) },
             clock.clone(),

@@ -41,7 +41,8 @@ pub enum IfPaused {
 #[derive(Debug)]
 #[must_use = "a decision must be carried out, and a permit given back"]
 pub enum Decision<P> {
-    /// Send the call; report the end with [`super::Call::on_attempt_ended`], and give the permit back.
+    /// Send the call, beside what is under way; report the end with [`super::Call::on_attempt_ended`], and give the permit
+    /// back. What is under way when [`super::Call::is_under_way`] turns false is to be stopped.
     Send(Dispatch<P>),
     /// Ask this instance's ledger about this key; report with [`super::Call::on_ledger_answer`].
     AskLedger {
@@ -76,7 +77,7 @@ pub struct Dispatch<P> {
     pub key: AttemptId,
     /// Which logical attempt this is, from 1.
     pub attempt: u32,
-    /// Grows with each sending of the call, from 1.
+    /// Grows with each sending of the call, from 1: which of them this is.
     pub epoch: u64,
     /// How long the attempt may take.
     pub timeout: Duration,

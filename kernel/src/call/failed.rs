@@ -34,7 +34,7 @@ impl Call {
     fn settle<P: Pool>(&mut self, failure: Failure, pool: &mut P, now: Mono, dice: &mut Dice) {
         let remaining = self.request.deadline - now;
         let Request { policy, effect, .. } = &self.request;
-        match retry::decide(policy, *effect, &failure, self.attempt, remaining, dice) {
+        match retry::decide(policy, *effect, &failure, self.attempt + self.hedges, remaining, dice) {
             retry::Verdict::Retry { after, same_key } => match self.leave(pool, now) {
                 Ok(budget) => {
                     self.record.retried(Retry { after, same_key, remaining, budget });

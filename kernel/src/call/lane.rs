@@ -35,6 +35,14 @@ pub struct Permit {
     admission: Admission,
 }
 
+impl Permit {
+    /// Whether the call is a probe of a breaker.
+    #[must_use]
+    pub const fn is_probe(&self) -> bool {
+        self.admission.is_probe()
+    }
+}
+
 impl Lane {
     /// A lane that takes at most `max_concurrency` calls at once.
     #[must_use]
@@ -202,6 +210,12 @@ impl Lane {
     #[must_use]
     pub fn limit(&self) -> (u32, u32) {
         (self.limit.now(), self.limit.most())
+    }
+
+    /// Whether its breaker is closed, so that a call there is no probe.
+    #[must_use]
+    pub fn is_trusted(&self) -> bool {
+        self.breaker.state() == breaker::State::Closed
     }
 
     /// The breaker, to show and to keep.

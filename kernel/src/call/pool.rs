@@ -11,6 +11,7 @@ use crate::bulkhead::Wall;
 use crate::dice::Dice;
 use crate::ejection;
 use crate::health;
+use crate::hedge::Hedge;
 use crate::id::InstanceId;
 use crate::pause::Pause;
 use crate::queue;
@@ -56,6 +57,30 @@ pub trait Pool {
     /// # Errors
     /// The first gate that stays shut.
     fn gate(&mut self, index: usize, now: Mono) -> Result<Self::Permit, Rejection>;
+
+    /// When a call that candidate `index` takes long for is sent to another one too; `None` if it is not.
+    fn hedge(&self, index: usize, now: Mono) -> Option<Hedge> {
+        let _ = (index, now);
+        None
+    }
+
+    /// Asks leave for a hedge, now that its time has come: others may wait by now, or all that may be hedged has been.
+    fn leave_to_hedge(&mut self, now: Mono) -> bool {
+        let _ = now;
+        false
+    }
+
+    /// Whether a permit lets a probe through; asked where calls are hedged.
+    fn is_probe(&self, permit: &Self::Permit) -> bool {
+        let _ = permit;
+        false
+    }
+
+    /// Whether a call to candidate `index` would be no probe; asked where calls are hedged.
+    fn is_trusted(&self, index: usize) -> bool {
+        let _ = index;
+        true
+    }
 
     /// The pause that keeps the call from every candidate, those that may still come included.
     fn pause(&self) -> Option<Arc<Pause>> {
@@ -117,6 +142,8 @@ pub enum Rejection {
     },
     /// Its breaker is half-open and all probes are under way.
     Probing,
+    /// Its breaker is not closed, and a hedge is no probe: it is to be answered soon.
+    Untrusted,
     /// It has as many calls as it takes. Busy is not dead.
     Busy {
         /// Calls under way.
@@ -139,11 +166,21 @@ pub enum Rejection {
     Paused(Arc<Pause>),
 }
 
-/// Chooses among the candidates that are neither tried nor excluded, and notes whom it passed over.
+/// Who will do for a sending.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    /// Nobody of these: this attempt went there already.
+    pub(super) tried: &'a [InstanceId],
+    /// Nobody but this one.
+    pub(super) only: Option<InstanceId>,
+    /// Nobody on probation.
+    pub(super) trusted: bool,
+}
+
+/// Chooses among the candidates that will do, and notes whom it passed over.
 pub(super) fn choose<P: Pool>(
     pool: &mut P,
-    tried: &[InstanceId],
-    only: Option<InstanceId>,
+    wanted: Wanted<'_>,
     passed_over: &mut PassedOver,
     now: Mono,
     dice: &mut Dice,
@@ -159,7 +196,7 @@ pub(super) fn choose<P: Pool>(
     }
     let mut number = 0;
     while let Some(tier) = pool.tier(number) {
-        let mut sieve = Sieve { pool, tier, tried, only, passed_over, now };
+        let mut sieve = Sieve { pool, tier, wanted, passed_over, now };
         if let Some(found) = balance::choose(&mut sieve, dice) {
             let (index, permit) = found;
             return Some((sieve.tier.start + index, permit));
@@ -172,8 +209,7 @@ pub(super) fn choose<P: Pool>(
 struct Sieve<'a, P> {
     pool: &'a mut P,
     tier: Range<usize>,
-    tried: &'a [InstanceId],
-    only: Option<InstanceId>,
+    wanted: Wanted<'a>,
     passed_over: &'a mut PassedOver,
     now: Mono,
 }
@@ -196,9 +232,10 @@ impl<P: Pool> Candidates for Sieve<'_, P> {
     fn take(&mut self, index: usize) -> Option<P::Permit> {
         let index = self.tier.start + index;
         let instance = self.pool.instance(index);
-        let leave = match self.only {
+        let leave = match self.wanted.only {
             Some(only) if only != instance => return None,
-            None if self.tried.contains(&instance) => Err(Rejection::AlreadyTried),
+            None if self.wanted.tried.contains(&instance) => Err(Rejection::AlreadyTried),
+            None if self.wanted.trusted && !self.pool.is_trusted(index) => Err(Rejection::Untrusted),
             Some(_) | None => self.pool.gate(index, self.now),
         };
         leave.map_err(|rejection| self.passed_over.add(instance, rejection)).ok()
@@ -214,6 +251,7 @@ impl fmt::Display for Rejection {
             Self::BreakerOpen { until: Some(_) } => f.write_str("breaker open"),
             Self::BreakerOpen { until: None } => f.write_str("breaker opened by hand"),
             Self::Probing => f.write_str("breaker half-open, all probes under way"),
+            Self::Untrusted => f.write_str("breaker not closed"),
             Self::Busy { in_flight, max } => write!(f, "busy: {in_flight} of {max} calls"),
             Self::Bulkhead { wall, most, .. } => {
                 write!(f, "{wall} has {most} calls under way, all it may have")

@@ -53,6 +53,8 @@ pub struct Sent {
     pub asked: u32,
     /// The retry that followed.
     pub retried: Option<Retry>,
+    /// It is a hedge: made when the sending before it had taken so long.
+    pub hedge: Option<Duration>,
 }
 
 /// A search for an instance.
@@ -147,8 +149,19 @@ impl Record {
         self.sent.push(sent);
     }
 
-    pub(super) fn ended(&mut self, ended: &Result<Answer, Failure>, now: Mono) {
+    pub(super) fn is_under_way(&self, place: usize) -> bool {
+        self.sent.get(place).is_some_and(|sent| sent.latency.is_none())
+    }
+
+    /// The last sending is a hedge.
+    pub(super) fn hedge(&mut self, after: Duration) {
         if let Some(sent) = self.sent.last_mut() {
+            sent.hedge = Some(after);
+        }
+    }
+
+    pub(super) fn ended(&mut self, place: usize, ended: &Result<Answer, Failure>, now: Mono) {
+        if let Some(sent) = self.sent.get_mut(place) {
             sent.latency = Some(now - sent.started);
             sent.settle(ended);
         }
@@ -192,6 +205,7 @@ impl Sent {
             usage: None,
             asked: 0,
             retried: None,
+            hedge: None,
         }
     }
 
@@ -215,7 +229,7 @@ impl PassedOver {
                 self.open += 1;
                 self.try_again = [self.try_again, *until].into_iter().flatten().min();
             }
-            Rejection::Probing => self.open += 1,
+            Rejection::Probing | Rejection::Untrusted => self.open += 1,
             Rejection::Busy { .. } => self.busy += 1,
             Rejection::Bulkhead { until, .. } => {
                 self.busy += 1;

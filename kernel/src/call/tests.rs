@@ -6,6 +6,7 @@ use crate::breaker;
 use crate::bulkhead::Wall;
 use crate::effect::EffectClass;
 use crate::health::{self, PollFailure};
+use crate::hedge::Hedge;
 use crate::json::Json;
 use crate::name::Name;
 use crate::outcome::{OUTCOME_UNKNOWN, Usage};
@@ -17,6 +18,7 @@ use crate::retry::{GiveUp, Retries, RetryPolicy};
 
 mod budgets;
 mod doubt;
+mod hedges;
 mod laws;
 mod pauses;
 mod queues;
@@ -81,6 +83,9 @@ struct Fleet {
     limits: Option<rate::Limits>,
     turns: rate::Turns,
     panicking: bool,
+    /// When to hedge, and how many more hedges may be made.
+    hedge: Option<Hedge>,
+    hedges_left: u32,
 }
 
 impl Fleet {
@@ -128,6 +133,20 @@ impl Pool for Fleet {
         }
         self.given += 1;
         Ok(permit)
+    }
+    fn is_probe(&self, permit: &Permit) -> bool {
+        permit.is_probe()
+    }
+    fn is_trusted(&self, index: usize) -> bool {
+        self.lanes[index].1.is_trusted()
+    }
+    fn hedge(&self, _: usize, _: Mono) -> Option<Hedge> {
+        self.hedge
+    }
+    fn leave_to_hedge(&mut self, _: Mono) -> bool {
+        let left = self.hedges_left.checked_sub(1);
+        self.hedges_left = left.unwrap_or(0);
+        left.is_some()
     }
     fn pause(&self) -> Option<Arc<Pause>> {
         self.pause.clone()
@@ -198,7 +217,7 @@ impl Bed {
         let class = end.as_ref().map_or_else(|failure| failure.class, |_| Class::Success);
         let (lane, latency) = (&mut self.fleet.lanes[dispatch.index].1, Duration::from_millis(100));
         let _change = lane.end(dispatch.permit, class, latency, ms(self.now), &mut self.dice);
-        self.call.on_attempt_ended(end, ms(self.now));
+        self.call.on_attempt_ended(dispatch.epoch, end, ms(self.now));
     }
 
     /// Expects a question to the ledger of `instance` and answers it.

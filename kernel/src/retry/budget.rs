@@ -82,6 +82,11 @@ impl Budget {
         Self { config, slots: [0; SLOTS], newest: 0, booked: Mono::at(Duration::ZERO) }
     }
 
+    /// From now on each success pays in so much, in basis points of a retry.
+    pub const fn set_share(&mut self, share_bp: u32) {
+        self.config.share_bp = share_bp;
+    }
+
     /// A call went well.
     pub fn deposit(&mut self, now: Mono) {
         let share = share(self.config.share_bp);

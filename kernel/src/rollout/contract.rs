@@ -133,6 +133,7 @@ mod tests {
             keywords: Vec::new(),
             examples: Vec::new(),
             breaker: Default::default(),
+            hedge: None,
             rate: None,
         };
         AgentSpec {

@@ -1,5 +1,6 @@
 //! What the end of a try means for its step: an answer, another try, or the end of trying.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,7 +49,9 @@ pub(super) fn ended(
         // The key that the work would be repeated under has this very answer on record.
         Verdict::GiveUp { why: GiveUp::AnswerStands }
     } else {
-        retry::decide(&spec.retry, effect, &failure, attempt.number, remaining, &mut dice)
+        let tries =
+            attempt.number.saturating_add(hedges(&run.steps[at].attempts)).saturating_add(hedges(&attempts));
+        retry::decide(&spec.retry, effect, &failure, tries, remaining, &mut dice)
     };
     let why = match verdict {
         Verdict::Retry { after, same_key } if now + after < run.deadline => {
@@ -114,6 +117,12 @@ fn may_retry(
         Some(Leave::Later { after }) => Ok(Granted { budget: Some(0), later: after }),
         Some(Leave::Refused) => Err(GiveUp::BudgetSpent),
     }
+}
+
+/// How many of these calls were hedges. Each uses up a try, as a retry does.
+fn hedges<R: Borrow<AttemptRecord>>(attempts: &[R]) -> u32 {
+    let hedges = attempts.iter().filter(|attempt| (*attempt).borrow().hedge_after.is_some()).count();
+    u32::try_from(hedges).unwrap_or(u32::MAX)
 }
 
 /// Writes beside the last call of a try what followed from it.

@@ -79,6 +79,14 @@ pub struct AttemptRecord {
     /// How long it waited for its turn before that, in whole microseconds on record.
     #[serde(default, rename = "waited_micros", with = "micros")]
     pub waited: Duration,
+    /// Of a hedge, how long the call before it had taken, in whole microseconds on record.
+    #[serde(
+        default,
+        rename = "hedge_after_micros",
+        skip_serializing_if = "Option::is_none",
+        with = "maybe_micros"
+    )]
+    pub hedge_after: Option<Duration>,
     /// What routing had to say: candidates passed over and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -363,5 +371,29 @@ mod micros {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         u64::deserialize(deserializer).map(Duration::from_micros)
+    }
+}
+
+/// The same where there may be none.
+mod maybe_micros {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde's derive passes it so")]
+    pub(super) fn serialize<S: Serializer>(
+        span: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match span {
+            Some(span) => super::micros::serialize(span, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_micros))
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use mainstay_kernel::agent::{AgentSpec, CapabilitySpec};
 use mainstay_kernel::breaker::Policy;
 use mainstay_kernel::effect::EffectClass;
+use mainstay_kernel::hedge::{self, PolicyError};
 use mainstay_kernel::json::{Json, Limits};
 use mainstay_kernel::name::Name;
 use mainstay_kernel::rate::{Rate, RateError};
@@ -62,6 +63,7 @@ fn contract(mut fields: Fields<'_>, folder: &Path) -> Option<Contract> {
     let examples = fields.texts("examples");
     let breaker = fields.take("breaker").map(|value| breaker_policy(&value)).unwrap_or_default();
     let rate = fields.take("rate").and_then(|value| declared_rate(&value));
+    let hedge = fields.section("hedge").and_then(hedging);
     let path = fields.take("path").and_then(|value| url_path(&value)).unwrap_or_default();
     fields.finish();
     let (input, output) = (input?, output?);
@@ -78,6 +80,7 @@ fn contract(mut fields: Fields<'_>, folder: &Path) -> Option<Contract> {
         keywords,
         examples,
         breaker,
+        hedge,
         rate,
     };
     Some(Contract { spec: Arc::new(spec), input, output, path })
@@ -130,6 +133,22 @@ fn declared_rate(value: &Value<'_>) -> Option<Rate> {
     let burst = fields.integer("burst", 1..=Rate::MOST);
     fields.finish();
     read(&calls?, burst)
+}
+
+/// When a call that takes long is sent to another instance too. Whether the capability may declare that, the check of the
+/// registration says.
+fn hedging(mut fields: Fields<'_>) -> Option<hedge::Policy> {
+    let after = fields.require("after", "say after what time, like 300ms, or p95");
+    let max = fields.integer("max", 1..=hedge::MOST);
+    let share = fields.take("share");
+    fields.finish();
+    let (after, written) = (after?, share.as_ref().map(Value::text));
+    let read = hedge::Policy::read(&after.text()?, max, written.flatten().as_deref());
+    match (read, share) {
+        (Ok(policy), _) => Some(policy),
+        (Err(error @ PolicyError::Share), Some(share)) => share.complain(error.to_string()),
+        (Err(error), _) => after.complain(error.to_string()),
+    }
 }
 
 fn cost(value: &Value<'_>) -> Option<i64> {

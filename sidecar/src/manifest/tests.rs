@@ -316,6 +316,31 @@ fn each_mistake_names_its_line_and_its_field() {
         ("version: 1.10", "rate: { burst: 5 }", "line 2, column 7: rate.calls: is missing; say how many"),
         (
             "effect: read-only",
+            "effect: read-only\n    hedge: { after: 300 }",
+            "line 7, column 21: capabilities[0].hedge.after: must be 1ms to 10m, or p50 to p99",
+        ),
+        (
+            "effect: read-only",
+            "effect: read-only\n    hedge: { after: p95, max: 3 }",
+            "line 7, column 31: capabilities[0].hedge.max: is 3; it must be a whole number, 1 to 2",
+        ),
+        (
+            "effect: read-only",
+            "effect: read-only\n    hedge: { after: p95, share: 5 }",
+            "line 7, column 33: capabilities[0].hedge.share: must be 0.01% to 100%",
+        ),
+        (
+            "effect: read-only",
+            "effect: read-only\n    hedge: { after: 10m }",
+            "capabilities[0].hedge.after: is 10m, and the sla cuts a call after",
+        ),
+        (
+            "effect: read-only",
+            "effect: idempotent\n    hedge: { after: p95 }",
+            "capabilities[0].hedge: is for read-only capabilities, and this one is idempotent",
+        ),
+        (
+            "effect: read-only",
             "effect: read-only\n    path: quote",
             "line 7, column 11: capabilities[0].path: is \"quote\"; write a URL path",
         ),

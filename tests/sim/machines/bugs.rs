@@ -38,12 +38,18 @@ pub(crate) enum Bug {
     HealthNotAsked,
     /// A broken connection is taken for one that was never made.
     BrokenTakenForRefused,
+    /// A sending that lost to another one keeps its permit.
+    LoserKeepsPermit,
+    /// A hedge is made although there was no leave.
+    HedgeWithoutLeave,
+    /// A hedge goes to whoever is on probation.
+    HedgeForProbe,
     /// A random choice comes from the operating system.
     ForeignDice,
 }
 
 impl Bug {
-    pub(crate) const ALL: [(Self, &'static str); 16] = [
+    pub(crate) const ALL: [(Self, &'static str); 19] = [
         (Self::PermitLeaked, laws::PERMITS),
         (Self::ProbeNotCounted, laws::PROBES),
         (Self::BudgetOverdrawn, laws::BUDGETS),
@@ -60,5 +66,8 @@ impl Bug {
         (Self::PlaceNotTaken, laws::SHARES),
         (Self::HealthNotAsked, laws::GATES),
         (Self::BrokenTakenForRefused, laws::ONCE),
+        (Self::LoserKeepsPermit, laws::PERMITS),
+        (Self::HedgeWithoutLeave, laws::BUDGETS),
+        (Self::HedgeForProbe, laws::HEDGES),
     ];
 }

@@ -35,8 +35,8 @@ pub(crate) struct Caller {
     deadline: Mono,
     /// Counts decisions; what belongs to an earlier one is late.
     number: u64,
-    /// When this end of a decision stops to wait.
-    under_way: Option<UnderWay>,
+    /// Its sendings under way: several where it is hedged.
+    under_way: Vec<UnderWay>,
     asking: bool,
     /// A bulkhead was full when it last looked: until then it does not look again.
     pub(crate) walled_until: Mono,
@@ -46,8 +46,14 @@ pub(crate) struct Caller {
 
 #[derive(Debug)]
 struct UnderWay {
+    /// The decision that it was.
+    number: u64,
+    /// What the machine calls it.
+    epoch: u64,
+    key: AttemptId,
     held: Held,
     started: Mono,
+    is_hedge: bool,
 }
 
 impl Caller {
@@ -107,7 +113,7 @@ impl World {
             arrived: now,
             deadline,
             number: 0,
-            under_way: None,
+            under_way: Vec::new(),
             asking: false,
             walled_until: now,
             keys: Vec::new(),
@@ -134,16 +140,25 @@ impl World {
             Decision::Finish(_) if self.forgets(no) => {}
             Decision::Finish(result) => self.answer(no, &result),
             Decision::Send(dispatch) => {
+                let is_hedged = machine.is_hedged();
                 self.callers[no].machine = Some(machine);
                 self.send(no, dispatch);
+                if is_hedged {
+                    // To hear when the hedge is to be made.
+                    self.drive(no);
+                }
             }
             Decision::AskLedger { instance, key, timeout } => {
                 self.callers[no].machine = Some(machine);
                 self.ask(no, usize::from(instance.as_bytes()[0]), key, timeout);
             }
             Decision::Wait { until, why } => {
+                // Each sending has a timer of its own; only a hedge has to be woken up for.
+                let is_timed = why != Waiting::UnderWay || machine.is_hedged();
                 self.callers[no].machine = Some(machine);
-                self.wait(no, until, &why);
+                if is_timed {
+                    self.wait(no, until, &why);
+                }
             }
         }
     }
@@ -172,10 +187,10 @@ impl World {
 
     fn send(&mut self, no: usize, dispatch: Dispatch<Held>) {
         let (now, number) = (self.now(), self.callers[no].number);
-        let Dispatch { permit: held, mut key, attempt, epoch, timeout, .. } = dispatch;
+        let Dispatch { permit: held, mut key, attempt, epoch: sent, timeout, .. } = dispatch;
         if self.bug == Some(Bug::RetryWithoutKey) {
             let mut bytes = *key.as_bytes();
-            bytes[0] = bytes[0].wrapping_add(epoch as u8 - 1);
+            bytes[0] = bytes[0].wrapping_add(sent as u8 - 1);
             key = AttemptId::from_bytes(bytes);
         }
         let at = held.instance;
@@ -187,7 +202,8 @@ impl World {
         // Decisions of a call are counted, so a later sending has a higher epoch than any question before it.
         let request =
             Request { call: no, number, life, capability, key, epoch: number, effect, sla, timeout };
-        self.callers[no].under_way = Some(UnderWay { held, started: now });
+        let is_hedge = !self.callers[no].under_way.is_empty();
+        self.callers[no].under_way.push(UnderWay { number, epoch: sent, key, held, started: now, is_hedge });
         self.agenda.after(timeout, Event::Timer { call: no, number });
         self.deliver(at, request);
     }
@@ -203,6 +219,16 @@ impl World {
         }
         if !instance.registered || !instance.health.is_routable() {
             self.witness.complain(laws::GATES, format!("at{at} is not there, and call {no} went there"));
+        }
+        if !caller.under_way.is_empty() {
+            let declared = self.plane.capabilities[capability].hedge.map_or(0, |policy| policy.max);
+            let well = caller.effect == EffectClass::ReadOnly
+                && caller.under_way.len() <= declared as usize
+                && caller.under_way.iter().all(|other| other.held.instance != at)
+                && !probe;
+            if !well {
+                self.witness.complain(laws::HEDGES, format!("a hedge of call {no} goes to at{at}"));
+            }
         }
         self.witness.sent((at, capability), (no, caller.number), probe);
         let caller = &mut self.callers[no];
@@ -263,13 +289,13 @@ impl World {
 
     /// The time of a decision is over.
     pub(crate) fn timer(&mut self, no: usize, number: u64) {
-        if self.callers[no].number != number || self.callers[no].machine.is_none() {
-            return;
-        }
-        if self.callers[no].asking {
-            self.told(no, number, Ledger::Unreachable);
-        } else if self.callers[no].under_way.is_some() {
+        let caller = &self.callers[no];
+        if caller.under_way.iter().any(|sending| sending.number == number) {
             self.replied(no, number, Err(failure(Class::Timeout, Began::Unknown)));
+        } else if caller.number != number || caller.machine.is_none() {
+            // It belongs to a decision that is done with.
+        } else if caller.asking {
+            self.told(no, number, Ledger::Unreachable);
         } else {
             self.drive(no);
         }
@@ -278,25 +304,44 @@ impl World {
     /// The answer to a sending arrives, or its time is over.
     pub(crate) fn replied(&mut self, no: usize, number: u64, mut ended: Ended) {
         let now = self.now();
-        let caller = &mut self.callers[no];
-        if caller.number != number || caller.under_way.is_none() {
+        let under_way = &mut self.callers[no].under_way;
+        let Some(place) = under_way.iter().position(|sending| sending.number == number) else {
             self.witness.tally.count("late answers");
             if self.bug == Some(Bug::AnsweredTwice) && self.callers[no].machine.is_none() {
                 self.answer(no, &ended);
             }
             return;
-        }
-        let Some(UnderWay { held, started }) = caller.under_way.take() else { return };
+        };
+        let UnderWay { epoch, held, started, is_hedge, .. } = under_way.remove(place);
         if let (Some(Bug::BrokenTakenForRefused), Err(failure)) = (self.bug, &mut ended) {
             failure.began = Began::No;
         }
         let class = ended.as_ref().map_or_else(|failure| failure.class, |_| Class::Success);
         self.log(format_args!("call {no}/{number} ended at at{}: {}", held.instance, class.as_str()));
         self.give_back(no, number, held, Some((class, now - started)));
-        if let Some(machine) = &mut self.callers[no].machine {
-            machine.on_attempt_ended(ended, now);
+        let Some(machine) = &mut self.callers[no].machine else { return };
+        machine.on_attempt_ended(epoch, ended, now);
+        if !machine.is_under_way() {
+            if is_hedge && class == Class::Success {
+                self.witness.tally.count("hedges that won");
+            }
+            self.retract(no);
         }
         self.drive(no);
+    }
+
+    /// Nobody waits for what is still under way: it ends as cancelled.
+    fn retract(&mut self, no: usize) {
+        let now = self.now();
+        let losers = std::mem::take(&mut self.callers[no].under_way);
+        for UnderWay { number, key, held, started, is_hedge, .. } in losers {
+            self.tell_given_up(held.instance, no, number, key);
+            self.log(format_args!("call {no}/{number} is given up at at{}", held.instance));
+            if is_hedge {
+                self.witness.tally.count("hedges that lost");
+            }
+            self.give_back(no, number, held, Some((Class::Cancelled, now - started)));
+        }
     }
 
     /// A permit goes back, with what its call taught if it ended.
@@ -306,9 +351,11 @@ impl World {
         let agent = self.plane.instances[at].agent;
         match taught {
             Some((Class::Timeout, _)) if self.bug == Some(Bug::PermitLeaked) => return,
+            Some((Class::Cancelled, _)) if self.bug == Some(Bug::LoserKeepsPermit) => return,
             Some((class, latency)) => {
                 if class == Class::Success {
                     self.witness.succeeded(agent, now);
+                    self.pays_for_hedges(agent, held.capability);
                 }
                 self.plane.ended(held, class, latency, now);
                 self.observe(at, Evidence::Call(class));
@@ -318,6 +365,13 @@ impl World {
         self.settle_changes();
         let route = self.plane.route(self.callers[no].tenant, self.callers[no].capability);
         self.wake(route);
+    }
+
+    fn pays_for_hedges(&mut self, agent: usize, capability: usize) {
+        let route = self.plane.route(self.plane.agents[agent].tenant, capability);
+        if let Some(policy) = &self.plane.capabilities[capability].hedge {
+            self.witness.paid_for_hedges(route, policy);
+        }
     }
 
     pub(crate) fn told(&mut self, no: usize, number: u64, ledger: Ledger) {
@@ -340,8 +394,7 @@ impl World {
         self.witness.tally.count("calls cancelled");
         self.log(format_args!("call {no} is cancelled"));
         self.callers[no].asking = false;
-        let number = self.callers[no].number;
-        if let Some(UnderWay { held, .. }) = self.callers[no].under_way.take() {
+        for UnderWay { number, held, .. } in std::mem::take(&mut self.callers[no].under_way) {
             self.give_back(no, number, held, None);
         }
         if let Some(machine) = &mut self.callers[no].machine {

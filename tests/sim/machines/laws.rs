@@ -16,6 +16,8 @@ pub(crate) const ONE_ANSWER: &str = "an admitted request gets exactly one answer
 pub(crate) const ONCE: &str = "side-effecting work under a key begins at most once";
 pub(crate) const KEYS: &str = "whatever is repeated keeps its key, unless it is to be done afresh";
 pub(crate) const GATES: &str = "no call goes to whoever is paused, unhealthy or gone";
+pub(crate) const HEDGES: &str =
+    "only what is read-only is under way twice, as often as declared, and never as a probe";
 pub(crate) const SHARES: &str = "nobody has more calls under way than its share";
 pub(crate) const OPEN_DOOR: &str = "nobody waits before an open door";
 pub(crate) const RETURN: &str = "once faults stop, traffic returns";

@@ -10,6 +10,7 @@ use mainstay_kernel::call::{Lane, Permit, Pool, Rejection};
 use mainstay_kernel::dice::Dice;
 use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::health::{self, Health};
+use mainstay_kernel::hedge::{self, Hedge, Watch};
 use mainstay_kernel::id::{InstanceId, LeaseId};
 use mainstay_kernel::lease::{Lease, Ttl};
 use mainstay_kernel::name::Name;
@@ -59,6 +60,7 @@ pub(crate) struct Capability {
     pub(crate) name: Name,
     pub(crate) effect: EffectClass,
     pub(crate) sla: Duration,
+    pub(crate) hedge: Option<hedge::Policy>,
 }
 
 /// What the registry knows of one instance.
@@ -93,10 +95,20 @@ pub(crate) struct Plane {
     pub(crate) pauses: Pauses,
     /// Calls that wait, by tenant and capability, in the order in which they came.
     pub(crate) waiting: Vec<Vec<usize>>,
+    /// What hedges are decided by, by tenant and capability.
+    pub(crate) watches: Vec<Watch>,
     /// What the shell would put on record and nobody reads here.
     pub(crate) changes: Vec<(usize, usize, Change)>,
     pub(crate) dice: Dice,
     leases: u8,
+}
+
+fn hedge(dice: &mut Dice) -> hedge::Policy {
+    let after = match dice.below(3) {
+        0 => hedge::After::Percentile(50 + dice.below(50) as u8),
+        _ => hedge::After::Span(Duration::from_millis(10 + dice.below(150) as u64)),
+    };
+    hedge::Policy::try_new(after, 1 + dice.below(2) as u32, 1 + dice.below(5_000) as u32).unwrap()
 }
 
 fn name(kind: &str, number: usize) -> Name {
@@ -121,6 +133,8 @@ impl Plane {
                 name: name("do", n),
                 effect: effects[dice.below(effects.len())],
                 sla: Duration::from_millis(200 + 100 * dice.below(8) as u64),
+                // Also where it may not be: the machine looks, too.
+                hedge: (dice.below(4) > 0).then(|| hedge(dice)),
             })
             .collect();
         let lane = |capability: &Capability| {
@@ -143,6 +157,7 @@ impl Plane {
             whole: wall(Wall::Whole),
             pauses: Pauses::default(),
             waiting: vec![Vec::new(); sizes.tenants * sizes.capabilities],
+            watches: vec![Watch::new(); sizes.tenants * sizes.capabilities],
             changes: Vec::new(),
             dice: Dice::seeded(dice.roll()),
             leases: 0,
@@ -208,6 +223,11 @@ impl Plane {
         let agent = self.instances[instance].agent;
         if class == Class::Success {
             self.agents[agent].budget.deposit(now);
+        }
+        if let Some(policy) = &self.capabilities[capability].hedge {
+            let route = self.route(self.agents[agent].tenant, capability);
+            self.watches[route].declare(policy);
+            self.watches[route].ended(policy, class, latency, now);
         }
         let lane = &mut self.instances[instance].lanes[capability];
         let change = permit.and_then(|permit| lane.end(permit, class, latency, now, &mut self.dice));
@@ -293,6 +313,28 @@ impl Pool for View<'_> {
                 Err(rejection)
             }
         }
+    }
+
+    fn is_probe(&self, permit: &Held) -> bool {
+        permit.permit.as_ref().is_some_and(Permit::is_probe)
+    }
+
+    fn is_trusted(&self, index: usize) -> bool {
+        let lane = &self.plane.instances[self.candidates[index]].lanes[self.capability];
+        lane.is_trusted() || self.bug == Some(Bug::HedgeForProbe)
+    }
+
+    fn hedge(&self, _: usize, now: Mono) -> Option<Hedge> {
+        let policy = self.plane.capabilities[self.capability].hedge.as_ref()?;
+        self.plane.watches[self.plane.route(self.tenant, self.capability)].hedge(policy, now)
+    }
+
+    fn leave_to_hedge(&mut self, now: Mono) -> bool {
+        let route = self.plane.route(self.tenant, self.capability);
+        let granted = self.plane.waiting[route].is_empty() && self.plane.watches[route].leave(now);
+        let granted = granted || self.bug == Some(Bug::HedgeWithoutLeave);
+        self.witness.asked_for_hedge(route, granted);
+        granted
     }
 
     fn pause(&self) -> Option<Arc<Pause>> {

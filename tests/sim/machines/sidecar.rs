@@ -182,9 +182,18 @@ impl Sidecar {
 
     /// Work under way ended: who waits for it.
     pub(crate) fn finish(&mut self, key: AttemptId, ended: &Ended, effect: EffectClass) -> Vec<(usize, u64)> {
-        match self.ledger.insert(key, Entry::Ended(ended.clone(), effect)) {
-            Some(Entry::Running { waiters, .. }) => waiters,
-            _ => Vec::new(),
+        let Some(entry @ Entry::Running { .. }) = self.ledger.get_mut(&key) else { return Vec::new() };
+        let before = std::mem::replace(entry, Entry::Ended(ended.clone(), effect));
+        if let Entry::Running { waiters, .. } = before { waiters } else { Vec::new() }
+    }
+
+    /// A request that only reads is given up by whoever sent it: what is read for nobody is read no further.
+    pub(crate) fn given_up(&mut self, key: AttemptId, sending: (usize, u64)) {
+        if let Some(Entry::Running { waiters, .. }) = self.ledger.get_mut(&key) {
+            waiters.retain(|waiter| *waiter != sending);
+            if waiters.is_empty() {
+                self.ledger.remove(&key);
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mainstay_kernel::breaker::{Change, State};
 use mainstay_kernel::effect::EffectClass;
+use mainstay_kernel::hedge::{Policy, RESERVE};
 use mainstay_kernel::id::AttemptId;
 use mainstay_kernel::retry::budget::{Config, Leave};
 use mainstay_kernel::time::Mono;
@@ -35,6 +36,9 @@ pub(crate) struct Witness {
     /// Of each agent: what was taken out and paid in, and when.
     books: Vec<VecDeque<(Mono, i64, i64)>>,
     budget: Config,
+    /// Of each tenant and capability: what hedges were worth, and what successes paid for them. No world lasts longer than a
+    /// success pays.
+    hedges: BTreeMap<usize, (i64, i64)>,
     pub(crate) tally: Tally,
     pub(crate) broken: Option<Broken>,
 }
@@ -59,6 +63,7 @@ impl Witness {
             begun: BTreeMap::new(),
             books: vec![VecDeque::new(); agents],
             budget,
+            hedges: BTreeMap::new(),
             tally: Tally::default(),
             broken: None,
         }
@@ -110,6 +115,24 @@ impl Witness {
     pub(crate) fn succeeded(&mut self, agent: usize, now: Mono) {
         let paid = i64::from(self.budget.share_bp).min(COST);
         self.books[agent].push_back((now, 0, paid));
+    }
+
+    /// A call that may be hedged went well.
+    pub(crate) fn paid_for_hedges(&mut self, route: usize, policy: &Policy) {
+        self.hedges.entry(route).or_default().1 += i64::from(policy.share_bp);
+    }
+
+    pub(crate) fn asked_for_hedge(&mut self, route: usize, granted: bool) {
+        self.tally.count(if granted { "hedges" } else { "hedges refused" });
+        if granted {
+            let (out, paid) = self.hedges.entry(route).or_default();
+            *out += COST;
+            let (out, most) = (*out, *paid + i64::from(RESERVE) * COST);
+            if out > most {
+                let what = format!("hedges for {out} were made, and {most} was there for them");
+                self.complain(laws::BUDGETS, what);
+            }
+        }
     }
 
     pub(crate) fn asked_for_retry(&mut self, agent: usize, leave: Leave, now: Mono) {

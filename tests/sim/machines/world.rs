@@ -30,6 +30,9 @@ use crate::transcript::Transcript;
 const TROUBLE: Duration = Duration::from_secs(8);
 const CALM: Duration = Duration::from_secs(2);
 
+/// The least time of one way over the network.
+const LEAST_DELAY: Duration = Duration::from_micros(200);
+
 /// When an answer to a poll is no longer waited for.
 const POLL_TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -58,6 +61,14 @@ pub(crate) enum Event {
         key: AttemptId,
         effect: EffectClass,
         ended: Ended,
+    },
+    /// A request is given up by whoever sent it.
+    GivenUp {
+        at: usize,
+        life: u32,
+        call: usize,
+        number: u64,
+        key: AttemptId,
     },
     Replied {
         call: usize,
@@ -247,6 +258,7 @@ impl World {
             Event::Wakes(call) => self.wakes(call),
             Event::Reaches { at, request } => self.reaches(at, &request),
             Event::Finishes { at, life, key, effect, ended } => self.finishes(at, life, key, effect, &ended),
+            Event::GivenUp { at, life, call, number, key } => self.given_up(at, life, (call, number), key),
             Event::Replied { call, number, ended } => self.replied(call, number, ended),
             Event::Asks { at, call, number, key } => self.asks(at, call, number, key),
             Event::Told { call, number, ledger } => self.told(call, number, ledger),
@@ -264,7 +276,20 @@ impl World {
 
     /// The time of one way over a network that is well.
     pub(crate) fn delay(&mut self) -> Duration {
-        Duration::from_micros(200) + self.dice.jitter(ms(4))
+        LEAST_DELAY + self.dice.jitter(ms(4))
+    }
+
+    /// Tells a sidecar that nobody waits for a request any more. On their connection that is ahead of whatever is sent later.
+    pub(crate) fn tell_given_up(&mut self, at: usize, call: usize, number: u64, key: AttemptId) {
+        let life = self.sidecars[at].life;
+        self.agenda.after(LEAST_DELAY, Event::GivenUp { at, life, call, number, key });
+    }
+
+    fn given_up(&mut self, at: usize, life: u32, sending: (usize, u64), key: AttemptId) {
+        let sidecar = &mut self.sidecars[at];
+        if sidecar.life == life && sidecar.link != Link::Cut {
+            sidecar.given_up(key, sending);
+        }
     }
 
     pub(crate) fn deliver(&mut self, at: usize, request: Request) {

@@ -93,6 +93,8 @@ impl Agent {
             effect: effect.into(),
             sla: Some(prost_types::Duration { seconds: SLA.as_secs() as i64, nanos: 0 }),
             max_concurrency: 8,
+            hedge: (effect == pb::EffectClass::ReadOnly)
+                .then(|| pb::HedgePolicy { after: "p50".to_owned(), ..Default::default() }),
             ..Default::default()
         };
         pb::RegisterRequest {

@@ -32,6 +32,7 @@ fn attempt(number: u32, agent: &str, started: i64, took: u64, failed: Option<pb:
         usage: Some(pb::Usage { tokens_in: 120, tokens_out: 80, cost_nano_usd: 1_200_000, agent_micros: 0 }),
         waited: span(0),
         version: String::new(),
+        hedge_after: None,
         notes: vec![],
     }
 }

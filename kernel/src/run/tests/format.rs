@@ -36,6 +36,7 @@ fn events() -> Vec<Event> {
         notes: vec!["one: breaker open".to_owned()],
         ..done.clone()
     };
+    let hedge = AttemptRecord { hedge_after: Some(Duration::from_millis(300)), ..done.clone() };
     let step = || id("draft");
     vec![
         Event::RunStarted {
@@ -109,6 +110,11 @@ fn events() -> Vec<Event> {
                 by: String::new(),
                 comment: "shorter".to_owned(),
             }),
+        },
+        Event::StepCompleted {
+            step: step(),
+            answer: Arc::new(answer("null")),
+            attempts: vec![Arc::new(hedge)],
         },
     ]
 }

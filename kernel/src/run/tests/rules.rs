@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::golden;
-use super::world::{Fate, Plan, RUN, World, answer, at, failure, id, part, plan, text};
+use super::world::{Fate, Plan, RUN, World, answer, at, failure, id, part, plan, record, text};
 use crate::effect::EffectClass;
 use crate::mode::Mode;
 use crate::outcome::{Began, Class};
@@ -12,8 +12,8 @@ use crate::retry::Retries;
 use crate::retry::budget::Leave;
 use crate::run::fold::{Happening, next_state};
 use crate::run::{
-    Attempt, Durability, EndState, Event, FoldError, Ignored, Input, Run, SkipReason, Start, StartError,
-    StepState, Transition, durability, outstanding, start, urgency,
+    Attempt, AttemptRecord, Durability, EndState, Event, FoldError, Ignored, Input, Run, SkipReason, Start,
+    StartError, StepState, Transition, durability, outstanding, start, urgency,
 };
 
 fn ended(attempt: Attempt, result: Result<crate::outcome::Answer, crate::outcome::Failure>) -> Input {
@@ -87,6 +87,30 @@ fn a_result_counts_once_and_only_for_the_try_under_way() {
     assert_eq!(world.tell(ended(first("a"), Ok(answer("1")))), Err(Ignored::Stale(first("a"))));
     world.tell(ended(stranger, Ok(answer("1")))).unwrap();
     assert_eq!(state(&world, "a"), StepState::Completed);
+}
+
+#[test]
+fn a_hedge_is_a_try_of_its_step() {
+    for (allowed, hedged, tries) in [(3, false, 3), (3, true, 2), (2, true, 1)] {
+        let mut world = World::new(plan(vec![part("a", &[]).tries(allowed)]));
+        let mut made = 0;
+        while let StepState::Running { attempt } = state(&world, "a") {
+            made += 1;
+            let record = |hedge_after| {
+                let failed = record(attempt, world.now, Duration::ZERO, Class::Transport);
+                AttemptRecord { hedge_after, ..failed }
+            };
+            let mut attempts = vec![record(None)];
+            attempts.extend(hedged.then(|| record(Some(Duration::from_millis(5)))));
+            let result = Err(failure(Class::Transport, Began::Unknown));
+            let effect = EffectClass::ReadOnly;
+            world.tell(Input::AttemptEnded { attempt, effect, result, attempts }).unwrap();
+            world.now = at(1_000 * made);
+            // An error says that the step is not to be tried again.
+            world.tell(Input::Woken).ok();
+        }
+        assert_eq!((made, state(&world, "a")), (tries, StepState::Failed), "{allowed}, hedged: {hedged}");
+    }
 }
 
 #[test]

@@ -484,6 +484,7 @@ pub(super) fn record(attempt: Attempt, started_at: Wall, duration: Duration, cla
         failure: None,
         usage: Usage { tokens_in: 10, tokens_out: 1, cost_nano_usd: 5, agent_micros: 100 },
         waited: Duration::ZERO,
+        hedge_after: None,
         notes: Vec::new(),
     }
 }
