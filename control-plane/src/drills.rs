@@ -24,7 +24,7 @@ use crate::host::Clock;
 use crate::metrics::Metrics;
 use crate::records::RecordError;
 use crate::records::drill::{self as record, StoredDrill};
-use crate::{engine, events, registry};
+use crate::{engine, events, modes, registry};
 
 mod parts;
 mod runs;
@@ -61,6 +61,8 @@ pub struct Parts {
     pub registry: registry::Handle,
     /// Runs.
     pub engine: engine::Handle,
+    /// The operating mode.
+    pub modes: modes::Handle,
     /// Metrics.
     pub metrics: Metrics,
     /// Where decisions are told.
@@ -236,10 +238,20 @@ impl Handle {
             drill = %plan.id, kind = %plan.kind, target = plan.target.as_ref().map(tracing::field::display),
             share_bp = plan.share_bp, lasts = ?plan.lasts, seed = plan.seed, by = plan.by, "a drill begins"
         );
-        let baseline = self.0.parts.store.stats();
+        let baseline = task::Baseline { store: self.0.parts.store.stats(), shed: metrics.shed_so_far() };
         let runs = runs::Runs::default();
-        let watch =
-            task::Watch { handle: self.clone(), place, drill, watched, runs, baseline, tell, stopped };
+        let watch = task::Watch {
+            handle: self.clone(),
+            place,
+            drill,
+            watched,
+            runs,
+            baseline,
+            seen: 0,
+            met: 0,
+            tell,
+            stopped,
+        };
         tokio::spawn(watch.run());
         Ok(Running { drill: stored, events })
     }

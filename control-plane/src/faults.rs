@@ -36,6 +36,10 @@ use traffic::Traffic;
 /// Pushback of an agent that is busy on purpose: what sidecars ask for.
 const BUSY_FOR: Duration = Duration::from_millis(100);
 
+/// What the memory is made to look like, in basis points of its soft limit: beyond it, and below the marks at which the
+/// door shuts for what is critical and the server hands over to its next start.
+const USED_UP: u64 = 10_500;
+
 /// The fault layer. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Faults(Arc<Shared>);
@@ -143,6 +147,12 @@ impl Faults {
         dead.is_some_and(|watched| watched.plan.strikes(watched.polls.fetch_add(1, Relaxed)))
     }
 
+    /// What a reading of memory is to say, in basis points of the soft limit, if a drill forges it.
+    pub(crate) fn memory(&self) -> Option<u64> {
+        let watched = self.watched().filter(|watched| watched.plan.kind == Kind::EmergencyMode)?;
+        watched.acts().then_some(USED_UP)
+    }
+
     /// Whether this instance's ledger does not answer.
     pub(crate) fn is_silent(&self, instance: &Instance) -> bool {
         self.watched().is_some_and(|watched| watched.is_dead(instance))
@@ -217,7 +227,7 @@ impl Watched {
                 self.failure(Class::Overload, Reason::AgentBusy, "the agent is busy", Began::No)
             }
             Kind::LyingRouter => Strike::Lie(lies::lie(nth)),
-            Kind::StoreReadOnly => return None,
+            Kind::StoreReadOnly | Kind::EmergencyMode => return None,
         };
         self.traffic.struck(matches!(&strike, Strike::Fail(failure) if failure.class == Class::Overload));
         Some(strike)

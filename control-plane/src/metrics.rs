@@ -373,6 +373,13 @@ impl Metrics {
         self.0.decisions_lost.inc();
     }
 
+    /// Requests that were not let in, of all priorities.
+    pub(crate) fn shed_so_far(&self) -> u64 {
+        let of =
+            |priority: Priority| self.0.shed.get_or_create(&Urgency { priority: priority.as_str() }).get();
+        Priority::ALL.into_iter().map(of).sum()
+    }
+
     pub(crate) fn shed(&self, priority: Priority) {
         self.0.shed.get_or_create(&Urgency { priority: priority.as_str() }).inc();
     }

@@ -49,6 +49,7 @@ pub struct Service {
     handle: Handle,
     reader: Reader,
     waiting: Box<dyn Fn() -> u64 + Send>,
+    forged: Box<dyn Fn() -> Option<u64> + Send>,
 }
 
 /// The mode, and why it holds.
@@ -169,10 +170,14 @@ impl Handle {
     }
 
     /// What reads the signals: `waiting` tells the calls that wait, as a share of those that may be under way, in basis
-    /// points.
-    pub fn service(&self, waiting: impl Fn() -> u64 + Send + 'static) -> Service {
+    /// points; `forged` what memory is to look like, if a drill says so.
+    pub fn service(
+        &self,
+        waiting: impl Fn() -> u64 + Send + 'static,
+        forged: impl Fn() -> Option<u64> + Send + 'static,
+    ) -> Service {
         let reader = Reader::new(self.0.metrics.vitals().clone(), self.0.memory);
-        Service { handle: self.clone(), reader, waiting: Box::new(waiting) }
+        Service { handle: self.clone(), reader, waiting: Box::new(waiting), forged: Box::new(forged) }
     }
 
     /// Cancelled when more memory is in use than a restart should wait for.
@@ -240,6 +245,7 @@ impl Service {
         loop {
             let mut readings = self.reader.read();
             readings.queue = Some((self.waiting)());
+            readings.memory = (self.forged)().or(readings.memory);
             shared.memory_bp.store(readings.memory.unwrap_or(0), Ordering::Relaxed);
             let change = shared.governor.lock().observe(readings, shared.clock.mono());
             change.iter().for_each(|change| self.handle.tell(change));

@@ -215,6 +215,28 @@ async fn a_store_that_refuses_writes_loses_no_run_that_it_acknowledged() {
 }
 
 #[tokio::test]
+async fn memory_that_looks_used_up_turns_the_mode_and_only_what_can_wait_is_sent_away() {
+    let flags = ["--allow-drills", "--mode-rule", "dwell=1s", "--memory-soft-limit", "4GiB"];
+    let world = World::start_with(&flags).await;
+    let _agent = world.agent("worker", &[("work", WORK)]).await;
+    let traffic = Traffic::to(&world, &["work"]);
+    let (exit, card) = drill(&world, &["emergency-mode", "--for", "3s"]).await;
+    assert_eq!((exit, &card["passed"]), (0, &true.into()), "{card:#}");
+    assert_eq!(card["detected"]["part"], "mode");
+    assert!(card["detected"]["reason"].as_str().unwrap().starts_with("emergency: "), "{card:#}");
+    let (good, answered) = (traffic.good.load(Relaxed), traffic.answered.load(Relaxed));
+    assert!(good > 0 && answered - good <= 4, "what is critical is served: {good} of {answered}");
+    drop(traffic);
+
+    // Whoever holds the mode by hand keeps it, and the drill says that nothing was noticed.
+    let held = cli(&world, &["mode", "set", "full", "--reason", "a fair"]).await;
+    assert!(held.status.success(), "{held:?}");
+    let _traffic = Traffic::to(&world, &["work"]);
+    let (exit, card) = drill(&world, &["emergency-mode", "--for", "2s"]).await;
+    assert_eq!((exit, broken(&card)), (1, vec!["traffic", "detected"]), "{card:#}");
+}
+
+#[tokio::test]
 async fn a_drill_that_proves_nothing_or_is_not_noticed_fails() {
     let world = world().await;
     let _agent = world.agent("worker", &[("work", WORK)]).await;

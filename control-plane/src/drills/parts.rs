@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mainstay_kernel::breaker;
 use mainstay_kernel::drill::{Kind, Look, Part, Plan, Tally, Whom};
 use mainstay_kernel::health;
+use mainstay_kernel::mode::Mode;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::time::{Now, Wall};
 use mainstay_store::{Stats, Status};
@@ -18,6 +19,7 @@ impl Parts {
         let now = self.clock.now();
         let parts = match plan.kind {
             Kind::StoreReadOnly => vec![self.store_part(now), self.engine_part(now)],
+            Kind::EmergencyMode => vec![self.mode_part(now)],
             Kind::SlowAgent | Kind::FailingAgent | Kind::DeadAgent | Kind::Overload | Kind::LyingRouter => {
                 self.aimed_at(plan).iter().flat_map(|instance| parts_of(instance, plan, now)).collect()
             }
@@ -62,6 +64,13 @@ impl Parts {
             }
         };
         Part { name: "store".to_owned(), well, turned: self.store.stats().reopened, since, reason }
+    }
+
+    fn mode_part(&self, now: Now) -> Part {
+        let status = self.modes.status();
+        let well = status.mode == Mode::Full;
+        let reason = if well { String::new() } else { format!("{}: {}", status.mode, status.reason) };
+        Part { name: "mode".to_owned(), well, turned: 0, since: now.mono_at(status.since), reason }
     }
 
     fn engine_part(&self, now: Now) -> Part {

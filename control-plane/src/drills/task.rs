@@ -7,6 +7,7 @@ use std::time::Duration;
 use mainstay_kernel::drill;
 use mainstay_kernel::drill::{Drill, Ended, Event, Look, Phase, Tally};
 use mainstay_kernel::event::Kind;
+use mainstay_kernel::mode::Mode;
 use mainstay_kernel::time::Wall;
 use mainstay_store::Stats;
 use tokio::sync::mpsc;
@@ -27,10 +28,22 @@ pub(super) struct Watch {
     pub(super) drill: Drill,
     pub(super) watched: Arc<Watched>,
     pub(super) runs: Runs,
-    /// The store's counters when it began.
-    pub(super) baseline: Stats,
+    /// What was counted when it began.
+    pub(super) baseline: Baseline,
+    /// Requests up to the last look, and those of them that came in another mode than full.
+    pub(super) seen: u64,
+    pub(super) met: u64,
     pub(super) tell: mpsc::Sender<(Wall, Event)>,
     pub(super) stopped: mpsc::Receiver<Ended>,
+}
+
+/// Counters of the server as a whole.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Baseline {
+    /// The store's.
+    pub(super) store: Stats,
+    /// Requests that were not let in.
+    pub(super) shed: u64,
 }
 
 /// The one place for a drill. However its holder ends, no fault outlives it.
@@ -86,8 +99,18 @@ impl Watch {
         calls.lost += found.lost;
         let tally = match plan.kind {
             drill::Kind::StoreReadOnly => {
-                let Tally { sent, struck, flowed, .. } = parts.writes(self.baseline);
+                let Tally { sent, struck, flowed, .. } = parts.writes(self.baseline.store);
                 Tally { sent, struck, flowed, ..calls }
+            }
+            drill::Kind::EmergencyMode => {
+                let shed = parts.metrics.shed_so_far().saturating_sub(self.baseline.shed);
+                let sent = shed + calls.outside.ended;
+                if parts.modes.mode() != Mode::Full {
+                    self.met += sent - self.seen;
+                }
+                self.seen = sent;
+                let flowed = calls.outside.ended.saturating_sub(calls.outside.failed);
+                Tally { sent, struck: self.met, flowed, ..calls }
             }
             drill::Kind::SlowAgent
             | drill::Kind::FailingAgent

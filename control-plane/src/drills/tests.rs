@@ -33,6 +33,7 @@ impl Scene {
             store: Arc::new(bed.store.clone()),
             registry: bed.registry.clone(),
             engine: bed.engine.clone(),
+            modes: bed.modes.clone(),
             metrics: bed.metrics.clone(),
             events: bed.events.clone(),
         });

@@ -50,7 +50,7 @@ async fn rules_change_the_mode_tell_whoever_watches_and_go_back_after_the_dwell(
     let modes = bed.open();
     let waiting = Arc::new(std::sync::atomic::AtomicU64::new(0));
     let read = Arc::clone(&waiting);
-    tokio::spawn(modes.service(move || read.load(Ordering::Relaxed)).run());
+    tokio::spawn(modes.service(move || read.load(Ordering::Relaxed), || None).run());
     let mut watch = modes.watch();
     waiting.store(3_000, Ordering::Relaxed);
     let status = watch.wait_for(|status| status.mode == Mode::Degraded).await.unwrap().clone();
@@ -70,7 +70,7 @@ async fn rules_change_the_mode_tell_whoever_watches_and_go_back_after_the_dwell(
 async fn too_much_memory_asks_for_a_restart() {
     let bed = Bed::new();
     let modes = bed.open_with(Memory { soft_limit: Some(1024) });
-    tokio::spawn(modes.service(|| 0).run());
+    tokio::spawn(modes.service(|| 0, || None).run());
     modes.exhausted().cancelled().await;
     assert_eq!(modes.mode(), Mode::Emergency);
 }

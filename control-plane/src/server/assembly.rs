@@ -99,7 +99,9 @@ impl Core {
             modes::open(mode_config, clock.clone(), Arc::clone(&store), events.clone(), metrics.clone())
                 .map_err(|error| StartError::Records(error.to_string()))?;
         let waiting = registry.clone();
-        let modes_service = modes.service(move || waiting.waiting_bp());
+        let forged = faults.clone();
+        let modes_service =
+            modes.service(move || waiting.waiting_bp(), move || forged.as_ref().and_then(Faults::memory));
         let health_service = health::Service::new(health::Config::default(), clock.clone(), registry.clone())
             .with_faults(faults.clone());
         let stores = (Arc::clone(&store), blobs.clone());
@@ -131,7 +133,8 @@ impl Core {
             Some(faults) => {
                 let (store, registry, engine) = (Arc::clone(&store), registry.clone(), engine.clone());
                 let (clock, metrics, events) = (clock.clone(), metrics.clone(), events.clone());
-                let parts = drills::Parts { clock, faults, store, registry, engine, metrics, events };
+                let modes = modes.clone();
+                let parts = drills::Parts { clock, faults, store, registry, engine, modes, metrics, events };
                 Some(open_drills(parts).await?)
             }
         };

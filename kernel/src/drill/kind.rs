@@ -21,12 +21,15 @@ pub enum Kind {
     LyingRouter,
     /// The disk refuses every sync, as a full or broken one does.
     StoreReadOnly,
+    /// The server's memory looks used up.
+    EmergencyMode,
 }
 
 /// What has to notice a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-    /// A part of the system must turn: a breaker opens, an instance becomes unhealthy, the store read-only.
+    /// A part of the system must turn: a breaker opens, an instance becomes unhealthy, the store
+    /// read-only, the mode another.
     Part,
     /// Calls must be seen as pushed back, and no part may turn for it: busy is not dead.
     Pushback,
@@ -41,13 +44,14 @@ pub struct UnknownKind;
 
 impl Kind {
     /// Every kind, in the order of the catalogue.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::SlowAgent,
         Self::FailingAgent,
         Self::DeadAgent,
         Self::Overload,
         Self::LyingRouter,
         Self::StoreReadOnly,
+        Self::EmergencyMode,
     ];
 
     /// The name, as it is typed and kept.
@@ -60,6 +64,7 @@ impl Kind {
             Self::Overload => "overload",
             Self::LyingRouter => "lying-router",
             Self::StoreReadOnly => "store-read-only",
+            Self::EmergencyMode => "emergency-mode",
         }
     }
 
@@ -77,6 +82,7 @@ impl Kind {
                 "answers in a router agent's place: ghosts, look-alike letters, garbage, a megabyte, false confidence"
             }
             Self::StoreReadOnly => "refuses every sync of the disk, as a full one does",
+            Self::EmergencyMode => "reports the server's memory as used up, whatever is in use",
         }
     }
 
@@ -91,13 +97,16 @@ impl Kind {
             Self::StoreReadOnly => {
                 "the store turns read-only, nothing is acknowledged, and it reopens by itself"
             }
+            Self::EmergencyMode => {
+                "the rules set the mode to emergency, what can wait is told when to come again, and full returns by itself"
+            }
         }
     }
 
     /// Whether it happens to an agent, an instance or a capability; if not, to the server as a whole.
     #[must_use]
     pub const fn has_target(self) -> bool {
-        !matches!(self, Self::StoreReadOnly)
+        !matches!(self, Self::StoreReadOnly | Self::EmergencyMode)
     }
 
     /// What has to notice it.
@@ -106,7 +115,11 @@ impl Kind {
         match self {
             Self::Overload => Notice::Pushback,
             Self::LyingRouter => Notice::Disbelief,
-            Self::SlowAgent | Self::FailingAgent | Self::DeadAgent | Self::StoreReadOnly => Notice::Part,
+            Self::SlowAgent
+            | Self::FailingAgent
+            | Self::DeadAgent
+            | Self::StoreReadOnly
+            | Self::EmergencyMode => Notice::Part,
         }
     }
 }

@@ -104,7 +104,7 @@ impl Plan {
             return wrong("share_bp", "must be 1 to 10000, in hundredths of a percent");
         }
         if self.share_bp != WHOLE_BP && !self.kind.has_target() {
-            return wrong("share_bp", "must be 10000: a disk fails as a whole");
+            return wrong("share_bp", "must be 10000: the server has one disk and one memory");
         }
         if !(SHORTEST..=LONGEST).contains(&self.lasts) {
             return wrong("lasts", "must be 1 s to 5 min");

@@ -118,7 +118,13 @@ impl Drill {
     }
 
     fn findings(&self, card: &Scorecard) -> Vec<Finding> {
-        let what = if self.plan.kind == Kind::StoreReadOnly { "writes" } else { "calls" };
+        let what = match self.plan.kind {
+            Kind::StoreReadOnly => "writes",
+            Kind::EmergencyMode => "requests",
+            Kind::SlowAgent | Kind::FailingAgent | Kind::DeadAgent | Kind::Overload | Kind::LyingRouter => {
+                "calls"
+            }
+        };
         let mut findings = vec![
             finding(
                 Rule::Traffic,

@@ -1,6 +1,6 @@
 //! One world: its machines, its agents, its callers, and the events that move it on. A seed decides everything in it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mainstay_kernel::breaker::{self, State};
@@ -121,6 +121,8 @@ pub(crate) struct World {
     pub(crate) plane: Plane,
     pub(crate) sidecars: Vec<Sidecar>,
     pub(crate) callers: Vec<Caller>,
+    /// When each request arrives.
+    arrivals: BTreeMap<(usize, u64), Mono>,
     pub(crate) unanswered: BTreeSet<(Mono, usize)>,
     /// Breakers that an operator opened.
     pub(crate) tripped: BTreeSet<At>,
@@ -181,6 +183,7 @@ impl World {
             witness: Witness::new(sizes.agents, sizes.budget),
             sidecars: (0..sizes.agents * sizes.instances).map(|_| Sidecar::new(sizes.concurrency)).collect(),
             callers: Vec::new(),
+            arrivals: BTreeMap::new(),
             unanswered: BTreeSet::new(),
             tripped: BTreeSet::new(),
             bug,
@@ -282,7 +285,9 @@ impl World {
     /// Tells a sidecar that nobody waits for a request any more. On their connection that is ahead of whatever is sent later.
     pub(crate) fn tell_given_up(&mut self, at: usize, call: usize, number: u64, key: AttemptId) {
         let life = self.sidecars[at].life;
-        self.agenda.after(LEAST_DELAY, Event::GivenUp { at, life, call, number, key });
+        // On the stream of its request, which it never overtakes.
+        let arrival = self.arrivals.remove(&(call, number)).unwrap_or_default();
+        self.agenda.at(arrival.max(self.now() + LEAST_DELAY), Event::GivenUp { at, life, call, number, key });
     }
 
     fn given_up(&mut self, at: usize, life: u32, sending: (usize, u64), key: AttemptId) {
@@ -303,6 +308,7 @@ impl World {
             }
             Link::Delays | Link::Breaks | Link::Whole => {}
         }
+        self.arrivals.insert((request.call, request.number), self.now() + delay);
         self.agenda.after(delay, Event::Reaches { at, request });
     }
 
