@@ -14,8 +14,9 @@ use crate::commands::rollouts::RolloutsCommand;
 use crate::commands::routes::RoutesCommand;
 use crate::commands::workflows::WorkflowsCommand;
 use crate::commands::{
-    agents, breakers, cancel, completions, drill, escalations, events, explain, invoke, limits, mode, pauses,
-    resolve, rollouts, routes, run, runs, serve, sidecar, signal, status, trace, workflows,
+    agents, backup, breakers, cancel, completions, doctor, drill, escalations, events, explain, invoke,
+    limits, mode, pauses, resolve, rollouts, routes, run, runs, serve, sidecar, signal, status, trace,
+    workflows,
 };
 use crate::console::{Console, Output, tell_failure};
 use crate::demo;
@@ -123,6 +124,12 @@ enum Command {
     Limits(LimitsCommand),
     /// Show where a call of a capability could go, to make it without the control plane on the way
     Resolve(resolve::ResolveArgs),
+    /// Write everything on record to a file, while the control plane runs
+    Backup(backup::BackupArgs),
+    /// Make a data folder of a backup, verified record by record
+    Restore(backup::RestoreArgs),
+    /// Find what is damaged on record, look into it, export it or drop it
+    Doctor(doctor::DoctorArgs),
     /// Show how the control plane does
     Status(status::StatusArgs),
     /// Explain a code that an error or a finding shows
@@ -229,6 +236,14 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         Command::Pauses(args) => asking(globals, async |client| pauses::list(args, client, &console).await),
         Command::Mode(command) => asking(globals, async |client| mode::run(command, client, &console).await),
         Command::Events(args) => asking(globals, async |client| events::run(args, client, &console).await),
+        Command::Backup(args) => asking(globals, async |client| backup::take(args, client, &console).await),
+        Command::Restore(args) => backup::restore(&args, &console),
+        Command::Doctor(args) => match args.data.clone() {
+            Some(data) => one_thread(async { doctor::run(args, doctor::folder(&data)?, &console).await }),
+            None => asking(globals, async |client| {
+                doctor::run(args, doctor::Patient::Server(client), &console).await
+            }),
+        },
         Command::Status(_) => asking(globals, async |client| status::run(client, &console).await),
     }
 }
@@ -253,7 +268,8 @@ fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MAINSTAY_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    logs.with_ansi(host::stderr_in_colour()).init();
+    // Whoever logs must not panic because the log lies on a full disk, or its reader has gone.
+    logs.with_ansi(host::stderr_in_colour()).log_internal_errors(false).init();
 }
 
 fn exit_codes() -> String {

@@ -1,9 +1,11 @@
 //! The commands, one file each.
 
 pub mod agents;
+pub mod backup;
 pub mod breakers;
 pub mod cancel;
 pub mod completions;
+pub mod doctor;
 pub mod drill;
 pub mod escalations;
 pub mod events;

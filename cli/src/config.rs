@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use mainstay_kernel::time::text;
-use mainstay_kernel::{breaker, bulkhead, call, ejection, mode, panic, queue, share};
+use mainstay_kernel::{breaker, bulkhead, call, ejection, mode, panic, queue, retention, share};
 use tracing_subscriber::EnvFilter;
 
 mod file;
@@ -34,6 +34,8 @@ const MAX_CALLS: Setting = Setting::new("max_calls", "--max-calls", "MAINSTAY_MA
 const AGENT_SHARE: Setting = Setting::new("agent_share", "--agent-share", "MAINSTAY_AGENT_SHARE");
 const TENANT_SHARE: Setting = Setting::new("tenant_share", "--tenant-share", "MAINSTAY_TENANT_SHARE");
 const MAX_WAITING: Setting = Setting::new("max_waiting", "--max-waiting", "MAINSTAY_MAX_WAITING");
+const KEEP_RUNS: Setting = Setting::new("keep_runs", "--keep-runs", "MAINSTAY_KEEP_RUNS");
+const KEEP_RUNS_FOR: Setting = Setting::new("keep_runs_for", "--keep-runs-for", "MAINSTAY_KEEP_RUNS_FOR");
 const BREAKER: Setting = Setting::list("breaker", "--breaker", "MAINSTAY_BREAKER");
 const MEMORY_SOFT_LIMIT: Setting =
     Setting::new("memory_soft_limit", "--memory-soft-limit", "MAINSTAY_MEMORY_SOFT_LIMIT");
@@ -47,7 +49,7 @@ const LOG: Setting = Setting::new("log", "--log", "MAINSTAY_LOG_FORMAT");
 const LOG_LEVEL: Setting = Setting::new("log_level", "--log-level", "MAINSTAY_LOG");
 
 /// Every setting, in the order of the documentation.
-const ALL: [Setting; 21] = [
+const ALL: [Setting; 23] = [
     DATA,
     LISTEN,
     ADMIN,
@@ -61,6 +63,8 @@ const ALL: [Setting; 21] = [
     AGENT_SHARE,
     TENANT_SHARE,
     MAX_WAITING,
+    KEEP_RUNS,
+    KEEP_RUNS_FOR,
     BREAKER,
     MEMORY_SOFT_LIMIT,
     MODE_RULE,
@@ -105,6 +109,8 @@ pub struct Settings {
     pub bulkheads: bulkhead::Config,
     /// How many calls may wait for a capability.
     pub queue: queue::Config,
+    /// Which finished runs are kept.
+    pub retention: retention::Policy,
     /// When breakers open, where a capability declares nothing else.
     pub breakers: breaker::Config,
     /// Memory to live with, in bytes; `None` leaves it to the system.
@@ -137,6 +143,7 @@ impl Settings {
         let mut errors = Vec::new();
         let file = config.map(|(path, text)| file::read(path, text, &ALL, &mut errors)).unwrap_or_default();
         let mut sources = Sources::new(flags, env, file, errors);
+        let keep = retention::Policy::default();
         let (walls, line) = (bulkhead::Config::default(), queue::Config::default());
         let settings = Self {
             data: sources.one(DATA, DEFAULT_DATA.into(), |text| Ok(PathBuf::from(text))),
@@ -154,6 +161,10 @@ impl Settings {
                 tenant_bp: sources.one(TENANT_SHARE, walls.tenant_bp, part),
             },
             queue: queue::Config { most: sources.one(MAX_WAITING, line.most, count) },
+            retention: retention::Policy {
+                keep: sources.one(KEEP_RUNS, keep.keep, count),
+                keep_for: sources.one(KEEP_RUNS_FOR, keep.keep_for, span),
+            },
             breakers: breakers(&mut sources),
             memory_soft_limit: sources.one(MEMORY_SOFT_LIMIT, None, |text| {
                 let bytes = size(text)?;

@@ -120,6 +120,7 @@ impl Exit {
             | R::AttemptReused
             | R::DrillsNotAllowed
             | R::DrillTargetUnfit
+            | R::RecordSound
             | R::RunEnded => Self::Refused,
             R::LeaseUnknown
             | R::WorkflowNotFound
@@ -135,6 +136,7 @@ impl Exit {
             | R::PauseNotFound
             | R::DrillNotFound
             | R::LimitNotFound
+            | R::RecordNotFound
             | R::CapabilityNotServed => Self::NotFound,
             R::NoInstance
             | R::Paused
@@ -143,6 +145,8 @@ impl Exit {
             | R::StoreReadOnly
             | R::StoreFailed
             | R::ServerNotReady
+            | R::BackupUnderWay
+            | R::BackupOutrun
             | R::Overloaded
             | R::RateLimited
             | R::ServerDraining => Self::TryAgain,

@@ -13,6 +13,7 @@ pub mod drill;
 pub mod escalation;
 pub mod evaluation;
 pub mod finding;
+pub mod kept;
 pub mod limit;
 pub mod log;
 pub mod mode;

@@ -13,6 +13,7 @@ pub mod escalation;
 pub mod evaluation;
 pub mod event;
 pub mod finding;
+pub mod kept;
 pub mod limit;
 pub mod log;
 pub mod mode;

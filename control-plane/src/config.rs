@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use mainstay_kernel::json::Limits;
 use mainstay_kernel::share::{Human, WHOLE};
-use mainstay_kernel::{breaker, bulkhead, call, ejection, mode, panic, queue};
+use mainstay_kernel::time::text;
+use mainstay_kernel::{breaker, bulkhead, call, ejection, mode, panic, queue, retention};
 
 use crate::address::{Network, Policy};
 use crate::modes::Memory;
@@ -22,6 +23,13 @@ const LEAST_MEMORY: u64 = 32 * 1024 * 1024;
 
 /// Longest slow start. An instance that needs more is not ready to be registered.
 const LONGEST_SLOW_START: Duration = Duration::from_secs(600);
+
+/// Most finished runs that may be kept: with a few records each, the listing of that many still opens in a minute.
+const LARGEST_KEEP: u64 = 100_000_000;
+/// Shortest time for which finished runs may be kept: whoever waited for one, or repeats its start, needs that long.
+const SHORTEST_KEEP_FOR: Duration = Duration::from_secs(60);
+/// Longest time, ten years: what must be kept longer belongs into an archive.
+const LONGEST_KEEP_FOR: Duration = Duration::from_secs(3653 * 24 * 3600);
 
 /// Settings of a control plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +56,8 @@ pub struct Config {
     pub bulkheads: bulkhead::Config,
     /// How many calls may wait for a capability.
     pub queue: queue::Config,
+    /// Which finished runs are kept.
+    pub retention: retention::Policy,
     /// When breakers open, where a capability declares nothing else.
     pub breakers: breaker::Config,
     /// The memory to live with.
@@ -80,6 +90,7 @@ impl Default for Config {
             shutdown_grace: Duration::from_secs(10),
             bulkheads: bulkhead::Config::default(),
             queue: queue::Config::default(),
+            retention: retention::Policy::default(),
             breakers: breaker::Config::default(),
             memory: Memory::default(),
             modes: mode::Config::default(),
@@ -139,6 +150,7 @@ impl Config {
             errors.push(format!("`memory-soft-limit` is {soft} bytes: give at least 32MiB"));
         }
         self.check_siblings(&mut errors);
+        self.check_kept(&mut errors);
         errors.extend(self.breakers.validate().err().map(|error| error.to_string()));
         errors.extend(self.modes.validate().err().map(|error| error.to_string()));
         let mut networks = Vec::new();
@@ -154,6 +166,21 @@ impl Config {
         let addresses = if networks.is_empty() { Policy::default() } else { Policy::new(networks) };
         let limits = Limits { max_bytes: self.max_payload, ..Limits::default() };
         Ok(Checked { config: self, addresses, limits })
+    }
+
+    fn check_kept(&self, errors: &mut Vec<String>) {
+        let retention::Policy { keep, keep_for } = self.retention;
+        if !(1..=LARGEST_KEEP).contains(&keep) {
+            errors.push(format!("`keep-runs` is {keep}: give 1 to {LARGEST_KEEP}"));
+        }
+        if !(SHORTEST_KEEP_FOR..=LONGEST_KEEP_FOR).contains(&keep_for) {
+            errors.push(format!(
+                "`keep-runs-for` is {}: give {} to {}",
+                text::Human(keep_for),
+                text::Human(SHORTEST_KEEP_FOR),
+                text::Human(LONGEST_KEEP_FOR),
+            ));
+        }
     }
 
     fn check_siblings(&self, errors: &mut Vec<String>) {

@@ -13,6 +13,7 @@ use mainstay_kernel::id::RunId;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::run::{Run, Transition};
 use mainstay_kernel::share::WHOLE;
+use mainstay_kernel::time::Wall;
 use mainstay_store::{Blobs, Store, Watch};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
@@ -50,11 +51,14 @@ const RECOVERY_RETRY: Duration = Duration::from_secs(1);
 pub struct Config {
     /// Runs that may be open at once; each costs a few kilobytes and its payloads.
     pub max_open_runs: usize,
+    /// When the store was restored from a backup. Of a run from before, any call may have been sent in the time that is
+    /// not on record.
+    pub restored_at: Option<Wall>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_open_runs: 10_000 }
+        Self { max_open_runs: 10_000, restored_at: None }
     }
 }
 
@@ -198,6 +202,12 @@ impl Handle {
         let open = self.open_runs() + self.0.starting.load(Ordering::Relaxed);
         let (open, most) = (open as u64, self.0.config.max_open_runs.max(1) as u64);
         open.saturating_mul(u64::from(WHOLE)) / most
+    }
+
+    /// How many may be open at once.
+    #[must_use]
+    pub fn max_open_runs(&self) -> usize {
+        self.0.config.max_open_runs
     }
 
     /// Runs of a workflow that have not ended, and those of any that are on their way to the disk: which workflow those

@@ -11,14 +11,17 @@
 //! - Routing: [`routing`]. [`documents`] keeps the documents of both.
 //! - By an operator's hand: [`pauses`], [`rates`]. What was decided lately: [`events`]. How much is done at all: [`modes`].
 //! - On purpose: [`drills`] and the layer they act through, [`faults`].
-//! - On disk: [`records`]. From the OS: [`host`]. To Prometheus: [`metrics`].
+//! - On disk: [`records`]; [`backup`], [`retention`] of finished runs, [`doctor`] for what is damaged.
+//! - From the OS: [`host`]. To Prometheus: [`metrics`].
 
 pub mod address;
 pub mod admin;
 pub mod admission;
 pub mod api;
+pub mod backup;
 pub mod config;
 pub mod dispatch;
+pub mod doctor;
 pub mod documents;
 pub mod drills;
 pub mod engine;
@@ -35,6 +38,7 @@ pub mod pauses;
 pub mod rates;
 pub mod records;
 pub mod registry;
+pub mod retention;
 pub mod rollouts;
 pub mod routing;
 pub mod server;

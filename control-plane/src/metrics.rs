@@ -18,6 +18,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::modes::Vitals;
+use crate::retention::Use;
 use crate::{engine, registry};
 
 /// All metrics of a control plane. Cheap to clone.
@@ -29,6 +30,9 @@ struct Inner {
     registry: Registry,
     runs_started: Counter,
     runs_ended: Family<State, Counter>,
+    runs_removed: Counter,
+    limit_used: Family<Limit, Gauge>,
+    limit: Family<Limit, Gauge>,
     attempts: Family<Outcome, Counter>,
     vitals: Vitals,
     mode: Gauge,
@@ -78,6 +82,11 @@ struct Verdict {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Limit {
+    limit: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
     class: &'static str,
 }
@@ -111,6 +120,9 @@ impl Default for Metrics {
             registry: Registry::default(),
             runs_started: Counter::default(),
             runs_ended: Family::default(),
+            runs_removed: Counter::default(),
+            limit_used: Family::default(),
+            limit: Family::default(),
             attempts: Family::default(),
             vitals: Vitals::default(),
             mode: Gauge::default(),
@@ -145,6 +157,17 @@ impl Default for Metrics {
         };
         registry.register("runs_started", "Runs accepted since the start", inner.runs_started.clone());
         registry.register("runs_ended", "Runs ended since the start, by state", inner.runs_ended.clone());
+        registry.register(
+            "runs_removed",
+            "Finished runs removed since the start because they were too old or too many",
+            inner.runs_removed.clone(),
+        );
+        registry.register(
+            "limit_used",
+            "How much there is of what a setting limits",
+            inner.limit_used.clone(),
+        );
+        registry.register("limit", "How much there may be of it", inner.limit.clone());
         registry.register(
             "attempts",
             "Attempts on instances since the start, by outcome class",
@@ -258,6 +281,21 @@ impl Default for Metrics {
 impl Metrics {
     pub(crate) fn run_started(&self) {
         self.0.runs_started.inc();
+    }
+
+    /// Runs accepted since the start.
+    pub(crate) fn runs_started(&self) -> u64 {
+        self.0.runs_started.get()
+    }
+
+    /// What is kept, and what was removed since the start.
+    pub(crate) fn retention(&self, limits: &[Use], removed: u64) {
+        self.0.runs_removed.inner().store(removed, Relaxed);
+        for Use { limit, used, most, .. } in limits {
+            let of = Limit { limit: limit.trim_start_matches("--") };
+            self.0.limit_used.get_or_create(&of).set(i64::try_from(*used).unwrap_or(i64::MAX));
+            self.0.limit.get_or_create(&of).set(i64::try_from(*most).unwrap_or(i64::MAX));
+        }
     }
 
     pub(crate) fn run_ended(&self, state: EndState) {

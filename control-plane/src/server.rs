@@ -29,9 +29,10 @@ use tonic_health::ServingStatus;
 use crate::config::{Config, ConfigErrors};
 use crate::faults::{Disk, Faults};
 use crate::host::Clock;
-use crate::{engine, events};
+use crate::{backup, engine, events};
 
 mod assembly;
+mod restored;
 
 pub use assembly::{Core, Ground};
 
@@ -248,6 +249,11 @@ async fn open(
     let Some(path) = data else {
         return Ok((Arc::new(MemoryStore::new()), Blobs::in_memory(), "memory"));
     };
+    if path.join(backup::UNFINISHED).exists() {
+        let detail =
+            "a restore into this folder did not come to its end; run `mainstay restore` again".to_owned();
+        return Err(StartError::Store { path, detail });
+    }
     let opening = path.clone();
     let opened = tokio::task::spawn_blocking(move || {
         let disk_fault = disk.map(|disk| disk as Arc<dyn DiskFault>);

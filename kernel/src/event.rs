@@ -50,6 +50,12 @@ pub enum Kind {
     /// It takes them again.
     #[serde(rename = "store.writable")]
     StoreWritable,
+    /// A limit that is set for this server is nearly met.
+    #[serde(rename = "limit.near")]
+    LimitNear,
+    /// It is near no longer.
+    #[serde(rename = "limit.clear")]
+    LimitClear,
     /// A breaker lets nothing through any more.
     #[serde(rename = "breaker.opened")]
     BreakerOpened,
@@ -166,11 +172,13 @@ impl Event {
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::ServerStarted,
         Self::ServerStopping,
         Self::StoreReadOnly,
         Self::StoreWritable,
+        Self::LimitNear,
+        Self::LimitClear,
         Self::BreakerOpened,
         Self::BreakerHalfOpen,
         Self::BreakerClosed,
@@ -209,6 +217,8 @@ impl Kind {
             Self::ServerStopping => "server.stopping",
             Self::StoreReadOnly => "store.read-only",
             Self::StoreWritable => "store.writable",
+            Self::LimitNear => "limit.near",
+            Self::LimitClear => "limit.clear",
             Self::BreakerOpened => "breaker.opened",
             Self::BreakerHalfOpen => "breaker.half-open",
             Self::BreakerClosed => "breaker.closed",
@@ -251,6 +261,7 @@ impl Kind {
     pub const fn is_alarming(self) -> bool {
         match self {
             Self::StoreReadOnly
+            | Self::LimitNear
             | Self::BreakerOpened
             | Self::InstanceUnhealthy
             | Self::InstanceLapsed
@@ -264,6 +275,7 @@ impl Kind {
             Self::ServerStarted
             | Self::ServerStopping
             | Self::StoreWritable
+            | Self::LimitClear
             | Self::BreakerHalfOpen
             | Self::BreakerClosed
             | Self::InstanceHealthy

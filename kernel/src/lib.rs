@@ -34,6 +34,7 @@ pub mod pause;
 pub mod priority;
 pub mod queue;
 pub mod rate;
+pub mod retention;
 pub mod retry;
 pub mod rollout;
 pub mod route;

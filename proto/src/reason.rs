@@ -271,7 +271,19 @@ reasons! {
         "Look at the server's log and `mainstay status`; try again.";
     RecordDamaged = "RECORD_DAMAGED", DataLoss,
         "A record of this run or agent fails its checksum and is kept aside. Everything else works.",
-        "`mainstay status` lists damaged records. Restore the store from a backup if the record matters.";
+        "`mainstay doctor` lists what is damaged and says what it describes. Restore a backup if the record matters; drop it if not.";
+    RecordNotFound = "RECORD_NOT_FOUND", NotFound,
+        "No record lies under this key.",
+        "Give the key as `mainstay doctor` shows it. A record that was dropped, or that its run took along, is gone.";
+    RecordSound = "RECORD_SOUND", FailedPrecondition,
+        "The record is in order, so it is not dropped: only what nobody can read may be.",
+        "`mainstay doctor` lists what is damaged; take the key from there.";
+    BackupUnderWay = "BACKUP_UNDER_WAY", Unavailable,
+        "A backup of this server is being taken already, and one is taken at a time.",
+        "Wait until it has ended, then try again.";
+    BackupOutrun = "BACKUP_OUTRUN", Aborted,
+        "So much changed while the backup was taken that the server could not keep it all for the reader, who took it too slowly.",
+        "Write the backup to a faster disk or over a faster network, or take it when fewer runs are active.";
     ServerNotReady = "SERVER_NOT_READY", Unavailable,
         "The server has just started and still takes up its open runs, or is about to stop.",
         "Try again in a moment. `/readyz` of the admin address says when it is ready.";

@@ -26,7 +26,9 @@ struct Command {
 fn main() -> ExitCode {
     let command = Command::parse();
     let filter = EnvFilter::try_from_env("MAINSTAY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Whoever logs must not panic because the log lies on a full disk, or its reader has gone.
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
+    logs.with_writer(std::io::stderr).init();
     let options = match Options::try_from(command.sidecar) {
         Ok(options) => options,
         Err(error) => {

@@ -56,6 +56,9 @@ pub(crate) trait Engine: Sized + Send + Sync + Debug + 'static {
     /// What lies under a key.
     fn read(&self, key: &[u8]) -> Slot;
 
+    /// The payload under a key as far as it can be reached, not verified.
+    fn remains(&self, key: &[u8]) -> Option<Bytes>;
+
     /// Everything under a prefix, behind `after`.
     fn rows<'a>(&'a self, prefix: &'a [u8], after: Option<&[u8]>) -> Rows<'a>;
 

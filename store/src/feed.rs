@@ -50,10 +50,12 @@ struct Backlog {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     events: VecDeque<WatchEvent>,
     bytes: usize,
+    most_events: usize,
+    most_bytes: usize,
     waker: Option<Waker>,
     closed: bool,
 }
@@ -118,11 +120,24 @@ impl Backlog {
 
 // === impl State ===
 
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            events: VecDeque::new(),
+            bytes: 0,
+            most_events: MAX_WATCH_LAG,
+            most_bytes: MAX_WATCH_LAG_BYTES,
+            waker: None,
+            closed: false,
+        }
+    }
+}
+
 impl State {
     fn push(&mut self, change: &Change) {
         self.bytes += change.bytes();
         self.events.push_back(WatchEvent::Changed(change.clone()));
-        if self.events.len() > MAX_WATCH_LAG || self.bytes > MAX_WATCH_LAG_BYTES {
+        if self.events.len() > self.most_events || self.bytes > self.most_bytes {
             self.compact();
         }
     }
@@ -153,6 +168,15 @@ impl Change {
 // === impl Watch ===
 
 impl Watch {
+    /// Lets the reader fall behind further before it loses its backlog: for one that cannot list again, such as a dump.
+    #[must_use]
+    pub(crate) fn with_lag(self, events: usize, bytes: usize) -> Self {
+        let mut state = self.0.state.lock();
+        (state.most_events, state.most_bytes) = (events, bytes);
+        drop(state);
+        self
+    }
+
     /// The next event if one is there already.
     pub fn try_next(&mut self) -> Option<WatchEvent> {
         self.0.state.lock().pop()

@@ -47,6 +47,13 @@ pub const MAX_WATCH_LAG: usize = 4096;
 /// Bytes a watcher may lag behind. Values are shared between watchers, so this bounds the oldest one, not each.
 pub const MAX_WATCH_LAG_BYTES: usize = 8 * 1024 * 1024;
 
+/// Changes that a dump may lag behind: it cannot list again, and whoever takes it may stall for seconds. A busy server
+/// makes a few thousand a second.
+pub const MAX_DUMP_LAG: usize = 64 * 1024;
+
+/// Bytes that a dump may lag behind: what a small server can spare for one backup at a time.
+pub const MAX_DUMP_LAG_BYTES: usize = 64 * 1024 * 1024;
+
 /// Damaged records remembered by name. Past this the number keeps counting: a thousand names already say "restore".
 pub const MAX_QUARANTINED: usize = 1000;
 

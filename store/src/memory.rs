@@ -99,6 +99,13 @@ impl MemoryStore {
         let key = Bytes::copy_from_slice(key);
         self.0.state.lock().rows.insert(key, Slot::Damaged(Damage::Checksum));
     }
+
+    /// Puts the record under `key` out of reach, as a torn page of a disk does: it can be neither read nor replaced.
+    pub fn tear(&self, key: &[u8]) {
+        let until = Some([key, &[0]].concat().into());
+        let damage = Damage::Unreadable { until, detail: "the page is torn".to_owned() };
+        self.0.state.lock().rows.insert(Bytes::copy_from_slice(key), Slot::Damaged(damage));
+    }
 }
 
 impl Store for MemoryStore {
@@ -112,6 +119,14 @@ impl Store for MemoryStore {
                 Err(ReadError::Damaged { key, damage: damage.clone() })
             }
             Some(Slot::Failed(reason)) => Err(ReadError::Unavailable { reason: reason.clone() }),
+        }
+    }
+
+    fn remains(&self, key: &[u8]) -> Option<Bytes> {
+        match self.0.state.lock().rows.get(key)? {
+            Slot::Found(entry) => Some(entry.value.clone()),
+            // What was there is not kept: a test that damages a record has no use for it.
+            Slot::Absent | Slot::Damaged(_) | Slot::Failed(_) => None,
         }
     }
 

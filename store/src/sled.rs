@@ -35,6 +35,7 @@ use crate::engine::{Engine, Reason, Rows, Slot, Writes};
 use crate::envelope::{self, Body, Envelope};
 use crate::feed::{Change, Watch};
 use crate::host;
+use crate::limits::MAX_VALUE;
 use crate::quarantine::{Damage, Damaged};
 use crate::status::{Status, StatusChanges};
 use crate::store::{Entry, Page, ReadError, Stats, Store};
@@ -111,6 +112,10 @@ impl SledStore {
 impl Store for SledStore {
     fn get(&self, key: &[u8]) -> Result<Option<Entry>, ReadError> {
         self.committer.shared().view.get(key)
+    }
+
+    fn remains(&self, key: &[u8]) -> Option<Bytes> {
+        self.committer.shared().view.remains(key)
     }
 
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Page, ReadError> {
@@ -271,6 +276,19 @@ impl SledEngine {
         self.records.apply_batch(batch)
     }
 
+    /// The parts that can be reached, one behind the other. A length that nobody verified is held to what a value may have.
+    fn parts_left(&self, version: Version, id: u32, len: u32) -> Bytes {
+        let len = len.min(u32::try_from(MAX_VALUE).unwrap_or(u32::MAX));
+        let parts =
+            parts::keys(version, id, len).filter_map(|part| read(|| self.parts.get(part)).ok().flatten());
+        parts
+            .fold(Vec::new(), |mut all, part| {
+                all.extend_from_slice(&part);
+                all
+            })
+            .into()
+    }
+
     fn join_parts(&self, version: Version, id: u32, len: u32) -> Result<Bytes, Slot> {
         let mut payload = Vec::new();
         for part in parts::keys(version, id, len) {
@@ -304,6 +322,15 @@ impl Engine for SledEngine {
             Ok(None) => Slot::Absent,
             Err(unread) => unread.into(),
         }
+    }
+
+    fn remains(&self, key: &[u8]) -> Option<Bytes> {
+        let record = read(|| self.records.get(key)).ok().flatten()?;
+        Some(match envelope::open(&record).map(|envelope| (envelope.version, envelope.body)) {
+            Ok((_, Body::Inline(payload))) => Bytes::copy_from_slice(payload),
+            Ok((version, Body::Parts { id, len })) => self.parts_left(version, id, len),
+            Err(_) => Bytes::copy_from_slice(&record),
+        })
     }
 
     fn rows<'a>(&'a self, prefix: &'a [u8], after: Option<&[u8]>) -> Rows<'a> {

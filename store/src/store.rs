@@ -27,6 +27,10 @@ pub trait Store: Send + Sync + Debug + 'static {
     /// [`ReadError::Unavailable`] while the disk cannot be read at all.
     fn get(&self, key: &[u8]) -> Result<Option<Entry>, ReadError>;
 
+    /// What is left of a damaged record, not verified and so not to be acted on: for people who look into it. `None` if
+    /// there is no record, or nothing of it can be reached.
+    fn remains(&self, key: &[u8]) -> Option<Bytes>;
+
     /// Up to `limit` entries whose key starts with `prefix`, in key order, beginning behind `after` (exclusive) or at the
     /// first one. `limit` is held between 1 and [`crate::limits::MAX_PAGE`]. A damaged record does not fail the page: it is listed
     /// beside the entries, and quarantined.

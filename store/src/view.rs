@@ -13,7 +13,7 @@ use parking_lot::RwLock;
 
 use crate::engine::{Engine, Reason, Rows, Slot};
 use crate::limits::{MAX_PAGE, MAX_PAGE_BYTES};
-use crate::quarantine::{Damaged, Quarantine};
+use crate::quarantine::{Damage, Damaged, Quarantine};
 use crate::store::{Entry, Page, ReadError};
 
 /// The durable state of an engine.
@@ -52,6 +52,10 @@ impl<E: Engine> View<E> {
             }
             Slot::Failed(reason) => Err(ReadError::Unavailable { reason }),
         }
+    }
+
+    pub(crate) fn remains(&self, key: &[u8]) -> Option<Bytes> {
+        self.state.read().engine.as_ref().ok()?.remains(key)
     }
 
     pub(crate) fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Page, ReadError> {
@@ -141,7 +145,10 @@ pub(crate) fn page(rows: Rows<'_>, limit: usize, quarantine: &Quarantine) -> Res
             }
             Slot::Failed(reason) => return Err(ReadError::Unavailable { reason }),
         }
-        if page.entries.len() + page.damaged.len() >= limit || bytes >= MAX_PAGE_BYTES {
+        // A page never ends with a range that cannot be read: the next one would begin in the middle of it, and never get
+        // behind it.
+        let readable = !matches!(page.damaged.last(), Some(Damaged { key, damage: Damage::Unreadable { .. } }) if *key == last);
+        if readable && (page.entries.len() + page.damaged.len() >= limit || bytes >= MAX_PAGE_BYTES) {
             page.next = rows.peek().is_some().then_some(last);
             break;
         }

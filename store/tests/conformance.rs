@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mainstay_store::dump::{DumpError, Report, dump, restore};
+use mainstay_store::dump::{DumpError, Report, dump, restore, verify};
 use mainstay_store::limits::{MAX_BATCH, MAX_KEY, MAX_OPERATIONS, MAX_PAGE, MAX_VALUE, MAX_WATCH_LAG};
 use mainstay_store::{
-    Batch, Change, CommitError, Entry, MemoryStore, Page, SledOptions, SledStore, Status, Store, Version,
-    Watch, WatchEvent,
+    Batch, Blobs, Change, CommitError, Entry, MemoryStore, Page, SledOptions, SledStore, Status, Store,
+    Version, Watch, WatchEvent,
 };
 use proptest::prelude::*;
 
@@ -287,13 +287,17 @@ fn a_dump_restores_to_the_same_records(store: &dyn Store) {
         drop(store.commit(Batch::new().put(n.to_be_bytes().to_vec(), vec![n as u8; n as usize % 6_000])));
     }
     store.commit(Batch::new().delete(7_u32.to_be_bytes().to_vec())).wait().unwrap();
+    let (blobs, restored) = (Blobs::in_memory(), Blobs::in_memory());
+    let documents = [&b"small"[..], &[7; 300_000], b""].map(|document| blobs.put(document).unwrap());
     let mut file = Vec::new();
-    let report = dump(store, &mut file).unwrap();
-    assert_eq!(report, Report { records: 1_499, damaged: 0 });
+    let report = dump(store, &blobs, &mut file).unwrap();
+    assert_eq!(report, Report { records: 1_499, blobs: 3, damaged: 0 });
+    assert_eq!(verify(&mut &file[..]).unwrap(), report);
     let copy = MemoryStore::new();
-    assert_eq!(restore(&copy, &mut &file[..]).unwrap(), report);
+    assert_eq!(restore(&copy, &restored, &mut &file[..]).unwrap(), report);
     assert_eq!(contents(&copy), contents(store));
-    assert!(matches!(restore(&copy, &mut &file[..]), Err(DumpError::NotEmpty)));
+    assert!(documents.iter().all(|id| restored.get(*id).unwrap() == blobs.get(*id).unwrap()));
+    assert!(matches!(restore(&copy, &restored, &mut &file[..]), Err(DumpError::NotEmpty)));
 }
 
 fn contents(store: &dyn Store) -> Vec<(Bytes, Bytes)> {

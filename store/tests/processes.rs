@@ -9,6 +9,8 @@ use std::env;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::executor::block_on;
@@ -207,6 +209,89 @@ fn part_that_fills_its_disk() {
     }
     assert_eq!(count(&store, 1), healed + 200);
     say("healed");
+}
+
+/// How long the store may need to notice that its disk is full, or has room again: it takes seconds at most.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_disk_that_fills_up_under_load_is_noticed_whichever_write_it_meets_and_no_acknowledged_commit_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(env::current_exe().unwrap());
+    as_part(&mut command, "part_that_writes_whenever_it_can", dir.path());
+    let mut child = Part::start(command);
+    let pid = child.0.id().to_string();
+    let limit = |bytes: &str| {
+        let set =
+            Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={bytes}:unlimited")]).status();
+        assert!(set.unwrap().success());
+    };
+    let (said, lines) = mpsc::channel();
+    let spoken = child.lines();
+    std::thread::spawn(move || spoken.map(|line| said.send(line)).take_while(Result::is_ok).for_each(drop));
+    let mut acks = BTreeMap::new();
+    let mut until = |what: &str, mut times: u32| {
+        while times > 0 {
+            let line =
+                lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("waited {PATIENCE:?} for {what}"));
+            assert!(!line.contains("panicked"), "{line}");
+            if let Some((writer, n)) = line.strip_prefix("ack ").and_then(|ack| ack.split_once(' ')) {
+                acks.insert(writer.parse::<u32>().unwrap(), n.parse::<u32>().unwrap());
+            }
+            times -= u32::from(line.starts_with(what));
+        }
+    };
+    until("writable", 1);
+    for round in 0..30 {
+        until("ack", 20 + 7 * round);
+        limit(if round % 2 == 0 { "0" } else { "4096" });
+        until("read-only", 1);
+        limit("unlimited");
+        until("writable", 1);
+    }
+    child.0.kill().unwrap();
+    child.0.wait().unwrap();
+    let store = SledStore::open(dir.path(), SledOptions::default()).unwrap();
+    for (writer, last) in acks {
+        assert!(count(&store, writer) > last, "writer {writer} was told {last}");
+    }
+}
+
+#[test]
+fn part_that_writes_whenever_it_can() {
+    let Some(dir) = dir_of_part() else { return };
+    let store = SledStore::open(dir, SledOptions::default()).unwrap();
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let store = &store;
+            scope.spawn(move || {
+                let mut n = 0;
+                loop {
+                    match write(store, writer, n) {
+                        Ok(_) => {
+                            say(&format!("ack {writer} {n}"));
+                            n += 1;
+                        }
+                        // Whether it is there nobody knows; the store is asked once it can be.
+                        Err(_) => {
+                            let mut changes = store.status_changes();
+                            while block_on(changes.next()).is_some_and(|status| !status.is_writable()) {}
+                            n += (0..)
+                                .find_map(|_| {
+                                    Some(u32::from(store.get(&key('a', writer, n)).ok()?.is_some()))
+                                })
+                                .unwrap();
+                        }
+                    }
+                }
+            });
+        }
+        let mut changes = store.status_changes();
+        while let Some(status) = block_on(changes.next()) {
+            say(if status.is_writable() { "writable" } else { "read-only" });
+        }
+    });
 }
 
 #[test]

@@ -8,9 +8,9 @@
 //! on a real disk beside cargo's target directory. None outlives the bench: each ends when its standard input closes.
 //!
 //! - What is measured: [`call`], [`isolation`], [`overload`], [`runs`], [`commit`], [`registry`], [`restart`],
-//!   [`routing`].
+//!   [`history`], [`routing`].
 //! - How: [`rig`] (processes), [`helper`] (the other ends of calls), [`load`] (closed loops), [`disk`] (the yardstick of
-//!   commits), [`report`].
+//!   commits), [`filler`] (stores full of runs), [`report`].
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -23,7 +23,9 @@ use tokio::signal::unix::{SignalKind, signal};
 pub mod call;
 pub mod commit;
 pub mod disk;
+pub mod filler;
 pub mod helper;
+pub mod history;
 pub mod host;
 pub mod isolation;
 pub mod load;
@@ -73,6 +75,8 @@ pub enum Bench {
     Restart,
     /// Routing by the classifier, over the labelled set in `--data`
     Routing,
+    /// Reading with a million finished runs in the store
+    History,
 }
 
 /// The program.
@@ -107,6 +111,7 @@ fn measure(args: &Args) -> anyhow::Result<()> {
                 let data = args.data.as_deref().context("`--data DIR` names the labelled set")?;
                 routing::measure(args.quick, data)
             }
+            Bench::History => history::measure(args.quick).await,
         }
     }))?;
     report.print(args.json);

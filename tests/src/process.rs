@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 /// A child process, killed when dropped.
 #[derive(Debug)]
@@ -81,6 +81,17 @@ impl Process {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// From now on no file that it writes may grow beyond so many bytes, or all may again: a full disk, and with 0 one that
+    /// takes no write at all, without a mount. A process that ignores SIGXFSZ meets an error of the write, as there.
+    ///
+    /// # Panics
+    /// If the process is gone.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let limit = Rlimit { current: bytes, maximum: None };
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        prlimit(pid, Resource::Fsize, limit).expect("the process is gone");
     }
 
     /// Resident memory from now on: what it needs at its highest more than it has at this moment.

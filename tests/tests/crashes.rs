@@ -2,99 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
-
 use mainstay_proto::pb;
-use mainstay_tests::history::{History, Told};
+use mainstay_tests::clients::{CAPABILITIES, Clients, MIXED};
+use mainstay_tests::history::History;
 use mainstay_tests::seed::Seeded;
 use mainstay_tests::wait::until;
 use mainstay_tests::world::{World, spec};
-use pb::orchestrator_client::OrchestratorClient;
-use tonic::Code;
-use tonic::transport::Channel;
 
 /// Kills of the control plane in the long test.
 const KILLS: usize = 30;
 /// Runs under way at once.
 const CLIENTS: usize = 32;
-
-const MIXED: &str = "
-name: mixed
-version: 1
-deadline: 10m
-steps:
-  - { id: a, call: { capability: work }, input: { x: '${input.x}', sleep_ms: 5 }, retry: { max_attempts: 20 } }
-  - { id: b, after: [a], call: { capability: pay }, input: { x: '${steps.a.output.x}', sleep_ms: 10 }, retry: { max_attempts: 20 } }
-  - { id: c, after: [a], call: { capability: work }, input: { x: '${steps.a.output.x}' }, retry: { max_attempts: 20 } }
-  - { id: d, after: [b, c], call: { capability: pay }, input: { x: '${steps.b.output.x + steps.c.output.x}' }, retry: { max_attempts: 20 } }
-output: { x: '${steps.d.output.x}' }
-";
-const CAPABILITIES: [(&str, &str); 2] = [
-    ("work", "effect: idempotent, max_concurrency: 200"),
-    ("pay", "effect: side-effecting, max_concurrency: 200"),
-];
-
-/// What the clients saw together.
-#[derive(Default)]
-struct Log {
-    told: Mutex<BTreeMap<String, Vec<Told>>>,
-    shown: Mutex<Vec<(String, pb::RunState)>>,
-    acknowledged: AtomicUsize,
-    under_way: AtomicUsize,
-    stop: AtomicBool,
-}
-
-/// Starts runs one after the other and follows each to its end. A start whose answer was lost is made again under its key.
-async fn client(number: usize, mut orchestrator: OrchestratorClient<Channel>, log: Arc<Log>) {
-    let mut looks = tokio::time::interval(Duration::from_millis(20));
-    for round in 0.. {
-        let key = format!("{number}-{round}");
-        let run =
-            pb::RunSpec { idempotency_key: key.clone(), ..spec("mixed", &format!("{{\"x\":{round}}}")) };
-        let started = loop {
-            if log.stop.load(Ordering::SeqCst) {
-                return;
-            }
-            let started = orchestrator.submit(pb::SubmitRequest { run: Some(run.clone()) }).await;
-            let told = match started {
-                Ok(answer) => Told::Acknowledged(answer.into_inner().run_id),
-                // Refused by a server that was there and said so.
-                Err(status) if matches!(status.code(), Code::InvalidArgument | Code::NotFound) => {
-                    Told::Refused
-                }
-                Err(_) => Told::Unknown,
-            };
-            log.told.lock().unwrap().entry(key.clone()).or_default().push(told.clone());
-            match told {
-                Told::Acknowledged(id) => break Some(id),
-                // Every third is never asked for again: nobody knows whether it exists, and both is right.
-                Told::Unknown if round % 3 == 2 => break None,
-                Told::Unknown | Told::Refused => {}
-            }
-            looks.tick().await;
-        };
-        let Some(id) = started else { continue };
-        log.acknowledged.fetch_add(1, Ordering::SeqCst);
-        log.under_way.fetch_add(1, Ordering::SeqCst);
-        loop {
-            let request = pb::GetRunRequest { run_id: id.clone(), ..Default::default() };
-            let seen = orchestrator.get_run(request).await.ok().and_then(|answer| answer.into_inner().run);
-            let ended = seen.map(|run| run.state()).filter(|state| *state != pb::RunState::Running);
-            if let Some(state) = ended {
-                log.shown.lock().unwrap().push((id.clone(), state));
-            }
-            if log.stop.load(Ordering::SeqCst) || ended.is_some() {
-                break;
-            }
-            looks.tick().await;
-        }
-        log.under_way.fetch_sub(1, Ordering::SeqCst);
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thirty_kills_of_the_control_plane_lose_nothing_and_repeat_nothing() {
@@ -102,27 +20,20 @@ async fn thirty_kills_of_the_control_plane_lose_nothing_and_repeat_nothing() {
     let mut world = World::start().await;
     let agent = world.agent("worker", &CAPABILITIES).await;
     world.put(MIXED).await;
-    let log = Arc::new(Log::default());
-    let clients: Vec<_> =
-        (0..CLIENTS).map(|n| tokio::spawn(client(n, world.orchestrator(), Arc::clone(&log)))).collect();
+    let clients = Clients::start(&world, CLIENTS);
     let (mut faults, mut idle) = (0, 0);
     for _ in 0..KILLS {
         // A moment is a number of things that clients and agents have seen since the last one.
-        let seen = || log.acknowledged.load(Ordering::SeqCst) + agent.ledger().len();
+        let seen = || clients.acknowledged() + agent.ledger().len();
         let moment = seen() + 1 + dice.below(60);
         until("the next moment", || async { (seen() >= moment).then_some(()) }).await;
         world.kill();
-        idle += usize::from(log.under_way.load(Ordering::SeqCst) == 0);
+        idle += usize::from(clients.are_idle());
         world.relaunch().await;
         faults += 1;
     }
     world.until_ready().await;
-    log.stop.store(true, Ordering::SeqCst);
-    for client in clients {
-        client.await.unwrap();
-    }
-    let told = std::mem::take(&mut *log.told.lock().unwrap());
-    let shown = std::mem::take(&mut *log.shown.lock().unwrap());
+    let (told, shown) = clients.stop().await;
     let (found, rows) = (world.found().await, agent.ledger());
     let history = History {
         told,

@@ -20,7 +20,7 @@ use crate::render::text::count;
 #[command(
     after_help = "Flags win over the environment, and that over the file. In the file the settings are called \
     data, listen, admin, insecure_listen, allow_network, max_payload, max_open_runs, allow_drills, shutdown_grace, max_calls, agent_share, \
-    tenant_share, max_waiting, breaker, memory_soft_limit, mode_rule, ejection_share, panic_threshold, slow_start, log, log_level."
+    tenant_share, max_waiting, keep_runs, keep_runs_for, breaker, memory_soft_limit, mode_rule, ejection_share, panic_threshold, slow_start, log, log_level."
 )]
 pub struct ServeArgs {
     /// Configuration file, YAML [env: MAINSTAY_CONFIG]
@@ -65,6 +65,12 @@ pub struct ServeArgs {
     /// Calls that may wait for one capability [env: MAINSTAY_MAX_WAITING] [default: 2000]
     #[arg(long, value_name = "N")]
     max_waiting: Option<String>,
+    /// Finished runs that are kept; beyond, the oldest go [env: MAINSTAY_KEEP_RUNS] [default: 1000000]
+    #[arg(long, value_name = "N")]
+    keep_runs: Option<String>,
+    /// How long finished runs are kept [env: MAINSTAY_KEEP_RUNS_FOR] [default: 30d]
+    #[arg(long, value_name = "TIME")]
+    keep_runs_for: Option<String>,
     /// When breakers open, where a capability declares nothing else, like failed=40%; repeatable [env: MAINSTAY_BREAKER, with commas]
     #[arg(long, value_name = "SETTING=VALUE")]
     breaker: Vec<String>,
@@ -160,6 +166,8 @@ impl ServeArgs {
             ("agent_share", one(&self.agent_share)),
             ("tenant_share", one(&self.tenant_share)),
             ("max_waiting", one(&self.max_waiting)),
+            ("keep_runs", one(&self.keep_runs)),
+            ("keep_runs_for", one(&self.keep_runs_for)),
             ("breaker", self.breaker.clone()),
             ("memory_soft_limit", one(&self.memory_soft_limit)),
             ("mode_rule", self.mode_rule.clone()),
@@ -185,6 +193,7 @@ fn config(settings: Settings) -> Config {
         shutdown_grace: settings.shutdown_grace,
         bulkheads: settings.bulkheads,
         queue: settings.queue,
+        retention: settings.retention,
         breakers: settings.breakers,
         memory: settings
             .memory_soft_limit
@@ -209,10 +218,13 @@ fn refused(error: &StartError) -> Failure {
     }
 }
 
+/// A log that cannot be written is not told of on the same standard error: that would be a panic in whoever logs, which in a
+/// thread of the store would leave commits waiting for ever.
 fn start_logging(settings: &Settings) {
     let logs = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(&settings.log_level))
         .with_ansi(host::stderr_in_colour())
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match settings.log {
         LogFormat::Text => logs.init(),

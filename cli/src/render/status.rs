@@ -1,11 +1,13 @@
 //! A control plane as a few lines.
 
+use mainstay_kernel::time::text::Human;
+
 use super::mode;
 use super::paint::{Tone, paint};
 use super::table::{Grid, cell, toned};
 use super::text::plain;
 use crate::console::Style;
-use crate::view::status::StatusView;
+use crate::view::status::{LimitView, RetentionView, StatusView};
 
 /// How the control plane does.
 #[must_use]
@@ -26,6 +28,13 @@ pub fn status(view: &StatusView, style: Style) -> String {
         view.instances,
         view.open_runs,
     );
+    text += &kept(&view.retention);
+    for limit in view.limits.iter().filter(|limit| limit.near) {
+        let LimitView { limit, what, used, most, then, .. } = limit;
+        let line = format!("near       {used} {what} of {most}: at the limit {then} ({limit})");
+        text += &paint(&plain(&line), Tone::Bad, style);
+        text.push('\n');
+    }
     if view.quarantined.is_empty() {
         return text;
     }
@@ -36,4 +45,11 @@ pub fn status(view: &StatusView, style: Style) -> String {
         grid.row([toned(&record.key, Tone::Strong), cell(&record.reason)]);
     }
     text + &grid.to_string()
+}
+
+fn kept(view: &RetentionView) -> String {
+    let runs = view.finished_runs.map_or_else(|| "not counted yet".to_owned(), |runs| runs.to_string());
+    let most = view.keep_for.map(|span| format!(", each for {}", Human(span.0))).unwrap_or_default();
+    let oldest = view.oldest.map(|at| format!("; the oldest ended {at}")).unwrap_or_default();
+    format!("finished   {runs}; {} are kept{most}{oldest}\n", view.keep)
 }

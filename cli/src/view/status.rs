@@ -24,6 +24,10 @@ pub struct StatusView {
     pub open_runs: u32,
     /// Damaged records that are kept aside.
     pub quarantined: Vec<QuarantinedView>,
+    /// Which finished runs are kept.
+    pub retention: RetentionView,
+    /// Limits that a busy server may meet.
+    pub limits: Vec<LimitView>,
 }
 
 /// How the store does.
@@ -39,6 +43,41 @@ pub struct StoreView {
     /// How long it has been so.
     #[serde(skip_serializing_if = "Option::is_none", rename = "for_ms")]
     pub for_: Option<Span>,
+}
+
+/// Which finished runs are kept.
+#[derive(Debug, Clone, Serialize)]
+pub struct RetentionView {
+    /// How many there are; absent until they are counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished_runs: Option<u64>,
+    /// How long one is kept.
+    #[serde(skip_serializing_if = "Option::is_none", rename = "keep_for_ms")]
+    pub keep_for: Option<Span>,
+    /// How many are kept.
+    pub keep: u64,
+    /// When the oldest one that is kept ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<When>,
+    /// Removed since the start.
+    pub removed: u64,
+}
+
+/// A limit, and how much of it is used.
+#[derive(Debug, Clone, Serialize)]
+pub struct LimitView {
+    /// The setting.
+    pub limit: String,
+    /// What is counted.
+    pub what: String,
+    /// How much there is.
+    pub used: u64,
+    /// How much there may be.
+    pub most: u64,
+    /// It is nearly met.
+    pub near: bool,
+    /// What happens when it is met.
+    pub then: String,
 }
 
 /// A damaged record.
@@ -69,6 +108,27 @@ impl From<pb::GetServerInfoResponse> for StatusView {
             quarantined: quarantined
                 .map(|record| QuarantinedView { key: record.key, reason: record.reason })
                 .collect(),
+            retention: info.retention.unwrap_or_default().into(),
+            limits: info.limits.into_iter().map(LimitView::from).collect(),
         }
+    }
+}
+
+impl From<pb::RetentionStatus> for RetentionView {
+    fn from(status: pb::RetentionStatus) -> Self {
+        Self {
+            finished_runs: status.finished_runs,
+            keep_for: Span::of(status.keep_for.as_ref()),
+            keep: status.keep,
+            oldest: When::of(status.oldest.as_ref()),
+            removed: status.removed,
+        }
+    }
+}
+
+impl From<pb::LimitUse> for LimitView {
+    fn from(limit: pb::LimitUse) -> Self {
+        let pb::LimitUse { limit, what, used, most, near, then } = limit;
+        Self { limit, what, used, most, near, then }
     }
 }

@@ -9,7 +9,7 @@ use mainstay_kernel::time::Wall;
 use mainstay_proto::fault::Fault;
 use mainstay_proto::reason::Reason;
 use mainstay_proto::{agent, pb, time};
-use mainstay_store::{Status as StoreStatus, Store};
+use mainstay_store::{Blobs, Status as StoreStatus, Store};
 use mainstay_transport::deadline::Deadline;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -18,12 +18,13 @@ use super::registry::breaker_view;
 use crate::api::page::Pages;
 use crate::host::Clock;
 use crate::registry::{Hand, Turned, Which};
-use crate::{engine, events as log, modes, registry, workflows};
+use crate::{backup, engine, events as log, modes, registry, retention, workflows};
 
 mod events;
 mod limits;
 mod mode;
 mod pauses;
+mod state;
 
 /// Bytes of an operator's words: a sentence or two, shown in tables.
 const MAX_NOTE: usize = 500;
@@ -42,6 +43,12 @@ pub struct Api {
     pub backend: &'static str,
     /// The store.
     pub store: Arc<dyn Store>,
+    /// Documents beside it.
+    pub blobs: Blobs,
+    /// Takes backups.
+    pub backup: backup::Handle,
+    /// Which finished runs are kept.
+    pub retention: retention::Handle,
     /// The engine.
     pub engine: engine::Handle,
     /// The registry.
@@ -78,6 +85,8 @@ impl pb::operations_server::Operations for Api {
                     reason: record.damage.to_string(),
                 })
                 .collect(),
+            limits: self.limits_in_use(),
+            retention: Some(self.kept()),
         }))
     }
 
@@ -199,6 +208,38 @@ impl pb::operations_server::Operations for Api {
     ) -> Result<Response<Self::WatchEventsStream>, Status> {
         let events = self.follow_events(request.get_ref())?;
         Ok(Response::new(events.map(Ok).take_until(self.stopping.clone().cancelled_owned()).boxed()))
+    }
+
+    type BackupStream = BoxStream<'static, Result<pb::BackupResponse, Status>>;
+
+    async fn backup(
+        &self,
+        _request: Request<pb::BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        Ok(Response::new(self.take_backup()?))
+    }
+
+    type ExamineStream = BoxStream<'static, Result<pb::ExamineResponse, Status>>;
+
+    async fn examine(
+        &self,
+        _request: Request<pb::ExamineRequest>,
+    ) -> Result<Response<Self::ExamineStream>, Status> {
+        Ok(Response::new(self.examine_all()))
+    }
+
+    async fn inspect_record(
+        &self,
+        request: Request<pb::InspectRecordRequest>,
+    ) -> Result<Response<pb::InspectRecordResponse>, Status> {
+        Ok(Response::new(self.inspect(&request.get_ref().key).await?))
+    }
+
+    async fn drop_record(
+        &self,
+        request: Request<pb::DropRecordRequest>,
+    ) -> Result<Response<pb::DropRecordResponse>, Status> {
+        Ok(Response::new(self.drop_damaged(&request.get_ref().key).await?))
     }
 }
 

@@ -87,9 +87,10 @@ impl Journal {
         started_by: Option<(&str, &idempotency::Started)>,
     ) -> Result<(), AppendError> {
         let key = transition::key(run.tenant.as_str(), run.id, first.first_event);
+        let value = spill::encode(transition::KIND, &key, first, &self.blobs).await?;
         let mut batch = Batch::new()
             .absent(key.clone())
-            .put(key, spill::encode(transition::KIND, first, &self.blobs).await?)
+            .put(key, value)
             .put(open_run::key(run.tenant.as_str(), run.id), open_run::encode(&run.tenant)?)
             .put(run_summary::key(run.tenant.as_str(), run.id), summary(run).encode()?);
         if let Some((client_key, started)) = started_by {
@@ -110,9 +111,8 @@ impl Journal {
     ) -> Result<Commit, AppendError> {
         let tenant = run.tenant.as_str();
         let key = transition::key(tenant, run.id, transition.first_event);
-        let mut batch = Batch::new()
-            .absent(key.clone())
-            .put(key, spill::encode(transition::KIND, transition, &self.blobs).await?);
+        let value = spill::encode(transition::KIND, &key, transition, &self.blobs).await?;
+        let mut batch = Batch::new().absent(key.clone()).put(key, value);
         if durability == Durability::Buffered {
             batch = batch.patient();
         }
@@ -167,6 +167,9 @@ impl Journal {
         let transitions = self.transitions(tenant.as_str(), id, None)?;
         let (first, rest) = transitions.split_first().ok_or(LoadError::NotFound)?;
         let Some(Event::RunStarted { workflow: pinned, .. }) = first.events.first() else {
+            if self.is_being_removed(tenant, id) {
+                return Err(LoadError::NotFound);
+            }
             return Err(LoadError::Damaged("its first event is missing".to_owned()));
         };
         let workflow = catalog.version(tenant, &pinned.name, pinned.version)?;
@@ -175,6 +178,13 @@ impl Journal {
             run.fold(transition)?;
         }
         Ok(run)
+    }
+}
+
+impl Journal {
+    /// Whether a run without a beginning is one that retention removes: its line in the listing goes with its head.
+    fn is_being_removed(&self, tenant: &Name, id: RunId) -> bool {
+        matches!(self.store.get(&run_summary::key(tenant.as_str(), id)), Ok(None))
     }
 }
 

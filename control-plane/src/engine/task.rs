@@ -166,7 +166,8 @@ impl Driver {
                 // The world will notice this call: what led to it must be on disk first.
                 self.settle().await?;
             }
-            let resumed = self.resuming.then_some(self.run.started_at);
+            let forgotten = self.shared.config.restored_at.is_some_and(|at| self.run.started_at <= at);
+            let resumed = (self.resuming || forgotten).then_some(self.run.started_at);
             self.calls.start(&self.shared, call, resumed);
         }
         Ok(())

@@ -301,7 +301,7 @@ async fn a_cancellation_that_the_disk_refuses_is_said_to_have_failed() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_run_lacks_is_said_before_anything_is_stored() {
-    let bounds = Config { max_open_runs: 1 };
+    let bounds = Config { max_open_runs: 1, ..Config::default() };
     let mut bed = Bed::with(MemoryStore::new(), Blobs::in_memory(), bounds, Default::default()).await;
     bed.put(TWO).await;
     let stub = Stub::start().await;
@@ -324,7 +324,7 @@ async fn what_a_run_lacks_is_said_before_anything_is_stored() {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_on_its_way_to_the_disk_takes_a_place() {
-    let bounds = Config { max_open_runs: 1 };
+    let bounds = Config { max_open_runs: 1, ..Config::default() };
     let mut bed = Bed::with(MemoryStore::new(), Blobs::in_memory(), bounds, Default::default()).await;
     bed.put(TWO).await;
     let stub = Stub::start().await;
@@ -419,4 +419,26 @@ async fn a_step_that_fails_brings_the_run_down_with_its_cause() {
     assert!(end.failure.as_ref().unwrap().message.contains("PLANTED"));
     let journal = bed.engine.transitions(&name("default"), id, None).await.unwrap();
     assert!(journal.iter().flat_map(|t| &t.events).any(|e| matches!(e, Event::StepFailed { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_side_effect_of_a_run_from_before_a_restore_is_asked_for_before_it_is_made() {
+    let restored_at = Some(Wall::from_millis(1_800_000_000_000 + 60_000));
+    let bounds = Config { restored_at, ..Config::default() };
+    let mut bed =
+        Bed::with(MemoryStore::new(), Blobs::in_memory(), bounds, crate::registry::Config::default()).await;
+    let stub = Stub::start().await;
+    bed.admit(&stub, both()).await;
+    bed.put(TWO).await;
+    bed.start_engine().await;
+    stub.script(|_| Act::Send(vec![answer("{}")]));
+    let before = start(&bed).await;
+    bed.engine.wait(before).await;
+    assert_eq!(end(&bed, before).await, EndState::Completed);
+    let (asked, calls) = (stub.log().asked, stub.log().calls);
+    assert_eq!(asked, [calls[1].key.clone()], "the write, which no restart had interrupted");
+    tokio::time::advance(Duration::from_secs(61)).await;
+    let after = start(&bed).await;
+    bed.engine.wait(after).await;
+    assert_eq!(stub.log().asked.len(), 1, "nothing is forgotten of a run from after it");
 }

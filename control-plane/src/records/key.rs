@@ -53,8 +53,45 @@ pub const EVENT: u8 = 0x1d;
 pub const DRILL: u8 = 0x1c;
 /// A rate that an operator set.
 pub const LIMIT: u8 = 0x1b;
+/// That the store was restored from a backup.
+pub const RESTORED: u8 = 0x1e;
 /// The server's own secret, for sealing page tokens.
 pub const SECRET: u8 = 0x1f;
+/// Documents whose records are gone.
+pub const LOOSE: u8 = 0x20;
+
+/// Every kind there is.
+pub const ALL: [u8; 19] = [
+    TRANSITION,
+    OPEN_RUN,
+    INSTANCE,
+    WORKFLOW,
+    RUN_SUMMARY,
+    IDEMPOTENCY,
+    BREAKER,
+    PAUSE,
+    ROUTES,
+    DECISION,
+    ROLLOUT,
+    ROLLOUT_CHANGE,
+    MODE,
+    LIMIT,
+    DRILL,
+    EVENT,
+    RESTORED,
+    SECRET,
+    LOOSE,
+];
+
+/// The beginning of a key of `kind`, of whatever it is.
+#[must_use]
+pub fn sample(kind: u8) -> Vec<u8> {
+    if kind < INSTANCE {
+        of_run("default", RunId::from_bytes([0; 16]), kind)
+    } else {
+        global("default", kind)
+    }
+}
 
 /// Prefix of all keys of `kind` of one run.
 #[must_use]
@@ -104,7 +141,20 @@ pub fn behind_tenant(tenant: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    #[test]
+    fn every_kind_has_an_ordinal_of_its_own() {
+        let kinds: BTreeSet<u8> = ALL.into_iter().collect();
+        assert_eq!(kinds.len(), ALL.len());
+        let named = include_str!("key.rs")
+            .lines()
+            .filter(|line| line.starts_with("pub const ") && line.contains(": u8 = 0x"))
+            .count();
+        assert_eq!(named, ALL.len() + 1, "all that are named here, and the first byte of what is global");
+    }
 
     #[test]
     fn runs_lie_below_the_global_range_by_tenant_and_age() {

@@ -1,7 +1,7 @@
 //! Which tenants have anything global on record.
 
 use mainstay_kernel::name::Name;
-use mainstay_store::{Page, ReadError, Store};
+use mainstay_store::{Damage, Page, ReadError, Store};
 
 use super::key;
 
@@ -9,7 +9,9 @@ use super::key;
 pub fn all(store: &dyn Store) -> Result<Vec<Name>, ReadError> {
     let mut tenants = Vec::new();
     let mut behind: Option<Vec<u8>> = None;
-    while let Some(first) = first_key(&store.scan(&[key::GLOBAL], behind.as_deref(), 1)?) {
+    loop {
+        let page = store.scan(&[key::GLOBAL], behind.as_deref(), 1)?;
+        let Some(first) = first_key(&page) else { return Ok(tenants) };
         match key::tenant_of(&first).and_then(|tenant| Name::new(tenant).ok()) {
             Some(tenant) => {
                 behind = Some(key::behind_tenant(tenant.as_str()));
@@ -18,11 +20,12 @@ pub fn all(store: &dyn Store) -> Result<Vec<Name>, ReadError> {
             None => behind = Some(first),
         }
     }
-    Ok(tenants)
 }
 
-/// The first key of a page. A damaged record has one too.
+/// The first key of a page. A damaged record has one too; a range that cannot be read only has a place where it begins, and
+/// whose records lie in it nobody can tell.
 fn first_key(page: &Page) -> Option<Vec<u8>> {
     let found = page.entries.iter().map(|(key, _)| key);
-    found.chain(page.damaged.iter().map(|damaged| &damaged.key)).min().map(|key| key.to_vec())
+    let damaged = page.damaged.iter().filter(|damaged| !matches!(damaged.damage, Damage::Unreadable { .. }));
+    found.chain(damaged.map(|damaged| &damaged.key)).min().map(|key| key.to_vec())
 }

@@ -11,6 +11,7 @@ use mainstay_store::{Batch, CommitError, ReadError};
 use super::instance::Instance;
 use super::{HISTORY, Handle};
 use crate::records::instance::{self, StoredInstance};
+use crate::records::loose;
 use crate::records::spill::{self, SpillError};
 
 /// Why a lease was not renewed or ended.
@@ -147,10 +148,13 @@ async fn write(registry: &Handle, instance: &Arc<Instance>) -> Result<(), LeaseE
         registered_at: instance.registered_at,
         lapsed_at,
     };
-    let value = spill::encode(instance::KIND, &stored, &registry.0.blobs).await?;
     let key = instance::key(instance.tenant.as_str(), instance.id);
+    let value = spill::encode(instance::KIND, &key, &stored, &registry.0.blobs).await?;
     let batch = match registry.0.store.get(&key) {
-        Ok(Some(entry)) => Batch::new().version_is(key.clone(), entry.version),
+        Ok(Some(entry)) => {
+            let batch = Batch::new().version_is(key.clone(), entry.version);
+            loose::note_of(batch, &key, &entry.value, Some(&value))
+        }
         // Not on record any more, so there is no lease to end there.
         Ok(None) => return Ok(()),
         Err(ReadError::Damaged { .. }) => Batch::new(),
@@ -171,9 +175,13 @@ pub(super) async fn forget(registry: &Handle, instance: &Arc<Instance>) {
         return;
     }
     let key = instance::key(instance.tenant.as_str(), instance.id);
-    if let Err(error) =
-        registry.0.store.commit(registry.forget_breakers(instance, |_| true).delete(key)).await
-    {
+    let batch = registry.forget_breakers(instance, |_| true);
+    let batch = match registry.0.store.get(&key) {
+        Ok(Some(entry)) => loose::note_of(batch, &key, &entry.value, None),
+        // Nobody can tell the name of its document.
+        Ok(None) | Err(_) => batch,
+    };
+    if let Err(error) = registry.0.store.commit(batch.delete(key)).await {
         tracing::debug!(%error, "an old instance stays on record for now");
         return;
     }

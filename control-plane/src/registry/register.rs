@@ -19,6 +19,7 @@ use super::instance::{Birth, Instance};
 use crate::address::AddressError;
 use crate::host::Clock;
 use crate::records::instance::{self, StoredInstance};
+use crate::records::loose;
 use crate::records::spill::{self, SpillError};
 
 /// A registration, every field checked at the border.
@@ -128,9 +129,12 @@ pub(super) async fn register(
             registered_at: shared.clock.wall(),
             lapsed_at: None,
         };
-        let value = spill::encode(instance::KIND, &stored, &shared.blobs).await?;
+        let value = spill::encode(instance::KIND, &key, &stored, &shared.blobs).await?;
         let batch = match shared.store.get(&key) {
-            Ok(Some(entry)) => Batch::new().version_is(key.clone(), entry.version),
+            Ok(Some(entry)) => {
+                let batch = Batch::new().version_is(key.clone(), entry.version);
+                loose::note_of(batch, &key, &entry.value, Some(&value))
+            }
             Ok(None) => Batch::new().absent(key.clone()),
             // What was there cannot be trusted; this registration is what replaces it.
             Err(ReadError::Damaged { .. }) => Batch::new(),

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
 use mainstay_proto::{DESCRIPTORS, pb};
 use mainstay_store::{Batch, Blobs, MemoryStore, ReadError, Store};
 use mainstay_transport::channel;
@@ -11,7 +12,7 @@ use mainstay_transport::server as transport;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use super::{Part, StartError};
+use super::{Part, StartError, restored};
 use crate::admin::Admin;
 use crate::admission::Door;
 use crate::api::page::Pages;
@@ -22,7 +23,8 @@ use crate::listing::Listing;
 use crate::metrics::Metrics;
 use crate::records::key;
 use crate::{
-    api, dispatch, drills, engine, events, health, invoke, modes, registry, rollouts, routing, workflows,
+    api, backup, dispatch, drills, engine, events, health, invoke, modes, registry, retention, rollouts,
+    routing, workflows,
 };
 
 /// What a message may be larger than its payload: names, labels, intent, descriptions.
@@ -69,6 +71,7 @@ impl Core {
     pub async fn assemble(config: Config, ground: Ground) -> Result<Self, StartError> {
         let Checked { config, addresses, limits } = config.check()?;
         let Ground { clock, store, blobs, backend, channels, faults } = ground;
+        let restored = restored::mark(&*store, &clock)?;
         let pages = Pages::new(secret(&*store, &clock).await?);
         let metrics = Metrics::default();
 
@@ -113,9 +116,9 @@ impl Core {
         )
         .with_faults(faults.clone());
         let (engine, engine_service) = engine::Handle::new(
-            engine::Config { max_open_runs: config.max_open_runs },
+            engine::Config { max_open_runs: config.max_open_runs, restored_at: restored.map(|mark| mark.at) },
             clock.clone(),
-            (Arc::clone(&store), blobs),
+            (Arc::clone(&store), blobs.clone()),
             engine::Parts {
                 catalog: catalog.clone(),
                 registry: registry.clone(),
@@ -144,6 +147,21 @@ impl Core {
                 metrics: metrics.clone(),
                 modes: modes.clone(),
                 decisions,
+            },
+        );
+
+        let hold = backup::Hold::default();
+        let backup = backup::Handle::new(Arc::clone(&store), blobs.clone(), hold.clone());
+        let (retention, retention_service) = retention::new(
+            config.retention,
+            retention::EVERY,
+            retention::Parts {
+                clock: clock.clone(),
+                state: (Arc::clone(&store), blobs.clone()),
+                hold,
+                engine: engine.clone(),
+                metrics: metrics.clone(),
+                events: events.clone(),
             },
         );
 
@@ -178,6 +196,9 @@ impl Core {
             started_at: clock.wall(),
             backend,
             store: Arc::clone(&store),
+            blobs,
+            backup,
+            retention,
             engine: engine.clone(),
             registry: registry.clone(),
             catalog,
@@ -205,6 +226,7 @@ impl Core {
             }));
         let (reporter, health_api) = mainstay_transport::health::service();
         routes = reflection(routes.add_service(health_api));
+        let first_start = restored::first_start(restored, clock, Arc::clone(&store));
         let admin_routes = Admin { store, engine: engine.clone(), registry, metrics }.routes();
         let options =
             transport::Options { shutdown_grace: config.shutdown_grace, ..transport::Options::default() };
@@ -215,7 +237,8 @@ impl Core {
             Part::new("health", health_service.run()),
             Part::new("decisions", decisions_service.run()),
             Part::new("classifiers", routing_service.run()),
-            Part::new("engine", engine_service.run()),
+            Part::new("engine", first_start.then(|()| engine_service.run())),
+            Part::new("retention", retention_service.run()),
             Part::new("modes", modes_service.run()),
         ];
         Ok(Self {

@@ -1,4 +1,4 @@
-//! The benches as a program: `bench call|isolation|overload|runs|commit|registry|restart [--quick] [--json]`.
+//! The benches as a program: `bench call|isolation|overload|runs|commit|registry|restart|history [--quick] [--json]`.
 
 use std::process::ExitCode;
 
