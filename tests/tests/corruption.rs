@@ -89,6 +89,7 @@ impl Reader {
             clock.clone(),
             registry.clone(),
             rollouts,
+            modes.clone(),
             Limits::default(),
             metrics.clone(),
         );
