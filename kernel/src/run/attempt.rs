@@ -15,7 +15,7 @@ use crate::run::hand_off;
 use crate::run::state::{State, StepState};
 use crate::time::Wall;
 
-/// How a try ended; see [`Input::AttemptEnded`].
+/// How a try ended; see [`crate::run::Input::AttemptEnded`].
 pub(super) struct Ended {
     pub(super) attempt: Attempt,
     pub(super) effect: EffectClass,
