@@ -121,7 +121,7 @@ fn view(escalation: Escalation) -> pb::Escalation {
 }
 
 fn not_asked(step: &str) -> Fault {
-    Fault::field(Reason::EscalationNotFound, "step_id", format_args!("`{step}` does not wait for a person"))
+    Fault::new(Reason::EscalationNotFound, format_args!("step `{step}` does not wait for a person"))
 }
 
 fn refused(ignored: Ignored) -> Fault {
@@ -134,8 +134,8 @@ fn refused(ignored: Ignored) -> Fault {
     match ignored {
         Ignored::NoSuchSignal { .. } => Fault::field(Reason::SignalUnknown, "signal", text),
         Ignored::SignalBreaks(violations) => broken(Reason::SignalInvalid, violations),
-        Ignored::SignalCame => Fault::field(Reason::SignalTaken, "value", text),
-        Ignored::NotAsked { .. } => Fault::field(Reason::EscalationNotFound, "step_id", text),
+        Ignored::SignalCame => Fault::new(Reason::SignalTaken, text),
+        Ignored::NotAsked { .. } => Fault::new(Reason::EscalationNotFound, text),
         Ignored::Answered { .. } => Fault::new(Reason::EscalationAnswered, text),
         Ignored::AnswerBreaks(violations) => broken(Reason::CorrectionInvalid, violations),
         Ignored::CorrectionMissing | Ignored::CorrectionUnasked => {

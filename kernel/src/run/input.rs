@@ -113,7 +113,7 @@ pub enum Ignored {
     #[error("it was taken before")]
     Repeated,
     /// No step waits for a signal of that name.
-    #[error("no step of the workflow waits for that signal{}", list_of(known))]
+    #[error("is no signal that a step of the workflow waits for{}", list_of(known))]
     NoSuchSignal {
         /// Those that some step waits for.
         known: Vec<String>,
@@ -140,10 +140,10 @@ pub enum Ignored {
     #[error("the correction breaks the form: {}", hand_off::list(.0))]
     AnswerBreaks(Vec<Violation>),
     /// A correction without what is to go on.
-    #[error("a correction needs the value that goes on instead")]
+    #[error("is missing: a correction says what goes on instead")]
     CorrectionMissing,
     /// A value beside a verdict that has none.
-    #[error("only a correction carries a value")]
+    #[error("belongs to a correction, and to nothing else")]
     CorrectionUnasked,
     /// A decision broke the journal's own rules: a fault of Mainstay's.
     #[error("the decision may not happen: {0}")]

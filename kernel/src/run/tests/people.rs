@@ -30,9 +30,9 @@ fn a_signal_that_nobody_waits_for_is_refused_by_name() {
     let mut world = waits();
     let refused = world.tell(signal("payed", "{}")).unwrap_err();
     assert_eq!(refused, Ignored::NoSuchSignal { known: vec!["paid".to_owned()] });
-    assert_eq!(refused.to_string(), "no step of the workflow waits for that signal; it waits for paid");
+    assert_eq!(refused.to_string(), "is no signal that a step of the workflow waits for; it waits for paid");
     let none = World::new(plan(vec![part("a", &[])])).tell(signal("paid", "1")).unwrap_err();
-    assert_eq!(none.to_string(), "no step of the workflow waits for that signal; it waits for none");
+    assert_eq!(none.to_string(), "is no signal that a step of the workflow waits for; it waits for none");
 }
 
 #[test]
