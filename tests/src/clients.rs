@@ -1,5 +1,5 @@
 //! Clients that start runs and follow each to its end, whatever happens to the server meanwhile, and remember what they
-//! were told. What they remember is what a [`History`](crate::history::History) is checked against.
+//! were told. What they remember is what a [`History`] is checked against.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,8 +12,10 @@ use tokio::task::JoinHandle;
 use tonic::Code;
 use tonic::transport::Channel;
 
-use crate::history::Told;
-use crate::world::{World, spec};
+use crate::history::{History, Told};
+use crate::seed::Seeded;
+use crate::wait::until;
+use crate::world::{Agent, World, spec};
 
 /// A workflow of four steps, two of them with side effects. Its output is its input, from step to step.
 pub const MIXED: &str = "
@@ -82,11 +84,28 @@ impl Clients {
         self.log.under_way.load(Ordering::SeqCst) == 0
     }
 
+    /// Waits for the next moment, which is a number of things that clients and the agent have seen since the last one.
+    pub async fn next_moment(&self, agent: &Agent, dice: &mut Seeded) {
+        let seen = || self.acknowledged() + agent.ledger().len();
+        let moment = seen() + 1 + dice.below(60);
+        until("the next moment", || async { (seen() >= moment).then_some(()) }).await;
+    }
+
+    /// Lets every client come to its end, and puts what all sides know of it side by side, but for the faults.
+    ///
+    /// # Panics
+    /// If a client has.
+    pub async fn history(self, world: &World, agent: &Agent) -> History {
+        let (told, shown) = self.stop().await;
+        let (found, rows) = (world.found().await, agent.ledger());
+        History { told, shown, found, rows, ..History::default() }
+    }
+
     /// Lets everyone stop, and says what they were told and shown.
     ///
     /// # Panics
     /// If one of them has.
-    pub async fn stop(self) -> (Starts, Ends) {
+    async fn stop(self) -> (Starts, Ends) {
         self.log.stop.store(true, Ordering::SeqCst);
         for task in self.tasks {
             task.await.expect("a client");

@@ -23,28 +23,15 @@ async fn thirty_kills_of_the_control_plane_lose_nothing_and_repeat_nothing() {
     let clients = Clients::start(&world, CLIENTS);
     let (mut faults, mut idle) = (0, 0);
     for _ in 0..KILLS {
-        // A moment is a number of things that clients and agents have seen since the last one.
-        let seen = || clients.acknowledged() + agent.ledger().len();
-        let moment = seen() + 1 + dice.below(60);
-        until("the next moment", || async { (seen() >= moment).then_some(()) }).await;
+        clients.next_moment(&agent, &mut dice).await;
         world.kill();
         idle += usize::from(clients.are_idle());
         world.relaunch().await;
         faults += 1;
     }
     world.until_ready().await;
-    let (told, shown) = clients.stop().await;
-    let (found, rows) = (world.found().await, agent.ledger());
-    let history = History {
-        told,
-        shown,
-        found,
-        rows,
-        faults,
-        faults_wanted: KILLS,
-        idle_faults: idle,
-        ..History::default()
-    };
+    let seen = clients.history(&world, &agent).await;
+    let history = History { faults, faults_wanted: KILLS, idle_faults: idle, ..seen };
     history.must_hold(&format!("seed {}", dice.seed()));
 }
 

@@ -35,9 +35,7 @@ async fn a_disk_that_fills_up_again_and_again_under_load_loses_nothing_and_repea
     let clients = Clients::start(&world, CLIENTS);
     let (mut faults, mut idle) = (0, 0);
     for round in 0..ROUNDS {
-        let seen = || clients.acknowledged() + agent.ledger().len();
-        let moment = seen() + 1 + dice.below(60);
-        until("the next moment", || async { (seen() >= moment).then_some(()) }).await;
+        clients.next_moment(&agent, &mut dice).await;
         // Every other time nothing can be written at all, as on a disk that has turned read-only.
         world.control_plane().limit_files(if round % 2 == 0 { FULL } else { Some(0) });
         idle += usize::from(clients.are_idle());
@@ -52,18 +50,8 @@ async fn a_disk_that_fills_up_again_and_again_under_load_loses_nothing_and_repea
         world.until_ready().await;
         faults += 1;
     }
-    let (told, shown) = clients.stop().await;
-    let (found, rows) = (world.found().await, agent.ledger());
-    let history = History {
-        told,
-        shown,
-        found,
-        rows,
-        faults,
-        faults_wanted: ROUNDS,
-        idle_faults: idle,
-        ..History::default()
-    };
+    let seen = clients.history(&world, &agent).await;
+    let history = History { faults, faults_wanted: ROUNDS, idle_faults: idle, ..seen };
     history.must_hold(&format!("seed {}", dice.seed()));
 }
 
