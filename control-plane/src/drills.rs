@@ -240,18 +240,8 @@ impl Handle {
         );
         let baseline = task::Baseline { store: self.0.parts.store.stats(), shed: metrics.shed_so_far() };
         let runs = runs::Runs::default();
-        let watch = task::Watch {
-            handle: self.clone(),
-            place,
-            drill,
-            watched,
-            runs,
-            baseline,
-            seen: 0,
-            met: 0,
-            tell,
-            stopped,
-        };
+        let watch =
+            task::Watch { handle: self.clone(), place, drill, watched, runs, baseline, tell, stopped };
         tokio::spawn(watch.run());
         Ok(Running { drill: stored, events })
     }

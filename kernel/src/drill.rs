@@ -182,8 +182,8 @@ impl Drill {
         if self.phase == Phase::Over {
             return events;
         }
-        self.tally = look.tally;
         self.unwell = self.unwell_in(look);
+        self.tally = self.met(look.tally);
         if self.phase == Phase::Underway {
             events.extend(self.detect(look));
             if now >= self.began + self.plan.lasts {
@@ -213,6 +213,24 @@ impl Drill {
         Some(Event::Ended { lasted: now - self.began, why })
     }
 
+    /// What is counted, with those given the fault. A fault of the server's own mode is met by whatever comes while the mode
+    /// is not what it was; all others are counted where they strike.
+    fn met(&self, counted: Tally) -> Tally {
+        match self.plan.kind {
+            Kind::EmergencyMode => {
+                let came = counted.sent.saturating_sub(self.tally.sent);
+                let struck = self.tally.struck + if self.unwell.is_empty() { 0 } else { came };
+                Tally { struck, ..counted }
+            }
+            Kind::SlowAgent
+            | Kind::FailingAgent
+            | Kind::DeadAgent
+            | Kind::Overload
+            | Kind::LyingRouter
+            | Kind::StoreReadOnly => counted,
+        }
+    }
+
     fn detect(&mut self, look: &Look) -> Option<Event> {
         let detected = match self.plan.kind.notice() {
             Notice::Part => self.turn_in(look),
@@ -232,7 +250,7 @@ impl Drill {
             return None;
         }
         let detected = detected?;
-        self.detected = Some((detected.clone(), look.tally));
+        self.detected = Some((detected.clone(), self.tally));
         Some(Event::Detected(detected))
     }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 use mainstay_kernel::drill;
 use mainstay_kernel::drill::{Drill, Ended, Event, Look, Phase, Tally};
 use mainstay_kernel::event::Kind;
-use mainstay_kernel::mode::Mode;
 use mainstay_kernel::time::Wall;
 use mainstay_store::Stats;
 use tokio::sync::mpsc;
@@ -30,9 +29,6 @@ pub(super) struct Watch {
     pub(super) runs: Runs,
     /// What was counted when it began.
     pub(super) baseline: Baseline,
-    /// Requests up to the last look, and those of them that came in another mode than full.
-    pub(super) seen: u64,
-    pub(super) met: u64,
     pub(super) tell: mpsc::Sender<(Wall, Event)>,
     pub(super) stopped: mpsc::Receiver<Ended>,
 }
@@ -104,13 +100,8 @@ impl Watch {
             }
             drill::Kind::EmergencyMode => {
                 let shed = parts.metrics.shed_so_far().saturating_sub(self.baseline.shed);
-                let sent = shed + calls.outside.ended;
-                if parts.modes.mode() != Mode::Full {
-                    self.met += sent - self.seen;
-                }
-                self.seen = sent;
                 let flowed = calls.outside.ended.saturating_sub(calls.outside.failed);
-                Tally { sent, struck: self.met, flowed, ..calls }
+                Tally { sent: shed + calls.outside.ended, flowed, ..calls }
             }
             drill::Kind::SlowAgent
             | drill::Kind::FailingAgent

@@ -272,3 +272,20 @@ fn every_kind_is_found_by_its_name() {
     }
     assert!("fire".parse::<Kind>().unwrap_err().to_string().contains("slow-agent, failing-agent"));
 }
+
+#[test]
+fn what_comes_while_the_mode_is_another_has_met_the_fault_and_what_comes_before_and_after_has_not() {
+    let came = |sent| Tally { sent, flowed: sent, ..Tally::default() };
+    let mut drill = Drill::begin(plan(Kind::EmergencyMode), well(), at(0)).unwrap();
+    assert_eq!(drill.observe(&Look { tally: came(4), ..well() }, at(500)), []);
+    let told = drill.observe(&open(900, came(5)), at(950));
+    assert!(matches!(&told[..], [Event::Detected(it)] if it.after == Duration::from_millis(900)), "{told:?}");
+    assert_eq!(drill.observe(&open(900, came(25)), at(29_000)), []);
+    let ended = drill.observe(&open(900, came(30)), at(30_000));
+    assert!(matches!(ended[..], [Event::Ended { .. }]), "{ended:?}");
+    assert_eq!(drill.observe(&open(900, came(40)), at(31_000)), []);
+    let events = drill.observe(&closed(came(50)), at(40_000));
+    let card = judged(&events);
+    assert!(card.passed, "{card:#?}");
+    assert_eq!((card.sent, card.struck, card.struck_after_detection), (30, 26, 25));
+}
