@@ -65,9 +65,9 @@ pub fn start(start: Start, now: Wall) -> Result<Transition, StartError> {
     Ok(Transition { first_event: 1, at: now, events: draft.events })
 }
 
-/// What `input` does to `run` in operating mode `mode`: the next transition, to be folded and written. A try that would be made again asks `leave` of
-/// the budget of its agent, named as its record names it, and says how long it could wait; a try that reached no agent
-/// costs nothing.
+/// What `input` does to `run` in operating mode `mode`: the next transition, to be folded and written. A try that would be
+/// made again asks `leave` of the budget of its agent, named as its record names it, and says how long it could wait; a try
+/// that reached no agent costs nothing.
 ///
 /// # Errors
 /// [`Ignored`] says why nothing happens.
@@ -112,7 +112,7 @@ pub(super) enum Move {
     Begin(usize),
     /// Try the step at this place again: its back-off is over.
     Again(usize, Attempt),
-    /// Go on with the step at this place, which is made of others.
+    /// Go on with the step at this place, which is open.
     GoOn(usize),
     /// End the run.
     End(Cause),
@@ -243,7 +243,7 @@ impl Draft {
         self.record(event)
     }
 
-    /// Goes on with a step that is made of others.
+    /// Goes on with a step that is open.
     fn go_on(&mut self, at: usize) -> Result<(), FoldError> {
         let step = self.name(at);
         match pattern::next(&self.state, at, self.at) {

@@ -132,17 +132,17 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
         input: Option<Json>,
     },
-    /// A step that is made of others has begun; those it begins with follow.
+    /// A step that calls nobody itself has begun; those that grow in it follow.
     StepOpened {
         /// The step.
         step: StepId,
-        /// What it works on: the list, the task.
+        /// What it works on: the list, what a person is shown.
         input: Json,
-        /// When it goes on with what the others have by then, if it does not wait for all.
+        /// When it goes on with what there is by then, if its time is bounded.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<Wall>,
     },
-    /// Steps grew inside one that is made of others.
+    /// Steps grew inside one that is open.
     StepsGrafted {
         /// The step they lie in.
         step: StepId,

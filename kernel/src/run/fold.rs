@@ -274,14 +274,14 @@ impl State {
         }
     }
 
-    /// A step that is made of others needs no place, only its turn.
+    /// A step that calls nobody itself needs no place, only its turn.
     fn check_open(&self, step: &StepId) -> Result<(), FoldError> {
         let at = self.position(step)?;
         let early = self.steps[at].state == StepState::Pending && !self.is_ready(at);
         if early { Err(FoldError::TooEarly { step: step.clone() }) } else { Ok(()) }
     }
 
-    /// A step that is made of others ends after all of them.
+    /// A step ends after all that grew in it.
     fn check_inside(&self, step: &StepId) -> Result<(), FoldError> {
         let at = self.position(step)?;
         let open = self.within(at).any(|inside| !self.steps[inside].state.has_ended());

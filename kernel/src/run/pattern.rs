@@ -1,4 +1,4 @@
-//! Steps that are made of others: when they go on, and with what.
+//! Open steps, which call nobody themselves: when they go on, and with what.
 //!
 //! A pattern has no state of its own. What it does next follows from what the steps inside it have come to, which signals
 //! came and what a person answered; so it comes out the same on a live run and on one taken up after a crash.
@@ -19,7 +19,7 @@ mod wait;
 
 const MAPPING_FAILED: &str = "MAPPING_FAILED";
 
-/// What a step that is made of others does next.
+/// What an open step does next.
 #[derive(Debug)]
 pub(super) enum Progress {
     /// Nothing, until one of them ends or its time is over.
@@ -68,7 +68,7 @@ pub(super) fn is_due(run: &State, at: usize, now: Wall) -> bool {
     !matches!(next(run, at, now), Progress::Wait)
 }
 
-/// How many calls are under way inside each step that is made of others.
+/// How many calls are under way inside each open step.
 pub(super) struct Room(BTreeMap<usize, usize>);
 
 impl Room {

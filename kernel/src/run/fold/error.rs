@@ -70,7 +70,7 @@ pub enum FoldError {
         /// The step.
         step: StepId,
     },
-    /// A step that is made of others and ended before them.
+    /// A step that ended before those that grew in it.
     #[error("step `{step}` cannot end before those inside it")]
     OpenInside {
         /// The step.
