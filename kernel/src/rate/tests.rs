@@ -220,7 +220,8 @@ proptest! {
     fn who_books_later_goes_later_and_nobody_waits_longer_than_all_before_take(
         calls in 1..1_000_u32,
         burst in 1..5_u32,
-        gaps in proptest::collection::vec(0..50_u64, 1..100),
+        // Of less than a minute's worth of calls, the slowest rate has a turn within the patience for each.
+        gaps in proptest::collection::vec(0..50_u64, 1..60),
     ) {
         let set = Rate::read(&format!("{calls}/s"), Some(burst)).unwrap();
         let mut bed = Bed::new(&[("tenant/default", Some(set))]);
