@@ -89,6 +89,17 @@ impl Exit {
             | R::ItemFailed
             | R::ItemsMissing
             | R::BranchFailed
+            | R::SubFailed
+            | R::SubTimedOut
+            | R::TooManySteps
+            | R::GatheringTimedOut
+            | R::QuorumMissed
+            | R::JudgeFailed
+            | R::JudgeInvalid
+            | R::SupervisorFailed
+            | R::WorkerFailed
+            | R::NoProgress
+            | R::RoundsExhausted
             | R::SignalMissing
             | R::Rejected
             | R::NotAnswered
@@ -109,6 +120,7 @@ impl Exit {
             | R::AddressRefused
             | R::WorkflowInvalid
             | R::WorkflowVersionTaken
+            | R::WorkflowNotLinked
             | R::RolloutInvalid
             | R::RolloutVersionTaken
             | R::RolloutOverlaps
