@@ -90,6 +90,12 @@ impl Exit {
             | R::ItemsMissing
             | R::BranchFailed
             | R::SubFailed
+            | R::PlannerFailed
+            | R::PlanInvalid
+            | R::PlanFailed
+            | R::PlanTimedOut
+            | R::RouteFailed
+            | R::RouteNowhere
             | R::SubTimedOut
             | R::TooManySteps
             | R::GatheringTimedOut

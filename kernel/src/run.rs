@@ -27,6 +27,7 @@
 //! - [`graft`]: steps that grow while it goes on.
 //! - [`Frame`]: workflows that lie inside a step.
 //! - [`input`]: what it can be told.
+//! - [`inquiry`]: what it must learn of the world before it decides.
 //! - [`people`]: what comes from outside: signals, and what people answer.
 //! - [`decide`]: what happens next.
 //! - [`owed`]: what is to be under way.
@@ -39,6 +40,7 @@ mod frame;
 pub mod graft;
 mod hand_off;
 pub mod input;
+pub mod inquiry;
 pub mod owed;
 mod pattern;
 pub mod people;
@@ -52,6 +54,7 @@ pub use self::fold::FoldError;
 pub use self::frame::Frame;
 pub use self::graft::{Graft, Grafted, MAX_GRAFTED};
 pub use self::input::{Ignored, Input, Start, StartError};
+pub use self::inquiry::{About, Finding, Inquiry, Offered, Way};
 pub use self::owed::{Call, Durability, Owed, durability, outstanding, urgency};
 pub use self::people::{Asked, Ruling, Verdict, asked};
 pub use self::state::{End, Run, State, StepRun, StepState};

@@ -20,6 +20,7 @@ use crate::outcome::{Answer, Class, Failure, Usage};
 use crate::priority::Priority;
 use crate::retry::Retries;
 use crate::run::graft::Graft;
+use crate::run::inquiry::Finding;
 use crate::run::people::Ruling;
 use crate::time::Wall;
 use crate::workflow::{StepId, Workflow, WorkflowHash};
@@ -216,6 +217,20 @@ pub enum Event {
         /// The answer.
         answer: Arc<Ruling>,
     },
+    /// It was found out what a step asked of the world.
+    StepInformed {
+        /// The step.
+        step: StepId,
+        /// What was found.
+        finding: Arc<Finding>,
+    },
+    /// A plan was found good, and its steps grow in the step that asked for it.
+    PlanAccepted {
+        /// The step.
+        step: StepId,
+        /// The plan, as a workflow document.
+        plan: Arc<str>,
+    },
     /// Somebody wants the run to stop.
     CancelRequested {
         /// Why, in their words.
@@ -308,6 +323,8 @@ impl Event {
             | Self::StepsGrafted { step, .. }
             | Self::AttemptFailed { step, .. }
             | Self::StepAnswered { step, .. }
+            | Self::StepInformed { step, .. }
+            | Self::PlanAccepted { step, .. }
             | Self::StepCompleted { step, .. }
             | Self::StepFailed { step, .. }
             | Self::StepSkipped { step, .. }

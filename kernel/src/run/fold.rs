@@ -222,6 +222,14 @@ impl State {
                 let at = self.position(step)?;
                 self.answer(at, answer)?;
             }
+            Event::StepInformed { step, finding } => {
+                let at = self.position(step)?;
+                self.inform(at, finding)?;
+            }
+            Event::PlanAccepted { step, plan } => {
+                let host = self.position(step)?;
+                self.accept(host, plan, at)?;
+            }
             Event::CancelRequested { reason } => {
                 if self.cancel.is_some() {
                     return Err(FoldError::CancelledTwice);

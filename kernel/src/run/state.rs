@@ -16,6 +16,7 @@ use crate::retry::Retries;
 use crate::run::event::{Attempt, AttemptRecord, EndState, SkipReason};
 use crate::run::frame::Frame;
 use crate::run::graft::Grafted;
+use crate::run::inquiry::Finding;
 use crate::run::people::Ruling;
 use crate::time::Wall;
 use crate::workflow::{Linked, StepId};
@@ -125,6 +126,8 @@ pub struct StepRun {
     pub warnings: Vec<String>,
     /// Why its last try failed. Cleared by success.
     pub failure: Option<Failure>,
+    /// What was found out for it, if it asks anything of the world.
+    pub finding: Option<Arc<Finding>>,
     /// What a person answered, if it asks one.
     pub ruling: Option<Arc<Ruling>>,
     /// Why it never began, if it was skipped.
@@ -257,6 +260,7 @@ impl StepRun {
         output: None,
         warnings: Vec::new(),
         failure: None,
+        finding: None,
         ruling: None,
         skipped: None,
         attempts: Vec::new(),

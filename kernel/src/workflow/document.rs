@@ -28,7 +28,7 @@ const FIELDS: [&str; 10] = [
     "steps",
     "output",
 ];
-const STEP_FIELDS: [&str; 16] = [
+const STEP_FIELDS: [&str; 18] = [
     "id",
     "after",
     "call",
@@ -39,6 +39,8 @@ const STEP_FIELDS: [&str; 16] = [
     "sub",
     "consensus",
     "supervise",
+    "plan",
+    "route",
     "input",
     "timeout",
     "retry",
@@ -113,7 +115,14 @@ impl DraftStep {
                 let path = self.path.key("supervise").key("accept");
                 supervise.accept.iter().map(|accept| (accept, path.clone())).collect()
             }
-            Some(StepKind::Call(_) | StepKind::Wait(_) | StepKind::Sub(_) | StepKind::Consensus(_))
+            Some(
+                StepKind::Call(_)
+                | StepKind::Wait(_)
+                | StepKind::Sub(_)
+                | StepKind::Consensus(_)
+                | StepKind::Plan(_)
+                | StepKind::Route(_),
+            )
             | None => Vec::new(),
         }
     }

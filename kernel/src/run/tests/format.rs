@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::world::{RUN, answer, at, id, name, record, ruling, text};
+use crate::effect::EffectClass;
 use crate::mode::Mode;
 use crate::outcome::{Answer, Began, Class, Failure, Usage};
 use crate::retry::Retries;
 use crate::run::{
-    Attempt, AttemptRecord, EndState, Event, Graft, Ruling, SkipReason, Transition, Verdict, WorkflowRef,
+    Attempt, AttemptRecord, EndState, Event, Finding, Graft, Offered, Ruling, SkipReason, Transition,
+    Verdict, Way, WorkflowRef,
 };
 use crate::workflow::{Call, StepId, Sub, Work, WorkflowHash};
 
@@ -132,6 +134,36 @@ fn events() -> Vec<Event> {
                 ..graft("draft/1_0", &[])
             })],
         },
+        Event::StepInformed {
+            step: step(),
+            finding: Arc::new(Finding::Offers(vec![Offered {
+                capability: name("text.draft"),
+                description: "drafts".to_owned(),
+                input_schema: text("true"),
+                output_schema: text(r#"{"type":"object"}"#),
+                effect: EffectClass::Idempotent,
+            }])),
+        },
+        Event::StepInformed {
+            step: step(),
+            finding: Arc::new(Finding::Way(Way {
+                decision: "dec_1".to_owned(),
+                rung: "rules".to_owned(),
+                call: Some(Call { capability: name("text.draft"), agent: Some(name("writer")) }),
+                response: None,
+            })),
+        },
+        Event::StepInformed {
+            step: step(),
+            finding: Arc::new(Finding::Way(Way {
+                decision: String::new(),
+                rung: "static".to_owned(),
+                call: None,
+                response: Some(text("null")),
+            })),
+        },
+        Event::StepInformed { step: step(), finding: Arc::new(Finding::Nothing(failure)) },
+        Event::PlanAccepted { step: step(), plan: "name: plan".into() },
     ]
 }
 

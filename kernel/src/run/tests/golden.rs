@@ -11,6 +11,7 @@ use crate::outcome::{Began, Class};
 use crate::run::{Event, Ruling, Run, Transition, Verdict, outstanding};
 
 mod teams;
+mod ways;
 
 pub(super) fn pipeline() -> Plan {
     plan(vec![
@@ -353,6 +354,7 @@ pub(super) fn all() -> Vec<(&'static str, Plan)> {
         ("a signal for a workflow inside", a_signal_for_a_workflow_inside()),
     ];
     all.extend(teams::all());
+    all.extend(ways::all());
     all
 }
 
@@ -418,6 +420,10 @@ fn write_events(text: &mut String, transition: &Transition) {
             }
             Event::StepSkipped { step, reason } => format!("{step} skipped: {reason}"),
             Event::StepCancelled { step } => format!("{step} cancelled"),
+            Event::StepInformed { step, finding } => {
+                format!("{step} informed: {}", serde_json::to_string(finding).unwrap())
+            }
+            Event::PlanAccepted { step, plan } => format!("{step} accepted: {plan}"),
             Event::CancelRequested { reason } => format!("cancel requested: {reason}"),
             Event::RunEnded { state, output, failure, step } => {
                 let output = output.as_ref().map_or(String::new(), |output| format!(": {output}"));

@@ -17,8 +17,8 @@ use crate::outcome::{Answer, Began, Class, Failure, Usage};
 use crate::retry::Retries;
 use crate::retry::budget::Leave;
 use crate::run::{
-    Attempt, AttemptRecord, Call, Event, Ignored, Input, Ruling, Run, Start, StepState, Transition, Verdict,
-    asked, outstanding, start, step,
+    Attempt, AttemptRecord, Call, Event, Finding, Ignored, Input, Ruling, Run, Start, StepState, Transition,
+    Verdict, asked, outstanding, start, step,
 };
 use crate::time::Wall;
 use crate::workflow::{Linked, StepId, Sub, Workflow};
@@ -69,6 +69,8 @@ pub(super) struct Part {
     pub(super) kind: Option<(&'static str, Value)>,
     /// How calls inside it end, by their name below it; those not named here end as `fates` say.
     pub(super) inside: Vec<(&'static str, Vec<Fate>)>,
+    /// What is found out for it, so long after it began.
+    pub(super) finds: Option<(u64, Finding)>,
     /// What a person answers to it, so long after it asked.
     pub(super) says: Option<(u64, Ruling)>,
 }
@@ -102,6 +104,7 @@ pub(super) fn part(id: &str, after: &[&str]) -> Part {
         list: None,
         kind: None,
         inside: Vec::new(),
+        finds: None,
         says: None,
     }
 }
@@ -154,6 +157,10 @@ impl Part {
     }
     pub(super) fn inside(mut self, name: &'static str, fates: &[Fate]) -> Self {
         self.inside.push((name, fates.to_vec()));
+        self
+    }
+    pub(super) fn finds(mut self, after_ms: u64, finding: Finding) -> Self {
+        self.finds = Some((after_ms, finding));
         self
     }
     pub(super) fn says(mut self, after_ms: u64, ruling: Ruling) -> Self {
@@ -364,7 +371,10 @@ impl World {
             } else if let Some((_, word)) = word.filter(|(at, _)| *at <= next) {
                 self.tell(word.clone()).expect("was waited for");
                 assert!(
-                    matches!(self.tell(word), Err(Ignored::Repeated | Ignored::RunEnded)),
+                    matches!(
+                        self.tell(word),
+                        Err(Ignored::Repeated | Ignored::RunEnded | Ignored::NotInquired { .. })
+                    ),
                     "said twice, it changes nothing"
                 );
             } else {
@@ -405,7 +415,13 @@ impl World {
             let (after, ruling) = self.plan.part(&asked.step).says.clone()?;
             Some((asked.since + Duration::from_millis(after), Input::Answer { step: asked.step, ruling }))
         });
-        signals.chain(answers).min_by_key(|(at, _)| *at)
+        let found = outstanding(&self.run).inquiries.into_iter().filter_map(|inquiry| {
+            let (after, finding) = self.plan.part(&inquiry.step).finds.clone()?;
+            let since = self.run.step(inquiry.step.as_str())?.1.started_at?;
+            let at = since + Duration::from_millis(after);
+            Some((at, Input::Found { step: inquiry.step, finding }))
+        });
+        signals.chain(answers).chain(found).min_by_key(|(at, _)| *at)
     }
 
     fn takes(&self, call: &Call) -> Duration {
