@@ -262,9 +262,12 @@ pub(super) fn all() -> Vec<(&'static str, Plan)> {
         ("silence", silence()),
         ("cancelled while asking", cancelled_while_asking()),
     ]
+    .into_iter()
+    .chain(super::budgets::all())
+    .collect()
 }
 
-fn transcript(plan: Plan) -> String {
+pub(super) fn transcript(plan: Plan) -> String {
     let world = World::new(plan).finish();
     let mut text = String::new();
     let mut run: Option<Run> = None;

@@ -67,8 +67,8 @@ pub(super) fn input(step: &Fields<'_>, report: &mut Report<'_>) -> Option<Mappin
 fn refuse_what_has_no_meaning(step: &Fields<'_>, kind: &StepKind, report: &mut Report<'_>) {
     let meaningless: &[&str] = match kind {
         StepKind::Call(_) | StepKind::Map(_) | StepKind::Choose(_) => &[],
-        StepKind::Approve(_) => &["timeout", "retry"],
-        StepKind::Wait(_) => &["timeout", "retry", "input"],
+        StepKind::Approve(_) => &["timeout", "retry", "budget"],
+        StepKind::Wait(_) => &["timeout", "retry", "budget", "input"],
     };
     for field in meaningless.iter().filter_map(|name| step.optional(name)) {
         let message = format!("has no meaning for a step that does `{}`", kind.as_str());
