@@ -86,18 +86,6 @@ pub struct Config {
     pub max_instances: usize,
     /// How the calls under way are divided among agents and tenants.
     pub bulkheads: bulkhead::Config,
-    /// What a call of a capability costs by what the instances that hold a lease declare, in 10⁻⁹ US dollars: the most of
-    /// it; nothing if none does.
-    #[must_use]
-    pub fn declared_cost(&self, tenant: &Name, capability: &Name) -> Option<u64> {
-        let route = self.0.routes.get(tenant, capability)?;
-        let declared = route.candidates().iter().filter_map(|candidate| {
-            let capability = candidate.instance.spec.capability(capability.as_str())?;
-            u64::try_from(capability.cost_hint_nano_usd).ok().filter(|nano_usd| *nano_usd > 0)
-        });
-        declared.max()
-    }
-
     /// How many calls may wait for a capability.
     pub queue: queue::Config,
     /// When breakers open, where a capability declares nothing else.
@@ -288,6 +276,19 @@ impl Handle {
             .routes
             .get(tenant, capability)
             .map_or(EffectClass::SideEffecting, |route| route.strictest_effect())
+    }
+
+    /// What a call of a capability costs by what the instances that hold a lease declare, in 10⁻⁹ US dollars: the most of
+    /// it; nothing if none does.
+    #[must_use]
+    pub fn declared_cost(&self, tenant: &Name, capability: &Name) -> Option<u64> {
+        let route = self.0.routes.get(tenant, capability)?;
+        let candidates = route.candidates();
+        let declared = candidates.iter().filter_map(|candidate| {
+            let capability = candidate.instance.spec.capability(capability.as_str())?;
+            u64::try_from(capability.cost_hint_nano_usd).ok().filter(|nano_usd| *nano_usd > 0)
+        });
+        declared.max()
     }
 
     /// How many calls may wait for a capability.

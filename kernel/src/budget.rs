@@ -179,6 +179,20 @@ impl Limits {
         *self == Self::NONE
     }
 
+    /// The tighter of both, of each kind.
+    #[must_use]
+    pub fn tighter(self, other: Self) -> Self {
+        fn least<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
+            a.into_iter().chain(b).min()
+        }
+        Self {
+            nano_usd: least(self.nano_usd, other.nano_usd),
+            tokens: least(self.tokens, other.tokens),
+            calls: least(self.calls, other.calls),
+            time: least(self.time, other.time),
+        }
+    }
+
     /// What `limit` is, if there is one. Time is in milliseconds.
     #[must_use]
     pub fn get(&self, limit: Limit) -> Option<u64> {
@@ -283,10 +297,12 @@ impl fmt::Display for Exhausted {
             Scope::Step => "step",
         };
         let [most, left, wanted] = [self.most, self.left, self.wanted].map(|much| self.limit.amount(much));
-        match self.limit {
-            Limit::Time => write!(f, "the {whose}'s time budget of {most} is used up"),
-            _ if self.left == 0 => write!(f, "the {whose}'s budget of {most} is used up"),
-            _ => write!(f, "the {whose}'s budget of {most} has {left} left, and the next call may take {wanted}"),
+        if self.limit == Limit::Time {
+            write!(f, "the {whose}'s time budget of {most} is used up")
+        } else if self.left == 0 {
+            write!(f, "the {whose}'s budget of {most} is used up")
+        } else {
+            write!(f, "the {whose}'s budget of {most} has {left} left, and the next call may take {wanted}")
         }
     }
 }
@@ -306,7 +322,9 @@ mod tests {
         ] {
             assert_eq!(nano_usd(text), Some(nano), "{text}");
         }
-        for text in ["", ".5", "1.", "-1", "+1", "1e3", "0.0000000001", "18446744073.709551616", "1,5", "1.2.3"] {
+        for text in
+            ["", ".5", "1.", "-1", "+1", "1e3", "0.0000000001", "18446744073.709551616", "1,5", "1.2.3"]
+        {
             assert_eq!(nano_usd(text), None, "{text}");
         }
     }
@@ -338,7 +356,10 @@ mod tests {
             left: 20_000_000,
             wanted: 50_000_000,
         };
-        assert_eq!(some.to_string(), "the run's budget of $0.50 has $0.02 left, and the next call may take $0.05");
+        assert_eq!(
+            some.to_string(),
+            "the run's budget of $0.50 has $0.02 left, and the next call may take $0.05"
+        );
         let none = Exhausted { scope: Scope::Step, limit: Limit::Calls, most: 3, left: 0, wanted: 1 };
         assert_eq!(none.to_string(), "the step's budget of 3 calls is used up");
     }

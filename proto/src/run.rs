@@ -1,7 +1,9 @@
 //! Runs, their steps and their events, as clients see them.
 
 use mainstay_kernel::outcome::Usage;
-use mainstay_kernel::run::{Allowance, AttemptRecord, EndState, Event, Run, StepRun, StepState, Transition, Verdict};
+use mainstay_kernel::run::{
+    Allowance, AttemptRecord, EndState, Event, Run, StepRun, StepState, Transition, Verdict,
+};
 use mainstay_kernel::workflow::{Step, StepKind};
 
 use crate::{outcome, pb, time};

@@ -23,13 +23,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::budget::{Amount, BUDGET_EXHAUSTED, Exhausted, Limit, Limits, OnExhausted, Scope, WARN_AT, millis};
+use crate::budget::{
+    Amount, BUDGET_EXHAUSTED, Exhausted, Limit, Limits, OnExhausted, Scope, WARN_AT, millis,
+};
 use crate::name::Name;
 use crate::outcome::{Began, Class, Failure};
 use crate::run::event::{AttemptRecord, SkipReason};
 use crate::run::hand_off::own;
 use crate::run::state::{State, StepState};
 use crate::time::Wall;
+use crate::workflow::Workflow;
 
 /// Whose account: that of the step at a place, or the run's.
 type Whose = Option<usize>;
@@ -90,8 +93,7 @@ impl State {
     /// How every limit stands: the run's first, then those of its steps.
     #[must_use]
     pub fn allowances(&self) -> Vec<Allowance> {
-        let own = (0..self.workflow.steps().len()).map(Some);
-        let accounts = std::iter::once(None).chain(own);
+        let accounts = std::iter::once(None).chain((0..self.steps.len()).map(Some));
         let of = |whose: Whose| {
             let (limits, account) = (self.limits(whose), self.books.account(whose));
             let step = whose.map(|at| self.spec(at).id.to_string());
@@ -114,7 +116,7 @@ impl State {
         if !self.workflow.has_budgets() {
             return Vec::new();
         }
-        let own = (0..self.workflow.steps().len()).filter_map(|at| {
+        let gaps = (0..self.steps.len()).filter_map(|at| {
             let (id, step) = (&self.spec(at).id, &self.steps[at]);
             match (step.state, step.skipped, &step.failure) {
                 (StepState::Skipped, Some(reason @ SkipReason::Budget(_)), _) => {
@@ -126,7 +128,7 @@ impl State {
                 _ => None,
             }
         });
-        own.collect()
+        gaps.collect()
     }
 
     /// Whether the run goes on although the step at `at` failed.
@@ -137,12 +139,23 @@ impl State {
 
     /// Whether the run goes on without the step at `at` if no budget reaches for it.
     pub(super) fn may_lack(&self, at: usize) -> bool {
-        let own = at < self.workflow.steps().len();
-        own && (self.spec(at).optional || self.workflow.budget().on_exhausted == OnExhausted::Partial)
+        let partial = |workflow: &Workflow| workflow.budget().on_exhausted == OnExhausted::Partial;
+        self.workflow_of(at).is_some_and(|workflow| self.spec(at).optional || partial(workflow))
     }
 
+    /// The limits of an account. A step that runs another workflow has that one's too, and the tighter holds.
     fn limits(&self, whose: Whose) -> Limits {
-        whose.map_or(self.workflow.budget().limits, |at| self.spec(at).budget)
+        let Some(at) = whose else { return self.workflow.budget().limits };
+        let own = self.spec(at).budget;
+        self.frame(at).map_or(own, |frame| own.tighter(frame.workflow.budget().limits))
+    }
+
+    /// The workflow that the step at `at` is a step of; nothing for one that a pattern let grow.
+    fn workflow_of(&self, at: usize) -> Option<&Workflow> {
+        match self.inside(at) {
+            None => Some(&**self.workflow.own()),
+            Some(host) => self.frame(host).map(|frame| &*frame.workflow),
+        }
     }
 
     /// The budgets a call of the step at `at` belongs to, the nearest first.
@@ -306,7 +319,10 @@ impl State {
 
     /// The budgets whose time passes.
     fn busy(&self) -> BTreeSet<Whose> {
-        self.under_way().flat_map(|at| self.budgets_of(at)).filter(|whose| self.limits(*whose).time.is_some()).collect()
+        self.under_way()
+            .flat_map(|at| self.budgets_of(at))
+            .filter(|whose| self.limits(*whose).time.is_some())
+            .collect()
     }
 
     // === What fold does to the books ===
@@ -316,7 +332,8 @@ impl State {
         if !self.workflow.has_budgets() {
             return;
         }
-        let since = self.books.charged_to.replace(at).map_or(Duration::ZERO, |then| at.saturating_since(then));
+        let since =
+            self.books.charged_to.replace(at).map_or(Duration::ZERO, |then| at.saturating_since(then));
         if !since.is_zero() {
             for whose in self.busy() {
                 let account = self.books.accounts.entry(whose).or_default();

@@ -53,6 +53,7 @@ pub fn start(start: Start, now: Wall) -> Result<Transition, StartError> {
     let started = Event::RunStarted {
         tenant,
         workflow: reference,
+        subs: workflow.subs().iter().map(|sub| WorkflowRef::of(sub)).collect(),
         input,
         intent,
         labels,
@@ -152,7 +153,9 @@ pub(super) fn next_move(run: &State, now: Wall) -> Option<Move> {
     for (at, (spec, step)) in run.each().enumerate() {
         match step.state {
             // One that lies in another is that one's to judge.
-            StepState::Failed if at < own && !run.goes_on_without(at) => return Some(Move::End(Cause::Failed(at))),
+            StepState::Failed if at < own && !run.goes_on_without(at) => {
+                return Some(Move::End(Cause::Failed(at)));
+            }
             StepState::Gathering { .. } => {
                 gathering += 1;
                 if onwards.is_none() && pattern::is_due(run, at, now) {
@@ -239,12 +242,14 @@ impl Draft {
                 let known = self.state.steps[at].input.is_some();
                 Event::StepStarted { step: step.clone(), attempt, input: (!known).then_some(input) }
             }),
-            kind @ (StepKind::Map(_) | StepKind::Choose(_) | StepKind::Wait(_) | StepKind::Approve(_)) => {
-                pattern::open(&self.state, at).map(|input| {
-                    let until = kind.within().map(|within| self.at + within);
-                    Event::StepOpened { step: step.clone(), input, until }
-                })
-            }
+            StepKind::Map(_)
+            | StepKind::Choose(_)
+            | StepKind::Wait(_)
+            | StepKind::Approve(_)
+            | StepKind::Sub(_) => pattern::open(&self.state, at).map(|input| {
+                let until = pattern::within(&self.state, at).map(|within| self.at + within);
+                Event::StepOpened { step: step.clone(), input, until }
+            }),
         };
         let event = match begun {
             Ok(event) => event,

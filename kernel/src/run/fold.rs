@@ -12,7 +12,7 @@ use crate::run::budget::{Fit, Ledger};
 use crate::run::event::{Attempt, AttemptRecord, EndState, Event, SkipReason, Transition, WorkflowRef};
 use crate::run::state::{End, Run, State, StepRun, StepState};
 use crate::time::Wall;
-use crate::workflow::{StepId, Workflow};
+use crate::workflow::{Linked, StepId, StepKind};
 
 mod error;
 
@@ -75,12 +75,12 @@ impl Run {
     ///
     /// # Errors
     /// [`FoldError`] if `first` is not the start of a run of `workflow`, or what follows in it cannot have happened.
-    pub fn begin(first: &Transition, workflow: Arc<Workflow>, id: RunId) -> Result<Self, FoldError> {
+    pub fn begin(first: &Transition, workflow: impl Into<Linked>, id: RunId) -> Result<Self, FoldError> {
         let [start, rest @ ..] = first.events.as_slice() else { return Err(FoldError::Empty) };
         if first.first_event != 1 {
             return Err(FoldError::Gap { expected: 1, found: first.first_event });
         }
-        let mut state = State::begin(start, first.at, workflow, id)?;
+        let mut state = State::begin(start, first.at, workflow.into(), id)?;
         for event in rest {
             state.apply(event, first.at)?;
         }
@@ -110,10 +110,11 @@ impl Run {
 }
 
 impl State {
-    fn begin(start: &Event, at: Wall, workflow: Arc<Workflow>, id: RunId) -> Result<Self, FoldError> {
+    fn begin(start: &Event, at: Wall, workflow: Linked, id: RunId) -> Result<Self, FoldError> {
         let Event::RunStarted {
             tenant,
             workflow: pin,
+            subs,
             input,
             intent,
             labels,
@@ -126,7 +127,13 @@ impl State {
         else {
             return Err(FoldError::NoStart);
         };
-        if *pin != WorkflowRef::of(&workflow) {
+        let mut at_hand = workflow.subs().iter().map(|sub| WorkflowRef::of(sub));
+        let other = if *pin == WorkflowRef::of(&workflow) {
+            subs.iter().find(|pin| at_hand.next().as_ref() != Some(*pin))
+        } else {
+            Some(pin)
+        };
+        if let Some(pin) = other {
             let pinned = format!("{} version {} ({})", pin.name, pin.version, pin.hash);
             return Err(FoldError::OtherWorkflow { pinned });
         }
@@ -145,6 +152,7 @@ impl State {
             deadline: *deadline,
             steps,
             grafted: Vec::new(),
+            frames: Arc::default(),
             signals: Arc::default(),
             cancel: None,
             end: None,
@@ -180,6 +188,7 @@ impl State {
                 let run = self.advance(step, Happening::Opened(*until))?;
                 run.started_at = Some(at);
                 run.input = Some(input.clone());
+                self.grow_inside(step, at)?;
             }
             Event::StepsGrafted { step, grafts } => {
                 let inside = self.position(step)?;
@@ -253,6 +262,15 @@ impl State {
         Ok(run)
     }
 
+    /// What grows in a step as it opens: the steps of the workflow it runs.
+    fn grow_inside(&mut self, step: &StepId, now: Wall) -> Result<(), FoldError> {
+        let at = self.position(step)?;
+        let StepKind::Sub(sub) = &self.spec(at).kind else { return Ok(()) };
+        let workflow = self.workflow.find(sub).cloned();
+        let workflow = workflow.ok_or_else(|| FoldError::Graft { step: step.clone() })?;
+        self.grow(at, &workflow, now)
+    }
+
     fn position(&self, step: &StepId) -> Result<usize, FoldError> {
         self.step(step.as_str())
             .map(|(at, _)| at)
@@ -261,7 +279,13 @@ impl State {
 
     /// What the law of steps cannot see: the step's turn, the try's identity, the input. A step in a state that cannot
     /// begin is left to the law.
-    fn check_start(&self, step: &StepId, attempt: Attempt, has_input: bool, now: Wall) -> Result<(), FoldError> {
+    fn check_start(
+        &self,
+        step: &StepId,
+        attempt: Attempt,
+        has_input: bool,
+        now: Wall,
+    ) -> Result<(), FoldError> {
         let at = self.position(step)?;
         let (due, first) = match self.steps[at].state {
             StepState::Pending => (Attempt::first(self.id, step.as_str()), true),
@@ -314,11 +338,7 @@ impl State {
                 self.is_ready(at) && self.may_lack(at) && self.fit(at, now) == Fit::Never(over)
             }
         };
-        if right {
-            Ok(())
-        } else {
-            Err(FoldError::TooEarly { step: step.clone() })
-        }
+        if right { Ok(()) } else { Err(FoldError::TooEarly { step: step.clone() }) }
     }
 
     fn check_next(&self, step: &StepId, next: Attempt) -> Result<(), FoldError> {
@@ -357,7 +377,7 @@ impl State {
     }
 
     /// Whether those who depend on the step at `at` may begin, as far as it is concerned.
-    fn is_settled(&self, at: usize) -> bool {
+    pub(super) fn is_settled(&self, at: usize) -> bool {
         match self.steps[at].state {
             StepState::Completed => true,
             StepState::Failed => self.goes_on_without(at),

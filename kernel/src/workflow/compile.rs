@@ -84,8 +84,7 @@ pub(super) fn build(
     let (Some(name), Some(steps), Some(output)) = parts else {
         return Err(vec![Problem::incomplete()]);
     };
-    let has_budgets =
-        draft.budget != Budget::NONE || steps.iter().any(|step: &Step| !step.budget.is_empty());
+    let has_budgets = draft.budget != Budget::NONE || steps.iter().any(|step: &Step| !step.budget.is_empty());
     Ok(Workflow {
         name,
         version: draft.version,

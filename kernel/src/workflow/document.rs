@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Budget, DEFAULT_DEADLINE, DEFAULT_PARALLEL, DEFAULT_RETRIES, DEFAULT_TIMEOUT, MAX_DEADLINE, MAX_PARALLEL,
-    MAX_RETRIES, MAX_STEPS, StepId, StepIdError, StepKind, Then,
+    MAX_RETRIES, MAX_STEPS, MAX_TIMEOUT, StepId, StepIdError, StepKind, Then,
 };
 use crate::budget::Limits;
 use crate::document::{Code, Field, Fields, Report};
@@ -31,7 +31,7 @@ const FIELDS: [&str; 11] = [
     "steps",
     "output",
 ];
-const STEP_FIELDS: [&str; 14] = [
+const STEP_FIELDS: [&str; 15] = [
     "id",
     "after",
     "call",
@@ -39,6 +39,7 @@ const STEP_FIELDS: [&str; 14] = [
     "choose",
     "wait",
     "approve",
+    "sub",
     "input",
     "timeout",
     "retry",
@@ -92,7 +93,8 @@ impl DraftStep {
 
     /// How long it waits, if it waits and calls nobody.
     pub(super) fn waits(&self) -> Option<Duration> {
-        let kind = self.kind.as_ref().filter(|kind| kind.is_open() && kind.calls().is_empty())?;
+        let waits = |kind: &&StepKind| kind.is_open() && kind.calls().is_empty() && kind.subs().is_empty();
+        let kind = self.kind.as_ref().filter(waits)?;
         Some(kind.within().unwrap_or_default())
     }
 
@@ -111,7 +113,7 @@ impl DraftStep {
                 own
             }
             Some(StepKind::Approve(approve)) => vec![(&approve.ask, self.path.key("approve").key("ask"))],
-            Some(StepKind::Call(_) | StepKind::Wait(_)) | None => Vec::new(),
+            Some(StepKind::Call(_) | StepKind::Wait(_) | StepKind::Sub(_)) | None => Vec::new(),
         }
     }
 }
@@ -135,9 +137,7 @@ pub(super) fn read(tree: &Node, report: &mut Report<'_>) -> Draft {
         max_retries: fields
             .optional("max_retries")
             .map_or(DEFAULT_RETRIES, |field| field.number(0..=MAX_RETRIES, report)),
-        budget: fields
-            .optional("budget")
-            .map_or(Budget::NONE, |field| budget::of_workflow(&field, report)),
+        budget: fields.optional("budget").map_or(Budget::NONE, |field| budget::of_workflow(&field, report)),
         drop_in: fields.optional("drop_in").and_then(|field| drop_in(&field, report)),
         steps: fields.required("steps").map_or_else(Vec::new, |field| steps(&field, report)),
         output: fields.get("output").and_then(|field| field.mapping(report)),
@@ -165,7 +165,7 @@ fn step(item: &Field<'_>, report: &mut Report<'_>) -> DraftStep {
         input: kind::input(&fields, report),
         timeout: fields
             .optional("timeout")
-            .map_or(DEFAULT_TIMEOUT, |field| field.duration(DEFAULT_TIMEOUT, MAX_DEADLINE, report)),
+            .map_or(DEFAULT_TIMEOUT, |field| field.duration(DEFAULT_TIMEOUT, MAX_TIMEOUT, report)),
         retry: fields.optional("retry").map_or(RetryPolicy::DEFAULT, |field| retry(&field, report)),
         budget: fields.optional("budget").map_or(Limits::NONE, |field| budget::of_step(&field, report)),
         optional: fields.optional("optional").is_some_and(|field| field.truth(report)),

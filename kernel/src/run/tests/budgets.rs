@@ -76,6 +76,23 @@ fn overshoot() -> Plan {
     Plan { budget: json!({ "usd": 0.10 }), estimates: vec![("do.it", 50_000_000)], ..plan(parts) }
 }
 
+/// A workflow inside a step brings its own budget, and does without what that has no room for.
+fn inside_a_step() -> Plan {
+    let quote = json!({
+        "name": "quote",
+        "version": 1,
+        "budget": { "calls": 2, "on_exhausted": "partial" },
+        "steps": [
+            { "id": "a", "call": { "capability": "do.it" } },
+            { "id": "b", "after": ["a"], "call": { "capability": "do.it" } },
+            { "id": "c", "after": ["b"], "call": { "capability": "do.it" } },
+        ],
+        "output": { "c": "${steps.c.ok}" },
+    });
+    let parts = vec![part("trip", &[]).does("sub", json!({ "workflow": "quote" })), part("after", &["trip"])];
+    Plan { subs: vec![quote], ..plan(parts) }
+}
+
 pub(super) fn all() -> Vec<(&'static str, Plan)> {
     vec![
         ("over money", over_money()),
@@ -86,6 +103,7 @@ pub(super) fn all() -> Vec<(&'static str, Plan)> {
         ("people cost nothing", people_cost_nothing()),
         ("no money to try again", no_money_to_try_again()),
         ("overshoot", overshoot()),
+        ("a budget inside a step", inside_a_step()),
     ]
 }
 
@@ -165,7 +183,8 @@ fn what_is_set_aside_for_others_is_waited_for_and_what_is_spent_is_not() {
     assert_eq!(under_way(&world), 2, "two of 5 cents fit into 10");
     world.go_until(at(4));
     assert_eq!(under_way(&world), 2, "the third waits");
-    let cheap = Plan { parts: vec![part("a", &[]).costs(CENT, 0), part("b", &[]), part("c", &[])], ..overshoot() };
+    let cheap =
+        Plan { parts: vec![part("a", &[]).costs(CENT, 0), part("b", &[]), part("c", &[])], ..overshoot() };
     let cheap = World::new(Plan { output: Vec::new(), ..cheap }).finish();
     assert_eq!(cheap.run.end.clone().unwrap().state, EndState::Completed, "and goes when they cost less");
 }
@@ -176,8 +195,17 @@ fn a_liars_numbers_exhaust_a_budget_and_never_wrap_around() {
     let parts = vec![liar(i64::MAX), part("b", &["a"]).costs(1, 1)];
     let world = World::new(Plan { budget: json!({ "tokens": 9 }), ..plan(parts) }).finish();
     assert_eq!(world.run.end.clone().unwrap().failure.unwrap().code, "BUDGET_EXHAUSTED");
-    let world = World::new(Plan { budget: json!({ "usd": 9 }), ..plan(vec![liar(-5), part("b", &["a"])]) }).finish();
+    let world =
+        World::new(Plan { budget: json!({ "usd": 9 }), ..plan(vec![liar(-5), part("b", &["a"])]) }).finish();
     assert_eq!(spent(&world, Limit::Usd), 5, "a negative cost is none");
+}
+
+#[test]
+fn a_workflow_inside_a_step_keeps_its_own_budget() {
+    let world = World::new(inside_a_step()).finish();
+    assert_eq!(world.run.end.clone().unwrap().state, EndState::Completed);
+    assert_eq!(world.run.step("trip").unwrap().1.output.clone().unwrap().as_str(), r#"{"c":false}"#);
+    assert_eq!(world.run.gaps(), ["step `trip/c` is missing: the step's budget of 2 calls is used up"]);
 }
 
 #[test]

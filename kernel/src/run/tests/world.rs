@@ -21,7 +21,7 @@ use crate::run::{
     asked, outstanding, start, step,
 };
 use crate::time::Wall;
-use crate::workflow::{StepId, Workflow};
+use crate::workflow::{Linked, StepId, Sub, Workflow};
 
 pub(super) const RUN: RunId = RunId::from_bytes([7; 16]);
 
@@ -74,6 +74,8 @@ pub(super) struct Part {
     pub(super) budget: Value,
     /// What each of its calls uses.
     pub(super) uses: Usage,
+    /// How calls inside it end, by their name below it; those not named here end as `fates` say.
+    pub(super) inside: Vec<(&'static str, Vec<Fate>)>,
     /// What a person answers to it, so long after it asked.
     pub(super) says: Option<(u64, Ruling)>,
 }
@@ -108,6 +110,7 @@ pub(super) fn part(id: &str, after: &[&str]) -> Part {
         kind: None,
         budget: Value::Null,
         uses: USAGE,
+        inside: Vec::new(),
         says: None,
     }
 }
@@ -166,6 +169,10 @@ impl Part {
         self.uses = Usage { tokens_in: tokens, cost_nano_usd: nano, ..Usage::default() };
         self
     }
+    pub(super) fn inside(mut self, name: &'static str, fates: &[Fate]) -> Self {
+        self.inside.push((name, fates.to_vec()));
+        self
+    }
     pub(super) fn says(mut self, after_ms: u64, ruling: Ruling) -> Self {
         self.says = Some((after_ms, ruling));
         self
@@ -195,7 +202,7 @@ impl Part {
         if let Some((kind, what)) = &self.kind {
             let fields = step.as_object_mut().unwrap();
             fields.remove("call");
-            if *kind != "choose" {
+            if matches!(*kind, "wait" | "approve" | "sub") {
                 fields.remove("retry");
             }
             if *kind == "wait" {
@@ -212,9 +219,12 @@ impl Part {
         step
     }
     fn fate(&self, step: &StepId, number: u32) -> &Fate {
-        let last = self.fates.len() - 1;
-        let item = step.as_str().rsplit_once('/').map(|(_, item)| item.parse::<usize>().unwrap());
-        &self.fates[last.min(item.unwrap_or(number as usize - 1))]
+        let below = step.as_str().split_once('/').map_or("", |(_, below)| below);
+        if let Some((_, fates)) = self.inside.iter().find(|(name, _)| *name == below) {
+            return &fates[(fates.len() - 1).min(number as usize - 1)];
+        }
+        let item = below.rsplit('/').next().and_then(|item| item.parse::<usize>().ok());
+        &self.fates[(self.fates.len() - 1).min(item.unwrap_or(number as usize - 1))]
     }
 }
 
@@ -243,6 +253,8 @@ pub(super) struct Plan {
     pub(super) budget: Value,
     /// What calls cost by what their capabilities declare.
     pub(super) estimates: Vec<(&'static str, u64)>,
+    /// Workflows that steps run.
+    pub(super) subs: Vec<Value>,
 }
 
 pub(super) fn plan(parts: Vec<Part>) -> Plan {
@@ -259,11 +271,12 @@ pub(super) fn plan(parts: Vec<Part>) -> Plan {
         mode: Mode::Full,
         budget: Value::Null,
         estimates: Vec::new(),
+        subs: Vec::new(),
     }
 }
 
 impl Plan {
-    pub(super) fn workflow(&self) -> Arc<Workflow> {
+    pub(super) fn workflow(&self) -> Linked {
         let steps: Vec<Value> = self.parts.iter().map(Part::document).collect();
         let document = json!({
             "name": "trip",
@@ -276,7 +289,11 @@ impl Plan {
             "steps": steps,
             "output": fields(&self.output),
         });
-        Arc::new(Workflow::parse(&document.to_string()).unwrap_or_else(|problems| panic!("{problems:#?}")))
+        let subs: Vec<Arc<Workflow>> = self.subs.iter().map(parsed).collect();
+        let find = |sub: &Sub| {
+            subs.iter().find(|known| *known.name() == sub.workflow).cloned().ok_or("it is not in the plan")
+        };
+        Linked::new(parsed(&document), find).unwrap()
     }
 
     pub(super) fn start(&self) -> Start {
@@ -448,14 +465,15 @@ impl World {
                     .map(|(field, unit)| budget[field].as_f64().map(|most| (most * unit).round() as u64));
                 let used = used.entry(whose).or_default();
                 if matches!(event, Event::StepStarted { .. }) {
-                    let over = limits.iter().zip(*used).any(|(most, used)| most.is_some_and(|most| used >= most));
+                    let over =
+                        limits.iter().zip(*used).any(|(most, used)| most.is_some_and(|most| used >= most));
                     assert!(!over, "{step} began on a spent budget: {used:?} of {limits:?}");
                 }
-                let attempts = match event {
-                    Event::AttemptFailed { attempts, .. }
-                    | Event::StepCompleted { attempts, .. }
-                    | Event::StepFailed { attempts, .. } => attempts.as_slice(),
-                    _ => &[],
+                let (Event::AttemptFailed { attempts, .. }
+                | Event::StepCompleted { attempts, .. }
+                | Event::StepFailed { attempts, .. }) = event
+                else {
+                    continue;
                 };
                 for usage in attempts.iter().map(|attempt| attempt.usage) {
                     let now = [u64::try_from(usage.cost_nano_usd).unwrap_or(0), usage.tokens_in, 1];
@@ -514,7 +532,11 @@ impl World {
     }
 }
 
-fn replay(workflow: &Arc<Workflow>, log: &[Transition]) -> Run {
+fn parsed(document: &Value) -> Arc<Workflow> {
+    Arc::new(Workflow::parse(&document.to_string()).unwrap_or_else(|problems| panic!("{problems:#?}")))
+}
+
+fn replay(workflow: &Linked, log: &[Transition]) -> Run {
     let (first, rest) = log.split_first().unwrap();
     let mut run = Run::begin(first, workflow.clone(), RUN).unwrap();
     for transition in rest {

@@ -18,16 +18,20 @@ const MAX_USD: u64 = 1_000_000 * NANO;
 /// The budget of a workflow.
 pub(super) fn of_workflow(field: &Field<'_>, report: &mut Report<'_>) -> Budget {
     let fields = Fields::open(field.node, field.path.clone(), &FIELDS, report);
-    let on_exhausted = fields.optional("on_exhausted").map_or(OnExhausted::Fail, |field| {
-        match field.text(report) {
+    let on_exhausted =
+        fields.optional("on_exhausted").map_or(OnExhausted::Fail, |field| match field.text(report) {
             Some("partial") => OnExhausted::Partial,
             Some("fail") | None => OnExhausted::Fail,
             Some(_) => {
-                report.add(Code::FieldRange, &field.path, "is nothing that can follow", "give `fail` or `partial`");
+                report.add(
+                    Code::FieldRange,
+                    &field.path,
+                    "is nothing that can follow",
+                    "give `fail` or `partial`",
+                );
                 OnExhausted::Fail
             }
-        }
-    });
+        });
     let said = fields.optional("on_exhausted").is_some();
     Budget { limits: limits(&fields, said, report), on_exhausted }
 }

@@ -175,9 +175,9 @@ fn bounds_hold_to_the_unit() {
     assert_eq!(problems(&waits(MAX_DEPENDENCIES + 1))[0].code, Code::FieldRange);
 
     let deadline = |text: &str| Workflow::parse(&format!("deadline: {text}\n{}", steps(1)));
-    assert_eq!(deadline("24h").unwrap().deadline(), MAX_DEADLINE);
+    assert_eq!(deadline("30d").unwrap().deadline(), MAX_DEADLINE);
     assert_eq!(deadline("1500ms").unwrap().deadline(), Duration::from_millis(1500));
-    for bad in ["24h1ms", "0s"] {
+    for bad in ["30d1ms", "0s"] {
         assert_eq!(deadline(bad).unwrap_err()[0].code, Code::FieldRange, "{bad}");
     }
 }
@@ -287,7 +287,10 @@ fn a_budget_says_what_it_limits_within_reason_and_only_where_something_is_used_u
             "FIELD_MISSING steps[2].budget: limits nothing (give one of `usd`, `tokens`, `calls` and `time`, or take it out)",
         ]
     );
-    let text = "name: w\nversion: 1\nbudget: {usd: \"0.5\", time: 25h, on_exhausted: stop}\nsteps: [{id: a, call: {capability: c}}]";
+    let text = "name: w\nversion: 1\nbudget: {usd: \"0.5\", time: 31d, on_exhausted: stop}\nsteps: [{id: a, call: {capability: c}}]";
     let found: Vec<_> = problems(text).iter().map(|p| format!("{} {}", p.code, p.path)).collect();
-    assert_eq!(found, ["FIELD_TYPE budget.usd", "FIELD_RANGE budget.time", "FIELD_RANGE budget.on_exhausted"]);
+    assert_eq!(
+        found,
+        ["FIELD_TYPE budget.usd", "FIELD_RANGE budget.time", "FIELD_RANGE budget.on_exhausted"]
+    );
 }
