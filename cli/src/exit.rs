@@ -93,7 +93,11 @@ impl Exit {
             | R::Rejected
             | R::NotAnswered
             | R::RunCancelled
-            | R::RunDeadline => Self::Badly,
+            | R::RunDeadline
+            | R::SubFailed
+            | R::SubTimedOut
+            | R::TooManySteps
+            | R::BudgetExhausted => Self::Badly,
             R::FieldInvalid
             | R::NameInvalid
             | R::JsonInvalid
@@ -109,6 +113,7 @@ impl Exit {
             | R::AddressRefused
             | R::WorkflowInvalid
             | R::WorkflowVersionTaken
+            | R::WorkflowNotLinked
             | R::RolloutInvalid
             | R::RolloutVersionTaken
             | R::RolloutOverlaps
