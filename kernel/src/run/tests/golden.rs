@@ -313,7 +313,7 @@ pub(super) fn a_signal_for_a_workflow_inside() -> Plan {
 
 /// Every golden run, for those who crash each of them everywhere.
 pub(super) fn all() -> Vec<(&'static str, Plan)> {
-    vec![
+    let mut all = vec![
         ("pipeline", pipeline()),
         ("diamond", diamond()),
         ("diamond, one at a time", Plan { max_parallel: 1, ..diamond() }),
@@ -349,10 +349,9 @@ pub(super) fn all() -> Vec<(&'static str, Plan)> {
         ("a workflow inside refuses", a_workflow_inside_refuses()),
         ("a workflow inside is late", a_workflow_inside_is_late()),
         ("a signal for a workflow inside", a_signal_for_a_workflow_inside()),
-    ]
-    .into_iter()
-    .chain(super::budgets::all())
-    .collect()
+    ];
+    all.extend(super::budgets::all());
+    all
 }
 
 pub(super) fn transcript(plan: Plan) -> String {
