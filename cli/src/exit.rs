@@ -89,14 +89,22 @@ impl Exit {
             | R::ItemFailed
             | R::ItemsMissing
             | R::BranchFailed
+            | R::SubFailed
+            | R::SubTimedOut
+            | R::TooManySteps
+            | R::GatheringTimedOut
+            | R::QuorumMissed
+            | R::JudgeFailed
+            | R::JudgeInvalid
+            | R::SupervisorFailed
+            | R::WorkerFailed
+            | R::NoProgress
+            | R::RoundsExhausted
             | R::SignalMissing
             | R::Rejected
             | R::NotAnswered
             | R::RunCancelled
             | R::RunDeadline
-            | R::SubFailed
-            | R::SubTimedOut
-            | R::TooManySteps
             | R::BudgetExhausted => Self::Badly,
             R::FieldInvalid
             | R::NameInvalid

@@ -10,6 +10,8 @@ use crate::mode::Mode;
 use crate::outcome::{Began, Class};
 use crate::run::{Event, Ruling, Run, Transition, Verdict, outstanding};
 
+mod teams;
+
 pub(super) fn pipeline() -> Plan {
     plan(vec![
         part("find", &[]).input(&[("query", "${input.question}")]).fates(&[Fate::Answer(r#"["p1","p2"]"#)]),
@@ -350,6 +352,7 @@ pub(super) fn all() -> Vec<(&'static str, Plan)> {
         ("a workflow inside is late", a_workflow_inside_is_late()),
         ("a signal for a workflow inside", a_signal_for_a_workflow_inside()),
     ];
+    all.extend(teams::all());
     all.extend(super::budgets::all());
     all
 }
