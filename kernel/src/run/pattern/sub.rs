@@ -49,7 +49,7 @@ pub(super) fn next(run: &State, at: usize, over: bool) -> Progress {
 pub(super) fn carried_out(run: &State, at: usize, code: &str) -> Progress {
     let Some(frame) = run.frame(at) else { return Progress::Wait };
     let is_critical =
-        |child: &usize| run.steps[*child].state == StepState::Failed && !run.spec(*child).optional;
+        |child: &usize| run.steps[*child].state == StepState::Failed && !run.goes_on_without(*child);
     if let Some(child) = frame.places().find(is_critical) {
         return brought_down(run, child, code, "its workflow cannot do without that step");
     }

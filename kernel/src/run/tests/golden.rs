@@ -355,10 +355,11 @@ pub(super) fn all() -> Vec<(&'static str, Plan)> {
     ];
     all.extend(teams::all());
     all.extend(ways::all());
+    all.extend(super::budgets::all());
     all
 }
 
-fn transcript(plan: Plan) -> String {
+pub(super) fn transcript(plan: Plan) -> String {
     let world = World::new(plan).finish();
     let mut text = String::new();
     let mut run: Option<Run> = None;
