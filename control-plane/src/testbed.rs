@@ -112,6 +112,7 @@ impl Bed {
             dispatch: dispatch.clone(),
             metrics: metrics.clone(),
             modes: modes.clone(),
+            routing: routing.clone(),
         };
         let (engine, engine_service) =
             engine::Handle::new(bounds, clock.clone(), (shared, blobs.clone()), parts);

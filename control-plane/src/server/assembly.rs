@@ -115,6 +115,17 @@ impl Core {
             metrics.clone(),
         )
         .with_faults(faults.clone());
+        let (routing, routing_service) = routing::Handle::new(
+            clock.clone(),
+            routing::Parts {
+                catalog: routings,
+                registry: registry.clone(),
+                dispatch: dispatch.clone(),
+                metrics: metrics.clone(),
+                modes: modes.clone(),
+                decisions,
+            },
+        );
         let (engine, engine_service) = engine::Handle::new(
             engine::Config { max_open_runs: config.max_open_runs, restored_at: restored.map(|mark| mark.at) },
             clock.clone(),
@@ -125,6 +136,7 @@ impl Core {
                 dispatch: dispatch.clone(),
                 metrics: metrics.clone(),
                 modes: modes.clone(),
+                routing: routing.clone(),
             },
         );
 
@@ -138,18 +150,6 @@ impl Core {
                 Some(open_drills(parts).await?)
             }
         };
-        let (routing, routing_service) = routing::Handle::new(
-            clock.clone(),
-            routing::Parts {
-                catalog: routings,
-                registry: registry.clone(),
-                dispatch: dispatch.clone(),
-                metrics: metrics.clone(),
-                modes: modes.clone(),
-                decisions,
-            },
-        );
-
         let hold = backup::Hold::default();
         let backup = backup::Handle::new(Arc::clone(&store), blobs.clone(), hold.clone());
         let (retention, retention_service) = retention::new(

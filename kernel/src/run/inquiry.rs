@@ -91,6 +91,15 @@ pub struct Way {
     pub response: Option<Json>,
 }
 
+impl Finding {
+    /// As it stands in the journal.
+    #[must_use]
+    pub fn to_json(&self) -> Json {
+        // Names, texts and JSON: nothing in it that could not be written.
+        Json::from(&serde_json::to_value(self).unwrap_or_default())
+    }
+}
+
 /// What the step at `at` asks, if it asks and nothing was found yet.
 pub(super) fn asked(run: &State, at: usize) -> Option<Inquiry> {
     let step = &run.steps[at];
