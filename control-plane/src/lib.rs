@@ -20,6 +20,7 @@ pub mod admission;
 pub mod api;
 pub mod backup;
 pub mod config;
+pub mod contracts;
 pub mod dispatch;
 pub mod doctor;
 pub mod documents;

@@ -140,6 +140,12 @@ pub enum Kind {
     /// It gets none any more.
     #[serde(rename = "rollout.rolled-back")]
     RolloutRolledBack,
+    /// What a stored workflow hands to agents does not fit what they take any more.
+    #[serde(rename = "contract.broken")]
+    ContractBroken,
+    /// It fits again.
+    #[serde(rename = "contract.mended")]
+    ContractMended,
 }
 
 impl Event {
@@ -172,7 +178,7 @@ impl Event {
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 36] = [
         Self::ServerStarted,
         Self::ServerStopping,
         Self::StoreReadOnly,
@@ -207,6 +213,8 @@ impl Kind {
         Self::RolloutHeld,
         Self::RolloutPromoted,
         Self::RolloutRolledBack,
+        Self::ContractBroken,
+        Self::ContractMended,
     ];
 
     /// The name, as `area.what`.
@@ -247,6 +255,8 @@ impl Kind {
             Self::RolloutHeld => "rollout.held",
             Self::RolloutPromoted => "rollout.promoted",
             Self::RolloutRolledBack => "rollout.rolled-back",
+            Self::ContractBroken => "contract.broken",
+            Self::ContractMended => "contract.mended",
         }
     }
 
@@ -271,7 +281,8 @@ impl Kind {
             | Self::ModeLowered
             | Self::DrillBegan
             | Self::DrillFailed
-            | Self::RolloutRolledBack => true,
+            | Self::RolloutRolledBack
+            | Self::ContractBroken => true,
             Self::ServerStarted
             | Self::ServerStopping
             | Self::StoreWritable
@@ -293,7 +304,8 @@ impl Kind {
             | Self::RolloutStarted
             | Self::RolloutProgressed
             | Self::RolloutHeld
-            | Self::RolloutPromoted => false,
+            | Self::RolloutPromoted
+            | Self::ContractMended => false,
         }
     }
 

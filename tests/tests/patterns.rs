@@ -6,11 +6,12 @@
 use mainstay_proto::fault::Seen;
 use mainstay_proto::pb;
 use mainstay_proto::pb::run_event::Event;
+use mainstay_tests::wait::until;
 use mainstay_tests::world::{Agent, World, spec};
 
 const READS: &str = "effect: read-only, max_concurrency: 64";
 /// Every answer of it breaks its own schema.
-const FAILS: &str = "effect: read-only, max_concurrency: 64, output_schema: { required: [never] }";
+const FAILS: &str = "effect: read-only, max_concurrency: 64, output: { required: [never] }";
 const BOOKS: &str = "effect: side-effecting, max_concurrency: 64";
 
 const INNER: &str = "
@@ -256,6 +257,35 @@ async fn a_request_goes_where_the_document_sends_it_and_stays_there_across_a_kil
     assert_eq!(step(&run, "answer/fallback").unwrap().state(), pb::StepState::Completed);
     let run = bed.world.run("routed", r#"{"kind": "other"}"#).await;
     assert_eq!(output(&run)["answer"]["x"], 0, "the document answers itself");
+}
+
+/// What the events say of workflows that do not fit their agents.
+async fn until_contract(world: &World, kind: &str) -> String {
+    until("an event of the kind", async || {
+        let filter = pb::EventFilter { kind: kind.to_owned(), ..Default::default() };
+        let request = pb::ListEventsRequest { filter: Some(filter), ..Default::default() };
+        let listed = world.operations().list_events(request).await.ok()?.into_inner();
+        listed.events.first().map(|event| format!("{} {}", event.subject, event.reason))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_new_version_of_an_agent_that_breaks_a_workflow_is_told_of_and_so_is_the_one_that_mends_it() {
+    let world = World::start().await;
+    world.put("name: quote\nversion: 1\nsteps:\n- {id: ask, call: {capability: price}, input: {city: Rome}}\n").await;
+    let takes = |required: &str| {
+        format!("effect: read-only, input: {{ type: object, required: [{required}] }}")
+    };
+    let _first = world.version("pricing", "1", &[("price", &takes("city"))]).await;
+    let _second = world.version("pricing", "2", &[("price", &takes("city, people"))]).await;
+    let broken = until_contract(&world, "contract.broken").await;
+    assert_eq!(
+        broken,
+        "workflow/quote version 1: step `ask`: input lacks the field `people`, which its agent needs"
+    );
+    let _third = world.version("pricing", "3", &[("price", &takes("city"))]).await;
+    assert_eq!(until_contract(&world, "contract.mended").await, "workflow/quote it fits the agents again");
 }
 
 async fn put_door(world: &World, document: &str) {

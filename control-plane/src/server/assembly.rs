@@ -23,7 +23,7 @@ use crate::listing::Listing;
 use crate::metrics::Metrics;
 use crate::records::key;
 use crate::{
-    api, backup, dispatch, drills, engine, events, health, invoke, modes, registry, retention, rollouts,
+    api, backup, contracts, dispatch, drills, engine, events, health, invoke, modes, registry, retention, rollouts,
     routing, workflows,
 };
 
@@ -150,6 +150,11 @@ impl Core {
                 Some(open_drills(parts).await?)
             }
         };
+        let contracts = contracts::Service::new(contracts::Parts {
+            registry: registry.clone(),
+            catalog: catalog.clone(),
+            events: events.clone(),
+        });
         let hold = backup::Hold::default();
         let backup = backup::Handle::new(Arc::clone(&store), blobs.clone(), hold.clone());
         let (retention, retention_service) = retention::new(
@@ -237,6 +242,7 @@ impl Core {
             Part::new("health", health_service.run()),
             Part::new("decisions", decisions_service.run()),
             Part::new("classifiers", routing_service.run()),
+            Part::new("contracts", contracts.run()),
             Part::new("engine", first_start.then(|()| engine_service.run())),
             Part::new("retention", retention_service.run()),
             Part::new("modes", modes_service.run()),
