@@ -15,8 +15,8 @@ use crate::commands::routes::RoutesCommand;
 use crate::commands::workflows::WorkflowsCommand;
 use crate::commands::{
     agents, backup, breakers, cancel, completions, doctor, drill, escalations, events, explain, invoke,
-    limits, mode, pauses, replay, resolve, rollouts, routes, run, runs, serve, sidecar, signal, status, trace,
-    workflows,
+    limits, mode, pauses, replay, resolve, rollouts, routes, run, runs, serve, sidecar, signal, status,
+    trace, workflows,
 };
 use crate::console::{Console, Output, tell_failure};
 use crate::demo;

@@ -86,6 +86,9 @@ impl Exit {
             | R::MappingFailed
             | R::CallCancelled
             | R::StepFailed
+            | R::SubFailed
+            | R::SubTimedOut
+            | R::TooManySteps
             | R::ItemFailed
             | R::ItemsMissing
             | R::BranchFailed
@@ -109,6 +112,7 @@ impl Exit {
             | R::AddressRefused
             | R::WorkflowInvalid
             | R::WorkflowVersionTaken
+            | R::WorkflowNotLinked
             | R::RolloutInvalid
             | R::RolloutVersionTaken
             | R::RolloutOverlaps

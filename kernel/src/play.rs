@@ -7,10 +7,8 @@
 //! ([`crate::replay`]) are two such worlds; the kernel's own golden runs are a third.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use crate::effect::EffectClass;
-use crate::id::RunId;
 use crate::mode::Mode;
 use crate::outcome::{Answer, Failure};
 use crate::retry::budget::Leave;
@@ -18,7 +16,6 @@ use crate::run::{
     self, Attempt, AttemptRecord, Call, Ignored, Input, Owed, Run, Start, StartError, Transition, outstanding,
 };
 use crate::time::Wall;
-use crate::workflow::Workflow;
 
 /// What a run meets.
 pub trait World {
@@ -106,7 +103,7 @@ impl<W: World> Play<W> {
     /// # Errors
     /// Those of [`run::start`].
     pub fn start(start: Start, now: Wall, world: W) -> Result<Self, StartError> {
-        let (id, mode, workflow): (RunId, Mode, Arc<Workflow>) = (start.id, start.mode, start.workflow.clone());
+        let (id, mode, workflow) = (start.id, start.mode, start.workflow.clone());
         let first = run::start(start, now)?;
         let run = Run::begin(&first, workflow, id)?;
         Ok(Self { world, run, now, mode, log: vec![first], begun: BTreeMap::new() })

@@ -25,7 +25,7 @@ use crate::priority::Priority;
 use crate::retry::Retries;
 use crate::run::{EndState, Start, StartError};
 use crate::time::Wall;
-use crate::workflow::Workflow;
+use crate::workflow::Linked;
 use crate::yaml::DocumentError;
 
 mod cast;
@@ -49,6 +49,8 @@ const BEGINNING: Wall = Wall::from_millis(0);
 pub struct Rehearsal {
     /// The file of the workflow, as the document names it.
     pub workflow: String,
+    /// The files of workflows that its steps run.
+    pub subs: Vec<String>,
     cases: Vec<Case>,
 }
 
@@ -101,7 +103,7 @@ impl Rehearsal {
 
     /// Plays every case against `workflow`.
     #[must_use]
-    pub fn play(&self, workflow: &Arc<Workflow>) -> Vec<Verdict> {
+    pub fn play(&self, workflow: &Linked) -> Vec<Verdict> {
         self.cases.iter().map(|case| play(case, workflow)).collect()
     }
 }
@@ -127,7 +129,7 @@ impl Miss {
 }
 
 /// One case, from its start to its verdict.
-fn play(case: &Case, workflow: &Arc<Workflow>) -> Verdict {
+fn play(case: &Case, workflow: &Linked) -> Verdict {
     let mut play = match Play::start(start(case, workflow), BEGINNING, Cast::new(case)) {
         Ok(play) => play,
         Err(error) => return refused(case, &error),
@@ -154,11 +156,11 @@ fn play(case: &Case, workflow: &Arc<Workflow>) -> Verdict {
     }
 }
 
-fn start(case: &Case, workflow: &Arc<Workflow>) -> Start {
+fn start(case: &Case, workflow: &Linked) -> Start {
     Start {
         id: RUN,
         tenant: case.tenant.clone(),
-        workflow: Arc::clone(workflow),
+        workflow: workflow.clone(),
         input: case.input.clone(),
         intent: case.intent.as_str().into(),
         labels: Arc::new(case.labels.clone()),

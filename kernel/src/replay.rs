@@ -27,7 +27,7 @@ use crate::id::RunId;
 use crate::name::Name;
 use crate::run::{self, Event, FoldError, Run, Start, Transition, outstanding};
 use crate::time::Wall;
-use crate::workflow::{StepId, Workflow};
+use crate::workflow::{Linked, StepId};
 
 mod beyond;
 mod compare;
@@ -114,8 +114,8 @@ pub enum ReplayError {
 pub fn replay(
     id: RunId,
     journal: &[Transition],
-    pinned: &Arc<Workflow>,
-    changed: Option<&Arc<Workflow>>,
+    pinned: &Linked,
+    changed: Option<&Linked>,
 ) -> Result<Replay, ReplayError> {
     let cues = tape::read(id, journal, pinned)?;
     let events = journal.last().map_or(0, Transition::last_event);
@@ -129,7 +129,7 @@ pub fn replay(
             return Ok(Replay { events, difference: Some(difference), beyond: None });
         }
     };
-    let mut run = Run::begin(&started, Arc::clone(workflow), id)?;
+    let mut run = Run::begin(&started, workflow.clone(), id)?;
     let difference = differing(first, &started, lenient).or_else(|| calls(first, &run));
     if let Some(difference) = difference {
         return Ok(finish(events, difference, changed.map(|_| run), &cues, 1));
@@ -155,7 +155,7 @@ pub fn replay(
 }
 
 /// Starts the run again as it was started.
-fn begin(id: RunId, first: &Cue<'_>, pinned: &Workflow, workflow: &Arc<Workflow>) -> Result<Transition, String> {
+fn begin(id: RunId, first: &Cue<'_>, pinned: &Linked, workflow: &Linked) -> Result<Transition, String> {
     let Some(Event::RunStarted {
         tenant,
         input,
@@ -176,7 +176,7 @@ fn begin(id: RunId, first: &Cue<'_>, pinned: &Workflow, workflow: &Arc<Workflow>
     let start = Start {
         id,
         tenant: tenant.clone(),
-        workflow: Arc::clone(workflow),
+        workflow: workflow.clone(),
         input: input.clone(),
         intent: Arc::clone(intent),
         labels: Arc::clone(labels),
@@ -191,10 +191,10 @@ fn begin(id: RunId, first: &Cue<'_>, pinned: &Workflow, workflow: &Arc<Workflow>
 
 /// A decision that a changed workflow takes before the time of the one on record.
 fn earlier(cue: &Cue<'_>, now: &Transition) -> Difference {
-    let side = now.events.first().map_or_else(
-        || Side::Nothing("nothing".to_owned()),
-        |event| Side::Event(Box::new(event.clone())),
-    );
+    let side = now
+        .events
+        .first()
+        .map_or_else(|| Side::Nothing("nothing".to_owned()), |event| Side::Event(Box::new(event.clone())));
     Difference { at: now.at, ..cue.differs(0, None, side) }
 }
 
@@ -205,7 +205,8 @@ fn calls(cue: &Cue<'_>, run: &Run) -> Option<Difference> {
         let Event::StepStarted { step, attempt, .. } = event else { return None };
         let then = cue.calls.iter().find(|call| call.attempt == *attempt)?;
         let now = now.iter().find(|call| call.step == *step && call.attempt == *attempt)?;
-        let side = |call: &run::Call| Side::Call { capability: call.capability.clone(), agent: call.agent.clone() };
+        let side =
+            |call: &run::Call| Side::Call { capability: call.capability.clone(), agent: call.agent.clone() };
         let same = then.capability == now.capability && then.agent == now.agent;
         (!same).then(|| Difference { recorded: side(then), ..cue.differs(at, None, side(now)) })
     })

@@ -6,7 +6,7 @@ use clap::Args;
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::replay;
 use mainstay_kernel::run::{Event, Transition, WorkflowRef};
-use mainstay_kernel::workflow::Workflow;
+use mainstay_kernel::workflow::{Linked, Sub, Workflow};
 use mainstay_proto::pb;
 
 use crate::client::{Client, ask};
@@ -24,35 +24,73 @@ pub struct ReplayArgs {
     /// A changed workflow to replay it with [default: the version it ran with]
     #[arg(long, value_name = "FILE")]
     workflow: Option<String>,
+    /// A changed workflow that a step of it runs; may be given several times [default: those of the run]
+    #[arg(long = "with", value_name = "FILE", requires = "workflow")]
+    subs: Vec<String>,
+}
+
+/// A changed workflow, and others that its steps run.
+pub(crate) struct Changed {
+    own: Arc<Workflow>,
+    subs: Vec<Arc<Workflow>>,
 }
 
 /// The changed workflow, if one is given.
-pub(crate) fn changed(args: &ReplayArgs) -> Result<Option<Arc<Workflow>>, Failure> {
+pub(crate) fn changed(args: &ReplayArgs) -> Result<Option<Changed>, Failure> {
     let Some(file) = &args.workflow else { return Ok(None) };
-    parse(file, &input::document(file)?).map(Some)
+    let own = parse(file, &input::document(file)?)?;
+    let subs = args.subs.iter().map(|file| parse(file, &input::document(file)?));
+    Ok(Some(Changed { own, subs: subs.collect::<Result<_, _>>()? }))
 }
 
 pub(crate) async fn run(
     args: ReplayArgs,
-    changed: Option<Arc<Workflow>>,
+    changed: Option<Changed>,
     client: &Client,
     console: &Console,
 ) -> Result<(), Failure> {
     let id: RunId = args.run.parse().map_err(|error| {
-        Failure::new(Exit::Usage, format!("`{}` is no run: {error}", args.run)).hint("`mainstay runs` lists runs")
+        Failure::new(Exit::Usage, format!("`{}` is no run: {error}", args.run))
+            .hint("`mainstay runs` lists runs")
     })?;
     let journal = journal(&args.run, client).await?;
-    let Some(Event::RunStarted { workflow: pin, .. }) = journal.first().and_then(|first| first.events.first())
+    let Some(Event::RunStarted { workflow: pin, subs, .. }) =
+        journal.first().and_then(|first| first.events.first())
     else {
-        return Err(Failure::new(Exit::Internal, "the journal does not begin with the start of a run".to_owned()));
+        return Err(Failure::new(
+            Exit::Internal,
+            "the journal does not begin with the start of a run".to_owned(),
+        ));
     };
-    let pinned = pinned(pin, client).await?;
+    let mut linked = Vec::new();
+    for sub in subs {
+        linked.push(pinned(sub, client).await?);
+    }
+    let pinned = Linked::pinned(pinned(pin, client).await?, linked);
+    let changed = changed.map(|changed| changed.beside(&pinned)).transpose()?;
     let replay = replay::replay(id, &journal, &pinned, changed.as_ref())
         .map_err(|error| Failure::new(Exit::Internal, format!("{}: {error}", args.run)))?;
     let played = changed.as_ref().unwrap_or(&pinned);
-    let view = ReplayView::of(args.run, &pinned, played, replay);
+    let view = ReplayView::of(args.run, pinned.own(), played.own(), replay);
     console.show(&view, render::replay::result)?;
     if view.same { Ok(()) } else { Err(Failure::silent(Exit::Badly)) }
+}
+
+impl Changed {
+    /// With those of the run where no other is given.
+    fn beside(self, pinned: &Linked) -> Result<Linked, Failure> {
+        let find = |sub: &Sub| {
+            let mut given = self.subs.iter().chain(pinned.subs());
+            let called = |known: &&Arc<Workflow>| {
+                *known.name() == sub.workflow && sub.version.is_none_or(|version| known.version() == version)
+            };
+            given.find(called).cloned().ok_or("the run does not have it")
+        };
+        Linked::new(Arc::clone(&self.own), find).map_err(|error| {
+            Failure::new(Exit::Refused, error.to_string())
+                .hint("give the workflow that is missing with --with FILE")
+        })
+    }
 }
 
 /// Everything on record of the run, page by page.
@@ -81,7 +119,8 @@ async fn pinned(pin: &WorkflowRef, client: &Client) -> Result<Arc<Workflow>, Fai
     let name = pin.name.to_string();
     let request = pb::GetWorkflowRequest { tenant: client.tenant(), name, version: pin.version };
     let answer = client.workflows().get_workflow(ask(request)).await;
-    let document = answer.map_err(|status| client.failure(&status))?.into_inner().workflow.unwrap_or_default();
+    let document =
+        answer.map_err(|status| client.failure(&status))?.into_inner().workflow.unwrap_or_default();
     parse(&format!("{} v{}", pin.name, pin.version), &document.document)
 }
 

@@ -21,7 +21,12 @@ pub fn result(view: &ReplayView, style: Style) -> String {
     let Some(difference) = &view.difference else {
         return text + &format!("\n{}: all {} events\n", paint("same", Tone::Good, style), view.events);
     };
-    text += &format!("\n{} at event {} of {}", paint("different", Tone::Bad, style), difference.event, view.events);
+    text += &format!(
+        "\n{} at event {} of {}",
+        paint("different", Tone::Bad, style),
+        difference.event,
+        view.events
+    );
     text += &first(difference);
     view.beyond.iter().fold(text, |text, beyond| text + &after(beyond))
 }
@@ -55,7 +60,10 @@ fn after(beyond: &BeyondView) -> String {
     for would in &beyond.would {
         text += &match would {
             Would::Call { step, capability, input } => {
-                format!("  would call {capability} ({step}) with {}\n", plain(&short(input.as_str(), MAX_CHARS)))
+                format!(
+                    "  would call {capability} ({step}) with {}\n",
+                    plain(&short(input.as_str(), MAX_CHARS))
+                )
             }
             Would::Ask { step, question } => format!("  would ask ({step}): {}\n", plain(question)),
         };
@@ -67,7 +75,9 @@ fn after(beyond: &BeyondView) -> String {
         text += &format!("  not taken: {}\n", plain(refused));
     }
     match (&beyond.end, &beyond.output) {
-        (Some(end), Some(output)) => text + &format!("  ends {end}: {}\n", plain(&short(output.text(), MAX_CHARS))),
+        (Some(end), Some(output)) => {
+            text + &format!("  ends {end}: {}\n", plain(&short(output.text(), MAX_CHARS)))
+        }
         (Some(end), None) => text + &format!("  ends {end}\n"),
         (None, _) => text + "  what follows is not on record\n",
     }

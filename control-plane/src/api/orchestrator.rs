@@ -201,7 +201,8 @@ impl pb::orchestrator_server::Orchestrator for Api {
         let request = request.into_inner();
         let (tenant, id) = (agent::tenant(&request.tenant)?, run_id(&request.run_id)?);
         let after = (request.after != 0).then_some(request.after);
-        let page = self.engine.journal_page(&tenant, id, after).await.map_err(|error| load_fault(id, error))?;
+        let page =
+            self.engine.journal_page(&tenant, id, after).await.map_err(|error| load_fault(id, error))?;
         if page.transitions.is_empty() && after.is_none() {
             return Err(load_fault(id, LoadError::NotFound).into());
         }

@@ -171,7 +171,12 @@ impl Journal {
     }
 
     /// Reads the first transitions of a run whose first event is above `after`, until they make a page. Blocks on the disk.
-    pub(super) fn page(&self, tenant: &str, run: RunId, after: Option<u64>) -> Result<JournalPage, LoadError> {
+    pub(super) fn page(
+        &self,
+        tenant: &str,
+        run: RunId,
+        after: Option<u64>,
+    ) -> Result<JournalPage, LoadError> {
         let prefix = transition::prefix(tenant, run);
         let from = after.map(|first_event| transition::key(tenant, run, first_event));
         let page = self.store.scan(&prefix, from.as_deref(), PAGE).map_err(read_error)?;
@@ -186,8 +191,8 @@ impl Journal {
                 more = true;
                 break;
             }
-            let transition: Transition =
-                spill::decode(transition::KIND, &entry.value, &self.blobs).map_err(|error| damaged(&error))?;
+            let transition: Transition = spill::decode(transition::KIND, &entry.value, &self.blobs)
+                .map_err(|error| damaged(&error))?;
             let text = serde_json::to_vec(&transition).map_err(|error| damaged(&error))?;
             bytes += text.len();
             last = Some(transition.first_event);

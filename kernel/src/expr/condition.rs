@@ -97,7 +97,10 @@ impl Condition {
 
 impl fmt::Debug for Ended<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ended").field("output", self.output).field("input", self.input).finish_non_exhaustive()
+        f.debug_struct("Ended")
+            .field("output", self.output)
+            .field("input", self.input)
+            .finish_non_exhaustive()
     }
 }
 

@@ -55,6 +55,8 @@ pub(super) struct Expect {
 struct Document {
     workflow: String,
     #[serde(default)]
+    subs: Vec<String>,
+    #[serde(default)]
     agents: BTreeMap<Name, Vec<Reply>>,
     #[serde(default)]
     effects: BTreeMap<Name, EffectClass>,
@@ -197,9 +199,9 @@ pub(super) fn read(text: &str) -> Result<Rehearsal, DocumentError> {
         let message = format!("has {} cases; give it 1 to {MAX_CASES}", document.tests.len());
         return Err(wrong("tests".to_owned(), message));
     }
-    let Document { workflow, agents, effects, tests } = document;
+    let Document { workflow, subs, agents, effects, tests } = document;
     let cases = tests.into_iter().enumerate().map(|(at, case)| compile(at, case, &agents, &effects));
-    Ok(Rehearsal { workflow, cases: cases.collect::<Result<_, _>>()? })
+    Ok(Rehearsal { workflow, subs, cases: cases.collect::<Result<_, _>>()? })
 }
 
 /// A case with everything in it that the document says of all of them.
@@ -215,14 +217,16 @@ fn compile(
     let mut compiled = BTreeMap::new();
     for (capability, replies) in cast {
         let path = format!("{path}.agents.{capability}");
-        let replies = replies.into_iter().enumerate().map(|(at, reply)| canned(&format!("{path}[{at}]"), reply));
+        let replies =
+            replies.into_iter().enumerate().map(|(at, reply)| canned(&format!("{path}[{at}]"), reply));
         compiled.insert(capability, replies.collect::<Result<Vec<_>, _>>()?);
     }
     let mut all_effects = effects.clone();
     all_effects.extend(case.effects);
     let that = case.expect.that.iter().enumerate().map(|(at, source)| {
-        Condition::compile_for_ended(source)
-            .map_err(|error| wrong(format!("{path}.expect.that[{at}]"), format!("`{source}` {}", error.message)))
+        Condition::compile_for_ended(source).map_err(|error| {
+            wrong(format!("{path}.expect.that[{at}]"), format!("`{source}` {}", error.message))
+        })
     });
     let that = that.collect::<Result<_, _>>()?;
     let tenant = case.tenant.map_or_else(|| Name::new("default"), Ok);
@@ -245,7 +249,9 @@ fn compile(
 
 fn canned(path: &str, reply: Reply) -> Result<Canned, DocumentError> {
     let when = reply.when.as_deref().map(Condition::compile).transpose();
-    let when = when.map_err(|error| wrong(format!("{path}.when"), format!("`{}` {}", error.expression, error.message)))?;
+    let when = when.map_err(|error| {
+        wrong(format!("{path}.when"), format!("`{}` {}", error.expression, error.message))
+    })?;
     match (&reply.output, reply.fail) {
         (Some(_), None) => {}
         (None, Some(Class::Success)) => {

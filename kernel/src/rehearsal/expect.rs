@@ -4,12 +4,22 @@ use serde_json::Value;
 
 use super::Miss;
 use super::document::{Expect, StepText};
-use crate::expr::Ended;
+use crate::expr::{Ended, Outputs};
 use crate::json::Json;
 use crate::name::Name;
-use crate::run::{EndState, Run};
+use crate::run::{EndState, Run, StepState};
 use crate::time::text::Human;
 use crate::workflow::StepId;
+
+/// The outputs of the steps of the outermost workflow.
+struct Steps<'r>(&'r Run);
+
+impl Outputs for Steps<'_> {
+    fn output(&self, step: &str) -> Option<&Json> {
+        let (_, step) = self.0.step(step)?;
+        if step.state == StepState::Completed { step.output.as_ref() } else { None }
+    }
+}
 
 /// Everything that is not as expected, in the order of the document's fields.
 pub(super) fn check(expect: &Expect, run: &Run, calls: &[(StepId, Name)]) -> Vec<Miss> {
@@ -21,7 +31,7 @@ pub(super) fn check(expect: &Expect, run: &Run, calls: &[(StepId, Name)]) -> Vec
         holds(expected, output, "expect.output", &mut misses);
     }
     let nothing = Json::null();
-    let ended = Ended { output: output.unwrap_or(&nothing), input: &run.input, outputs: &**run };
+    let ended = Ended { output: output.unwrap_or(&nothing), input: &run.input, outputs: &Steps(run) };
     for (at, that) in expect.that.iter().enumerate() {
         let what = format!("expect.that[{at}]");
         match that.holds_of(ended) {
@@ -36,7 +46,11 @@ pub(super) fn check(expect: &Expect, run: &Run, calls: &[(StepId, Name)]) -> Vec
     called(expect, calls, &mut misses);
     let took = run.last_at.saturating_since(run.started_at);
     if let Some(least) = text.elapsed.at_least.filter(|least| took < least.0) {
-        misses.push(Miss::new("expect.elapsed.at_least", Human(least.0).to_string(), Human(took).to_string()));
+        misses.push(Miss::new(
+            "expect.elapsed.at_least",
+            Human(least.0).to_string(),
+            Human(took).to_string(),
+        ));
     }
     if let Some(most) = text.elapsed.at_most.filter(|most| took > most.0) {
         misses.push(Miss::new("expect.elapsed.at_most", Human(most.0).to_string(), Human(took).to_string()));
@@ -105,11 +119,16 @@ fn called(expect: &Expect, calls: &[(StepId, Name)], misses: &mut Vec<Miss>) {
     for (capability, expected) in &text.counts {
         let got = made.iter().filter(|made| **made == capability.as_str()).count();
         if got != *expected {
-            misses.push(Miss::new(format!("expect.counts.{capability}"), expected.to_string(), got.to_string()));
+            misses.push(Miss::new(
+                format!("expect.counts.{capability}"),
+                expected.to_string(),
+                got.to_string(),
+            ));
         }
     }
     for capability in &text.never {
-        let by: Vec<&str> = calls.iter().filter(|(_, made)| made == capability).map(|(step, _)| step.as_str()).collect();
+        let by: Vec<&str> =
+            calls.iter().filter(|(_, made)| made == capability).map(|(step, _)| step.as_str()).collect();
         if !by.is_empty() {
             let got = format!("called by {}", by.join(", "));
             misses.push(Miss::new(format!("expect.never.{capability}"), "no call", got));
@@ -126,7 +145,11 @@ fn holds(expected: &Value, got: Option<&Json>, what: &str, misses: &mut Vec<Miss
     };
     let found = got.value();
     if let Some((path, expected, got)) = lacking(expected, &found, what.to_owned()) {
-        misses.push(Miss::new(path, expected.to_string(), got.map_or_else(|| "none".to_owned(), ToString::to_string)));
+        misses.push(Miss::new(
+            path,
+            expected.to_string(),
+            got.map_or_else(|| "none".to_owned(), ToString::to_string),
+        ));
     }
 }
 
@@ -145,7 +168,9 @@ fn lacking<'v>(
         }),
         (Value::Array(items), Value::Array(found)) if items.len() == found.len() => {
             let pairs = items.iter().zip(found).enumerate();
-            pairs.into_iter().find_map(|(at, (expected, got))| lacking(expected, got, format!("{path}[{at}]")))
+            pairs
+                .into_iter()
+                .find_map(|(at, (expected, got))| lacking(expected, got, format!("{path}[{at}]")))
         }
         // 1 and 1.0 are one number to whoever writes a test.
         (Value::Number(a), Value::Number(b)) if a.as_f64() == b.as_f64() => None,

@@ -1,6 +1,7 @@
 //! Cases that pass, cases that do not, and what is said then.
 
 use super::*;
+use crate::workflow::Workflow;
 
 const GREET: &str = "
 name: greet
@@ -25,7 +26,7 @@ output: { sent: '${steps.send.output.id}' }
 ";
 
 fn verdict(case: &str) -> Verdict {
-    let workflow = Arc::new(Workflow::parse(GREET).unwrap());
+    let workflow = Linked::from(Arc::new(Workflow::parse(GREET).unwrap()));
     let rehearsal = Rehearsal::parse(&format!("workflow: greet.yaml\ntests:\n{case}")).unwrap();
     let verdicts = rehearsal.play(&workflow);
     assert_eq!(verdicts, rehearsal.play(&workflow), "the same document comes to the same verdict");
@@ -64,12 +65,20 @@ fn whatever_is_expected_and_does_not_happen_is_said_with_both_sides() {
     for (from, to, said) in [
         ("{ sent: 7 }", "{ sent: 8 }", "expect.output.sent: expected 8, got 7"),
         ("output.sent > 6", "output.sent > 7", "expect.that[0]: expected `output.sent > 7`, got false"),
-        ("[words, words, send]", "[words, send]", "expect.calls: expected words, send, got words, words, send"),
+        (
+            "[words, words, send]",
+            "[words, send]",
+            "expect.calls: expected words, send, got words, words, send",
+        ),
         ("words: 2, send: 1", "words: 1, send: 1", "expect.counts.words: expected 1, got 2"),
         ("never: [pay]", "never: [send]", "expect.never.send: expected no call, got called by send"),
         ("attempts: 2", "attempts: 3", "expect.steps.words.attempts: expected 3, got 2"),
         ("state: completed", "state: failed", "expect.steps.words.state: expected failed, got completed"),
-        ("text: hello Ada }", "text: bye }", "expect.steps.send.input.text: expected \"bye\", got \"hello Ada\""),
+        (
+            "text: hello Ada }",
+            "text: bye }",
+            "expect.steps.send.input.text: expected \"bye\", got \"hello Ada\"",
+        ),
         ("at_most: 64s", "at_most: 1m", "expect.elapsed.at_most: expected 1m, got"),
         ("expect:\n", "expect:\n      status: failed\n", "expect.status: expected failed, got completed"),
         ("expect:\n", "expect:\n      failure: X\n", "expect.failure: expected X, got none"),
@@ -84,7 +93,8 @@ fn whatever_is_expected_and_does_not_happen_is_said_with_both_sides() {
 
 #[test]
 fn a_call_that_nothing_is_written_for_fails_the_case_at_once() {
-    let misses = verdict(&GOOD.replace("{ output: hello Ada, after: 2s }", "{ fail: timeout, times: 1 }")).misses;
+    let misses =
+        verdict(&GOOD.replace("{ output: hello Ada, after: 2s }", "{ fail: timeout, times: 1 }")).misses;
     let [miss] = &*misses else { panic!("{misses:?}") };
     assert_eq!(miss.what, "agents.words");
     assert_eq!(miss.expected, "a reply for call 3, of step `words`");
@@ -131,8 +141,14 @@ fn a_document_that_cannot_be_meant_names_its_field() {
     for (text, said) in [
         ("workflow: a\ntests: []", "tests: has 0 cases"),
         ("workflow: a\ntests: [{ name: x, agents: { a: [{}] } }]", "tests[0].agents.a[0]: needs either"),
-        ("workflow: a\ntests: [{ name: x, agents: { a: [{ fail: success }] } }]", "tests[0].agents.a[0].fail"),
-        ("workflow: a\ntests: [{ name: x, agents: { a: [{ when: 'no(', output: 1 }] } }]", "tests[0].agents.a[0].when"),
+        (
+            "workflow: a\ntests: [{ name: x, agents: { a: [{ fail: success }] } }]",
+            "tests[0].agents.a[0].fail",
+        ),
+        (
+            "workflow: a\ntests: [{ name: x, agents: { a: [{ when: 'no(', output: 1 }] } }]",
+            "tests[0].agents.a[0].when",
+        ),
         ("workflow: a\ntests: [{ name: x, expect: { that: ['tenant == 1'] } }]", "tests[0].expect.that[0]"),
         ("workflow: a\ntests: [{ name: x, expekt: {} }]", "expekt"),
         ("workflow: a\ntests: [{ name: x, agents: { a: [{ output: 1, after: 5 }] } }]", "after"),

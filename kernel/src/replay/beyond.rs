@@ -167,7 +167,9 @@ impl Recorded {
         };
         let fitting = self.answers.iter().enumerate().collect::<Vec<_>>();
         let fitting = fitting.iter().filter(fits);
-        fitting.min_by_key(|(at, answer)| (answer.call.step != call.step, answer.used, *at)).map(|(at, _)| *at)
+        fitting
+            .min_by_key(|(at, answer)| (answer.call.step != call.step, answer.used, *at))
+            .map(|(at, _)| *at)
     }
 }
 

@@ -12,7 +12,8 @@ use crate::run::{AttemptRecord, Event, Transition};
 /// asked for again cannot be told from it.
 const BROKE_SCHEMA: &str = "OUTPUT_SCHEMA_MISMATCH";
 
-/// Where `now` parts from what is on record. A changed workflow is of another version and may have another deadline.
+/// Where `now` parts from what is on record. A changed workflow is of another version, may run others,
+/// and may have another deadline.
 pub(super) fn differing(cue: &Cue<'_>, now: &Transition, changed: bool) -> Option<Difference> {
     let recorded = &cue.transition.events;
     let at = first_differing(recorded, &now.events, changed)?;
@@ -42,11 +43,12 @@ fn same(recorded: &Event, now: &Event, changed: bool) -> bool {
     let (recorded, mut now) = (plain(recorded), plain(now));
     if let (
         true,
-        Event::RunStarted { workflow, deadline, .. },
-        Event::RunStarted { workflow: its, deadline: until, .. },
+        Event::RunStarted { workflow, subs, deadline, .. },
+        Event::RunStarted { workflow: its, subs: runs, deadline: until, .. },
     ) = (changed, &recorded, &mut now)
     {
         its.clone_from(workflow);
+        runs.clone_from(subs);
         *until = *deadline;
     }
     recorded == now
@@ -63,7 +65,9 @@ fn plain(event: &Event) -> Event {
             }
             without_notes(attempts);
         }
-        Event::AttemptFailed { attempts, .. } | Event::StepCompleted { attempts, .. } => without_notes(attempts),
+        Event::AttemptFailed { attempts, .. } | Event::StepCompleted { attempts, .. } => {
+            without_notes(attempts)
+        }
         // The others have nothing of the kind.
         _ => {}
     }
@@ -97,7 +101,8 @@ fn parting(recorded: Option<&Value>, now: Option<&Value>, path: String) -> Optio
         }
         (Some(Value::Array(recorded)), Some(Value::Array(now))) if recorded.len() == now.len() => {
             let mut pairs = recorded.iter().zip(now).enumerate();
-            pairs.find_map(|(at, (recorded, now))| parting(Some(recorded), Some(now), format!("{path}[{at}]")))
+            pairs
+                .find_map(|(at, (recorded, now))| parting(Some(recorded), Some(now), format!("{path}[{at}]")))
         }
         (recorded, now) if recorded == now => None,
         (recorded, now) => Some(Field { path, recorded: recorded.cloned(), now: now.cloned() }),

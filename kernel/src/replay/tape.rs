@@ -13,11 +13,11 @@ use crate::name::Name;
 use crate::outcome::{Answer, Failure};
 use crate::retry::budget::Leave;
 use crate::run::{
-    self, Attempt, AttemptRecord, Call, Event, Ignored, Input, Ruling, Run, SkipReason, StepState, Transition,
-    outstanding,
+    self, Attempt, AttemptRecord, Call, Event, Ignored, Input, Ruling, Run, SkipReason, StepState,
+    Transition, outstanding,
 };
 use crate::time::Wall;
-use crate::workflow::{StepId, Workflow};
+use crate::workflow::{Linked, StepId};
 
 /// One transition on record, and what led to it.
 pub(super) struct Cue<'j> {
@@ -55,10 +55,10 @@ pub(super) enum Told {
 pub(super) fn read<'j>(
     id: RunId,
     journal: &'j [Transition],
-    pinned: &Arc<Workflow>,
+    pinned: &Linked,
 ) -> Result<Vec<Cue<'j>>, ReplayError> {
     let (first, rest) = journal.split_first().ok_or(ReplayError::Empty)?;
-    let mut run = Run::begin(first, Arc::clone(pinned), id)?;
+    let mut run = Run::begin(first, pinned.clone(), id)?;
     let mut start = Cue::new(first, Word::Start, None);
     start.calls = begun(first, &run);
     let mut cues = vec![start];
@@ -92,13 +92,12 @@ fn word(run: &Run, transition: &Transition) -> Word {
             result: Ok((**answer).clone()),
             attempts: owned(attempts),
         }),
-        Event::AttemptFailed { step, failure, attempts, .. } | Event::StepFailed { step, failure, attempts, .. } => {
-            running(step).map(|attempt| Word::Ended {
-                attempt,
-                result: Err(failure.clone()),
-                attempts: owned(attempts),
-            })
-        }
+        Event::AttemptFailed { step, failure, attempts, .. }
+        | Event::StepFailed { step, failure, attempts, .. } => running(step).map(|attempt| Word::Ended {
+            attempt,
+            result: Err(failure.clone()),
+            attempts: owned(attempts),
+        }),
         Event::SignalReceived { name, value } => {
             Some(Word::Signal { name: name.clone(), value: value.clone() })
         }
@@ -198,9 +197,8 @@ impl<'j> Cue<'j> {
             for leave in [Leave::Granted { left: 0 }, Leave::Later { after: self.delay() }, Leave::Refused] {
                 (self.effect, self.leave) = (effect, leave);
                 // The first event is the one that they decide.
-                let as_on_record = |now: Transition| {
-                    first_differing(&self.transition.events, &now.events, false) != Some(0)
-                };
+                let as_on_record =
+                    |now: Transition| first_differing(&self.transition.events, &now.events, false) != Some(0);
                 if self.decide(run).is_ok_and(as_on_record) {
                     return;
                 }

@@ -14,6 +14,7 @@ use crate::priority::Priority;
 use crate::retry::Retries;
 use crate::retry::budget::Leave;
 use crate::run::{Call, EndState, Input, asked};
+use crate::workflow::Workflow;
 
 const ID: RunId = RunId::from_bytes([3; 16]);
 
@@ -40,8 +41,8 @@ fn json(text: &str) -> Json {
     Json::parse(text.as_bytes(), &Limits::default()).unwrap()
 }
 
-fn workflow(text: &str) -> Arc<Workflow> {
-    Arc::new(Workflow::parse(text).unwrap_or_else(|problems| panic!("{problems:#?}")))
+fn workflow(text: &str) -> Linked {
+    Linked::from(Arc::new(Workflow::parse(text).unwrap_or_else(|problems| panic!("{problems:#?}"))))
 }
 
 /// Agents that answer with their capability, and people who approve.
@@ -60,18 +61,19 @@ impl World for Echo {
         })
     }
     fn word(&mut self, run: &Run) -> Option<(Wall, Input)> {
-        let asked = asked(run).into_iter().find(|asked| run.step(asked.step.as_str()).unwrap().1.ruling.is_none())?;
+        let asked =
+            asked(run).into_iter().find(|asked| run.step(asked.step.as_str()).unwrap().1.ruling.is_none())?;
         let ruling = serde_json::from_str(r#"{"verdict":"approved"}"#).unwrap();
         Some((asked.since + Duration::from_secs(60), Input::Answer { step: asked.step, ruling }))
     }
     fn said(&mut self) {}
 }
 
-fn record(workflow: &Arc<Workflow>) -> Vec<Transition> {
+fn record(workflow: &Linked) -> Vec<Transition> {
     let start = Start {
         id: ID,
         tenant: Name::new("default").unwrap(),
-        workflow: Arc::clone(workflow),
+        workflow: workflow.clone(),
         input: json(r#"{"city":"Rome"}"#),
         intent: "".into(),
         labels: Arc::new(BTreeMap::new()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use mainstay_kernel::rehearsal::Rehearsal;
-use mainstay_kernel::workflow::Workflow;
+use mainstay_kernel::workflow::{Linked, Sub, Workflow};
 
 use crate::console::Console;
 use crate::exit::Exit;
@@ -42,23 +42,41 @@ pub(crate) fn run(args: &TestArgs, console: &Console) -> Result<(), Failure> {
 /// Plays the cases of one document.
 fn play(file: &str, only: &str, console: &Console) -> Result<RehearsalView, Failure> {
     let refused = |error: &dyn std::fmt::Display| {
-        Failure::new(Exit::Refused, format!("{file}: {error}")).hint("docs/testing-workflows.md lists every field")
+        Failure::new(Exit::Refused, format!("{file}: {error}"))
+            .hint("docs/testing-workflows.md lists every field")
     };
     let rehearsal = Rehearsal::parse(&input::document(file)?).map_err(|error| refused(&error))?;
-    let beside = Path::new(file).parent().unwrap_or(Path::new("")).join(&rehearsal.workflow);
-    let beside = beside.to_string_lossy().into_owned();
-    let workflow = match Workflow::parse(&input::document(&beside)?) {
-        Ok(workflow) => Arc::new(workflow),
-        Err(problems) => {
-            let findings = vec![LintView { file: beside, findings: FindingView::errors(&problems) }];
-            console.show(&findings, |findings, style| render::finding::lint(findings, style))?;
-            return Err(Failure::silent(Exit::Badly));
-        }
+    let Some(workflow) = parse(file, &rehearsal.workflow, console)? else {
+        return Err(Failure::silent(Exit::Badly));
     };
+    let mut subs = Vec::new();
+    for sub in &rehearsal.subs {
+        subs.push(parse(file, sub, console)?.ok_or_else(|| Failure::silent(Exit::Badly))?);
+    }
+    let find = |sub: &Sub| {
+        let called = |known: &&Arc<Workflow>| {
+            *known.name() == sub.workflow && sub.version.is_none_or(|version| known.version() == version)
+        };
+        subs.iter().find(called).cloned().ok_or("no file under `subs` is that workflow")
+    };
+    let workflow = Linked::new(workflow, find).map_err(|error| refused(&error))?;
     let verdicts = rehearsal.play(&workflow).into_iter().filter(|verdict| verdict.name.contains(only));
     Ok(RehearsalView {
         file: file.to_owned(),
-        workflow: workflow.to_string(),
+        workflow: workflow.own().to_string(),
         cases: verdicts.map(CaseView::from).collect(),
     })
+}
+
+/// A workflow beside a document of cases; nothing if it has errors, which are shown.
+fn parse(cases: &str, file: &str, console: &Console) -> Result<Option<Arc<Workflow>>, Failure> {
+    let beside = Path::new(cases).parent().unwrap_or(Path::new("")).join(file).to_string_lossy().into_owned();
+    match Workflow::parse(&input::document(&beside)?) {
+        Ok(workflow) => Ok(Some(Arc::new(workflow))),
+        Err(problems) => {
+            let findings = vec![LintView { file: beside, findings: FindingView::errors(&problems) }];
+            console.show(&findings, |findings, style| render::finding::lint(findings, style))?;
+            Ok(None)
+        }
+    }
 }

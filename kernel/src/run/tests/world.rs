@@ -371,7 +371,8 @@ impl World {
                     );
                 }
                 (First::Word, _) => {
-                    self.tell(Input::Cancel { reason: "enough".to_owned() }).expect("was not cancelled before");
+                    self.tell(Input::Cancel { reason: "enough".to_owned() })
+                        .expect("was not cancelled before");
                 }
             }
         }
