@@ -92,6 +92,17 @@ impl Exit {
             | R::ItemFailed
             | R::ItemsMissing
             | R::BranchFailed
+            | R::SubFailed
+            | R::SubTimedOut
+            | R::TooManySteps
+            | R::GatheringTimedOut
+            | R::QuorumMissed
+            | R::JudgeFailed
+            | R::JudgeInvalid
+            | R::SupervisorFailed
+            | R::WorkerFailed
+            | R::NoProgress
+            | R::RoundsExhausted
             | R::SignalMissing
             | R::Rejected
             | R::NotAnswered
