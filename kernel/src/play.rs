@@ -123,7 +123,6 @@ impl<W: World> Play<W> {
     }
 
     /// What was decided here, in order.
-    #[must_use]
     pub fn log(&self) -> &[Transition] {
         &self.log
     }

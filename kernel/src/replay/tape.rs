@@ -127,9 +127,9 @@ fn begun(transition: &Transition, run: &Run) -> Vec<Call> {
 
 impl<'j> Cue<'j> {
     fn new(transition: &'j Transition, word: Word, wake_at: Option<Wall>) -> Self {
-        let mode = transition.events.iter().find_map(|event| match event {
-            Event::StepSkipped { reason: SkipReason::Mode(mode), .. } => Some(*mode),
-            _ => None,
+        let mode = transition.events.iter().find_map(|event| {
+            let Event::StepSkipped { reason: SkipReason::Mode(mode), .. } = event else { return None };
+            Some(*mode)
         });
         Self {
             transition,

@@ -43,9 +43,9 @@ fn an_answer_on_record_that_was_changed_is_found_where_it_was_used() {
         let world = World::new(plan.clone()).finish();
         let mut log = on_disk(&world);
         // The record of what a step was given no longer follows from what came before.
-        let given = log.iter_mut().flat_map(|t| &mut t.events).find_map(|event| match event {
-            Event::StepStarted { input: Some(input), step, .. } => Some((step.clone(), input)),
-            _ => None,
+        let given = log.iter_mut().flat_map(|t| &mut t.events).find_map(|event| {
+            let Event::StepStarted { input: Some(input), step, .. } = event else { return None };
+            Some((step.clone(), input))
         });
         let Some((step, input)) = given else { continue };
         *input = text(r#"{"other":true}"#);
