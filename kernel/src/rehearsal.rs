@@ -169,6 +169,7 @@ fn start(case: &Case, workflow: &Linked) -> Start {
         retries: Retries::Allowed,
         priority: Priority::default(),
         mode: case.mode,
+        estimates: case.estimates.clone(),
     }
 }
 

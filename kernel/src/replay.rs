@@ -165,6 +165,7 @@ fn begin(id: RunId, first: &Cue<'_>, pinned: &Linked, workflow: &Linked) -> Resu
         deadline,
         retries,
         priority,
+        estimates,
         ..
     }) = first.transition.events.first()
     else {
@@ -185,6 +186,7 @@ fn begin(id: RunId, first: &Cue<'_>, pinned: &Linked, workflow: &Linked) -> Resu
         retries: *retries,
         priority: *priority,
         mode: first.mode,
+        estimates: estimates.clone(),
     };
     run::start(start, at).map_err(|error| error.to_string())
 }

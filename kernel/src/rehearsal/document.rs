@@ -1,6 +1,7 @@
 //! Reading a rehearsal document. Conditions are compiled here, so that a case is wrong before it is played or not at all.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
@@ -13,7 +14,7 @@ use crate::json::Json;
 use crate::mode::Mode;
 use crate::name::Name;
 use crate::outcome::{Began, Class, Usage};
-use crate::run::{EndState, Verdict};
+use crate::run::{EndState, Estimates, Verdict};
 use crate::workflow::StepId;
 use crate::yaml::{self, DocumentError, Place};
 
@@ -26,6 +27,7 @@ pub(super) struct Case {
     pub(super) intent: String,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) mode: Mode,
+    pub(super) estimates: Estimates,
     pub(super) agents: BTreeMap<Name, Vec<Canned>>,
     pub(super) effects: BTreeMap<Name, EffectClass>,
     pub(super) signals: Vec<Signal>,
@@ -60,6 +62,8 @@ struct Document {
     agents: BTreeMap<Name, Vec<Reply>>,
     #[serde(default)]
     effects: BTreeMap<Name, EffectClass>,
+    #[serde(default)]
+    costs: BTreeMap<Name, f64>,
     tests: Vec<CaseText>,
 }
 
@@ -199,8 +203,10 @@ pub(super) fn read(text: &str) -> Result<Rehearsal, DocumentError> {
         let message = format!("has {} cases; give it 1 to {MAX_CASES}", document.tests.len());
         return Err(wrong("tests".to_owned(), message));
     }
-    let Document { workflow, subs, agents, effects, tests } = document;
-    let cases = tests.into_iter().enumerate().map(|(at, case)| compile(at, case, &agents, &effects));
+    let Document { workflow, subs, agents, effects, costs, tests } = document;
+    let estimates = costs.into_iter().map(|(capability, usd)| Ok((capability.clone(), nano_usd(&capability, usd)?)));
+    let estimates = Arc::new(estimates.collect::<Result<BTreeMap<_, _>, _>>()?);
+    let cases = tests.into_iter().enumerate().map(|(at, case)| compile(at, case, (&agents, &effects, &estimates)));
     Ok(Rehearsal { workflow, subs, cases: cases.collect::<Result<_, _>>()? })
 }
 
@@ -208,8 +214,11 @@ pub(super) fn read(text: &str) -> Result<Rehearsal, DocumentError> {
 fn compile(
     at: usize,
     case: CaseText,
-    agents: &BTreeMap<Name, Vec<Reply>>,
-    effects: &BTreeMap<Name, EffectClass>,
+    (agents, effects, estimates): (
+        &BTreeMap<Name, Vec<Reply>>,
+        &BTreeMap<Name, EffectClass>,
+        &Estimates,
+    ),
 ) -> Result<Case, DocumentError> {
     let path = format!("tests[{at}]");
     let mut cast = agents.clone();
@@ -238,6 +247,7 @@ fn compile(
         intent: case.intent,
         labels: case.labels,
         mode: case.mode,
+        estimates: Arc::clone(estimates),
         agents: compiled,
         effects: all_effects,
         signals: case.signals,
@@ -267,6 +277,15 @@ fn canned(path: &str, reply: Reply) -> Result<Canned, DocumentError> {
     }
     let times = reply.times.or(if when.is_some() { None } else { Some(1) });
     Ok(Canned { when, times, reply })
+}
+
+/// What a call costs, in 10⁻⁹ US dollars.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to fit")]
+fn nano_usd(capability: &Name, usd: f64) -> Result<u64, DocumentError> {
+    if !(0.0..=1e9).contains(&usd) {
+        return Err(wrong(format!("costs.{capability}"), "give US dollars, from 0 to a billion".to_owned()));
+    }
+    Ok((usd * 1e9).round() as u64)
 }
 
 fn wrong(path: String, message: String) -> DocumentError {

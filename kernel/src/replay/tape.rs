@@ -92,11 +92,14 @@ fn word(run: &Run, transition: &Transition) -> Word {
             result: Ok((**answer).clone()),
             attempts: owned(attempts),
         }),
+        // Nobody ended it: a budget gave it up.
+        Event::StepFailed { attempts, .. } if attempts.is_empty() => None,
         Event::AttemptFailed { step, failure, attempts, .. }
-        | Event::StepFailed { step, failure, attempts, .. } => running(step).map(|attempt| Word::Ended {
-            attempt,
-            result: Err(failure.clone()),
-            attempts: owned(attempts),
+        | Event::StepFailed { step, failure, attempts, .. } => running(step).map(|attempt| {
+            // A budget that has no room for another try speaks in place of the one that failed.
+            let spoken_for = attempts.last().filter(|_| failure.code == BUDGET_EXHAUSTED);
+            let own = spoken_for.and_then(|record| record.failure.as_ref()).unwrap_or(failure);
+            Word::Ended { attempt, result: Err(own.clone()), attempts: owned(attempts) }
         }),
         Event::SignalReceived { name, value } => {
             Some(Word::Signal { name: name.clone(), value: value.clone() })
@@ -215,6 +218,9 @@ impl<'j> Cue<'j> {
         }
     }
 }
+
+/// The code of a step that a budget has no room for.
+const BUDGET_EXHAUSTED: &str = "BUDGET_EXHAUSTED";
 
 /// Beyond every deadline.
 const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);

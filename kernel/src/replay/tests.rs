@@ -82,6 +82,7 @@ fn record(workflow: &Linked) -> Vec<Transition> {
         retries: Retries::Allowed,
         priority: Priority::default(),
         mode: Mode::Full,
+        estimates: Arc::default(),
     };
     let mut play = Play::start(start, Wall::from_millis(1_000), Echo).unwrap();
     while play.turn() == Turn::Went {}

@@ -452,6 +452,7 @@ impl World {
         let usage = part.uses;
         let record = AttemptRecord {
             usage,
+            failure: result.as_ref().err().cloned(),
             ..record(call.attempt, self.begun[&call.attempt], self.takes(call), class)
         };
         Input::AttemptEnded { attempt: call.attempt, effect: part.effect, result, attempts: vec![record] }
