@@ -92,9 +92,6 @@ impl Exit {
             | R::ItemFailed
             | R::ItemsMissing
             | R::BranchFailed
-            | R::SubFailed
-            | R::SubTimedOut
-            | R::TooManySteps
             | R::GatheringTimedOut
             | R::QuorumMissed
             | R::JudgeFailed

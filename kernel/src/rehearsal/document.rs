@@ -204,9 +204,11 @@ pub(super) fn read(text: &str) -> Result<Rehearsal, DocumentError> {
         return Err(wrong("tests".to_owned(), message));
     }
     let Document { workflow, subs, agents, effects, costs, tests } = document;
-    let estimates = costs.into_iter().map(|(capability, usd)| Ok((capability.clone(), nano_usd(&capability, usd)?)));
+    let estimates =
+        costs.into_iter().map(|(capability, usd)| Ok((capability.clone(), nano_usd(&capability, usd)?)));
     let estimates = Arc::new(estimates.collect::<Result<BTreeMap<_, _>, _>>()?);
-    let cases = tests.into_iter().enumerate().map(|(at, case)| compile(at, case, (&agents, &effects, &estimates)));
+    let cases =
+        tests.into_iter().enumerate().map(|(at, case)| compile(at, case, (&agents, &effects, &estimates)));
     Ok(Rehearsal { workflow, subs, cases: cases.collect::<Result<_, _>>()? })
 }
 
@@ -214,11 +216,7 @@ pub(super) fn read(text: &str) -> Result<Rehearsal, DocumentError> {
 fn compile(
     at: usize,
     case: CaseText,
-    (agents, effects, estimates): (
-        &BTreeMap<Name, Vec<Reply>>,
-        &BTreeMap<Name, EffectClass>,
-        &Estimates,
-    ),
+    (agents, effects, estimates): (&BTreeMap<Name, Vec<Reply>>, &BTreeMap<Name, EffectClass>, &Estimates),
 ) -> Result<Case, DocumentError> {
     let path = format!("tests[{at}]");
     let mut cast = agents.clone();
