@@ -273,10 +273,11 @@ async fn until_contract(world: &World, kind: &str) -> String {
 #[tokio::test]
 async fn a_new_version_of_an_agent_that_breaks_a_workflow_is_told_of_and_so_is_the_one_that_mends_it() {
     let world = World::start().await;
-    world.put("name: quote\nversion: 1\nsteps:\n- {id: ask, call: {capability: price}, input: {city: Rome}}\n").await;
-    let takes = |required: &str| {
-        format!("effect: read-only, input: {{ type: object, required: [{required}] }}")
-    };
+    world
+        .put("name: quote\nversion: 1\nsteps:\n- {id: ask, call: {capability: price}, input: {city: Rome}}\n")
+        .await;
+    let takes =
+        |required: &str| format!("effect: read-only, input: {{ type: object, required: [{required}] }}");
     let _first = world.version("pricing", "1", &[("price", &takes("city"))]).await;
     let _second = world.version("pricing", "2", &[("price", &takes("city, people"))]).await;
     let broken = until_contract(&world, "contract.broken").await;
