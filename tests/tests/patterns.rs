@@ -89,7 +89,7 @@ version: 1
 rules:
   - { name: booking, when: 'input.kind == \"book\"', to: { capability: book } }
   - { name: failing, when: 'input.kind == \"fail\"', to: { capability: fails } }
-static: { answer: { x: 0 } }
+static: { x: 0 }
 ";
 
 struct Bed {
@@ -118,7 +118,8 @@ impl Bed {
     /// How often each side effect was begun.
     fn booked(&self) -> usize {
         let rows = self.agent.ledger();
-        let keys = rows.iter().filter(|row| row.output.is_none() && row.body.contains("hold"));
+        let held = |body: &str| serde_json::from_str::<serde_json::Value>(body).unwrap()["gate"] == "hold";
+        let keys = rows.iter().filter(|row| row.output.is_none() && held(&row.body));
         keys.map(|row| row.key.clone()).collect::<std::collections::BTreeSet<_>>().len()
     }
 }
@@ -278,7 +279,11 @@ async fn a_new_version_of_an_agent_that_breaks_a_workflow_is_told_of_and_so_is_t
         .await;
     let takes =
         |required: &str| format!("effect: read-only, input: {{ type: object, required: [{required}] }}");
+    let registered = |n: usize| {
+        world.until_agent("pricing", "to have its versions", move |agent| agent.instances.len() == n)
+    };
     let _first = world.version("pricing", "1", &[("price", &takes("city"))]).await;
+    registered(1).await;
     let _second = world.version("pricing", "2", &[("price", &takes("city, people"))]).await;
     let broken = until_contract(&world, "contract.broken").await;
     assert_eq!(
