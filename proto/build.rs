@@ -8,6 +8,7 @@ const FILES: &[&str] = &[
     "sidecar",
     "workflows",
     "rollouts",
+    "schedules",
     "routes",
     "orchestrator",
     "operations",

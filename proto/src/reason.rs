@@ -166,6 +166,14 @@ reasons! {
         "The rollout cannot be turned that way as it stands: it is over, or it is held already, or it is not held.",
         "`mainstay rollouts show NAME` says where it stands and why. A rollout that was rolled back begins again with a new version of its document.";
 
+    // Schedules.
+    ScheduleInvalid = "SCHEDULE_INVALID", InvalidArgument,
+        "The schedule's document has errors; nothing was stored.",
+        "Each finding names its place and what to do. `mainstay schedules lint FILE` shows them all.";
+    ScheduleNotFound = "SCHEDULE_NOT_FOUND", NotFound,
+        "No schedule of that name is stored for this tenant.",
+        "`mainstay schedules list` shows what is there; `mainstay schedules put FILE` stores one.";
+
     // Contracts.
     InputSchemaMismatch = "INPUT_SCHEMA_MISMATCH", InvalidArgument,
         "The input breaks the schema it is declared to hold to.",

@@ -59,9 +59,13 @@ pub const RESTORED: u8 = 0x1e;
 pub const SECRET: u8 = 0x1f;
 /// Documents whose records are gone.
 pub const LOOSE: u8 = 0x20;
+/// A schedule.
+pub const SCHEDULE: u8 = 0x29;
+/// A line of a schedule's history.
+pub const SCHEDULE_LINE: u8 = 0x2a;
 
 /// Every kind there is.
-pub const ALL: [u8; 19] = [
+pub const ALL: [u8; 21] = [
     TRANSITION,
     OPEN_RUN,
     INSTANCE,
@@ -81,6 +85,8 @@ pub const ALL: [u8; 19] = [
     RESTORED,
     SECRET,
     LOOSE,
+    SCHEDULE,
+    SCHEDULE_LINE,
 ];
 
 /// The beginning of a key of `kind`, of whatever it is.
