@@ -111,7 +111,7 @@ async fn a_schedule_is_refused_shown_paused_and_deleted_by_the_command_line() {
     assert_eq!(Seen::of(&refused).reason, "WORKFLOW_NOT_FOUND");
     world.put(TICK).await;
     let refused = put(&world, "name: nightly\nworkflow: tick\ncron: '0 33 * * *'\n").await.unwrap_err();
-    assert_eq!(Seen::of(&refused).reason, "SCHEDULE_INVALID");
+    assert_eq!(Seen::of(&refused).reason, "FIELD_RANGE", "the only problem gives its own code");
 
     let file = world.folder().join("nightly.yaml");
     std::fs::write(&file, "name: nightly\nworkflow: tick\ncron: '0 3 * * *'\n").unwrap();
