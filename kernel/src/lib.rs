@@ -14,6 +14,7 @@ pub mod breaker;
 pub mod bulkhead;
 pub mod call;
 pub mod concurrency;
+pub mod context;
 pub mod dice;
 pub mod document;
 pub mod drill;

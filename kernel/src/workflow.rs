@@ -14,6 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::context::Read;
 use crate::document::Report;
 pub use crate::document::{Code, DocumentHash as WorkflowHash, MAX_DESCRIPTION_CHARS, Problem};
 use crate::expr::{ExprError, Mapping, Scope};
@@ -71,6 +72,7 @@ pub struct Workflow {
     max_parallel: usize,
     max_retries: u32,
     drop_in: Option<Mode>,
+    context: Vec<Read>,
     steps: Vec<Step>,
     index: HashMap<StepId, usize>,
     order: Vec<usize>,
@@ -179,6 +181,12 @@ impl Workflow {
     #[must_use]
     pub const fn drop_in(&self) -> Option<Mode> {
         self.drop_in
+    }
+
+    /// What its runs read of the shared context when they are accepted.
+    #[must_use]
+    pub fn context(&self) -> &[Read] {
+        &self.context
     }
 
     /// The steps, in the order of the document.

@@ -26,13 +26,14 @@ pub(super) struct Evaluation<'a> {
     parsed: RefCell<BTreeMap<Source, Parsed>>,
 }
 
-/// A value of the scope: the input, or the output of a step.
+/// A value of the scope, like the input or the output of a step.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Source {
     Input,
     Output(String),
     Labels,
     Item,
+    Context,
 }
 
 #[derive(Clone)]
@@ -62,7 +63,8 @@ impl<'a> Evaluation<'a> {
     /// Over a request instead of a run.
     pub(super) fn of_request(facts: Facts<'a>) -> Self {
         static NONE: BTreeMap<String, Json> = BTreeMap::new();
-        let scope = Scope { input: facts.input, run: RunId::from_bytes([0; 16]), intent: "", outputs: &NONE };
+        let run = RunId::from_bytes([0; 16]);
+        let scope = Scope { input: facts.input, run, intent: "", context: facts.input, outputs: &NONE };
         Self { facts: Some(facts), ..Self::new(&scope) }
     }
 
@@ -86,6 +88,7 @@ impl<'a> Evaluation<'a> {
                 let ok = if self.scope.outputs.output(id).is_some() { "true" } else { "false" };
                 follow(ok, segments).map(Cow::Borrowed)
             }
+            Root::Context => follow(self.scope.context.as_str(), segments).map(Cow::Borrowed),
             Root::Labels => follow(self.labels(), segments).map(Cow::Borrowed),
             Root::Tenant => copied(&quoted(self.tenant()), segments),
             Root::Item => follow(self.item(), segments).map(Cow::Borrowed),
@@ -147,7 +150,8 @@ impl<'a> Evaluation<'a> {
         let mut longest = 0;
         let labels = reads.labels.then_some(Source::Labels);
         let item = reads.item.then_some(Source::Item);
-        let given = reads.input.then_some(Source::Input).into_iter().chain(labels).chain(item);
+        let context = (!reads.context.is_empty()).then_some(Source::Context);
+        let given = reads.input.then_some(Source::Input).into_iter().chain(labels).chain(item).chain(context);
         for source in given.chain(outputs) {
             let known = self.parsed.borrow().get(&source).map(|parsed| parsed.longest);
             let of_source = match known {
@@ -157,6 +161,7 @@ impl<'a> Evaluation<'a> {
                         Source::Input => self.scope.input.as_str(),
                         Source::Labels => self.labels(),
                         Source::Item => self.item(),
+                        Source::Context => self.scope.context.as_str(),
                         Source::Output(id) => self.output(id),
                     };
                     let mut longest = 0;
@@ -176,6 +181,9 @@ impl<'a> Evaluation<'a> {
         let mut context = Context::with_env(Arc::clone(&ENV));
         if reads.input {
             context.add_variable_from_value("input", value(&Source::Input));
+        }
+        if !reads.context.is_empty() {
+            context.add_variable_from_value("context", value(&Source::Context));
         }
         if reads.labels {
             context.add_variable_from_value("labels", value(&Source::Labels));
@@ -235,6 +243,7 @@ impl cost::Sizes for Sizes<'_, '_> {
             ("steps", [Segment::Field(id)]) => self.evaluation.output(id),
             ("labels", rest) => follow(self.evaluation.labels(), rest).ok()?,
             ("item", rest) => follow(self.evaluation.item(), rest).ok()?,
+            ("context", rest) => follow(scope.context.as_str(), rest).ok()?,
             ("index", _) => "",
             ("tenant", _) => self.evaluation.tenant(),
             ("run", _) => scope.intent,
@@ -250,6 +259,7 @@ impl cost::Sizes for Sizes<'_, '_> {
             ("input", rest) => (Source::Input, rest),
             ("labels", rest) => (Source::Labels, rest),
             ("item", rest) => (Source::Item, rest),
+            ("context", rest) => (Source::Context, rest),
             ("steps", [Step::Into(Segment::Field(id)), Step::Into(Segment::Field(_)), rest @ ..]) => {
                 (Source::Output(id.clone()), rest)
             }

@@ -89,6 +89,8 @@ pub(super) enum Root {
     Tenant,
     Item,
     Index,
+    /// What a run read of the shared context; a name in it follows.
+    Context,
 }
 
 /// What an expression reads.
@@ -100,6 +102,8 @@ pub(super) struct Reads {
     pub(super) tenant: bool,
     pub(super) item: bool,
     pub(super) index: bool,
+    /// Names in what the run read of the shared context.
+    pub(super) context: Vec<String>,
     pub(super) steps: Vec<StepRead>,
 }
 
@@ -126,8 +130,8 @@ pub(super) enum Vocabulary {
 impl Vocabulary {
     const fn names(self) -> &'static [&'static str] {
         match self {
-            Self::Run => &["input", "steps", "run"],
-            Self::Item => &["item", "index", "input", "steps", "run"],
+            Self::Run => &["input", "steps", "context", "run"],
+            Self::Item => &["item", "index", "input", "steps", "context", "run"],
             Self::Request => &["input", "labels", "tenant"],
         }
     }
@@ -235,6 +239,7 @@ impl Chain<'_> {
             ("tenant", ..) => Some((Root::Tenant, rest(0))),
             ("item", ..) => Some((Root::Item, rest(0))),
             ("index", ..) => Some((Root::Index, rest(0))),
+            ("context", Some(_), _) => Some((Root::Context, rest(0))),
             ("run", Some("id"), _) => Some((Root::RunId, rest(1))),
             ("run", Some("intent"), _) => Some((Root::Intent, rest(1))),
             ("steps", Some(id), Some("output")) => Some((Root::Output(id.to_owned()), rest(2))),
@@ -352,6 +357,11 @@ impl Check {
             (Some((Root::Item, _)), _) => self.reads.item = true,
             (Some((Root::Index, _)), _) => self.reads.index = true,
             (Some((Root::Input, _)), _) => self.reads.input = true,
+            (Some((Root::Context, rest)), _) => {
+                if let Some(Segment::Field(name)) = rest.first() {
+                    self.reads.context.push(name.clone());
+                }
+            }
             (Some((Root::RunId | Root::Intent, _)), _) => self.reads.run = true,
             (Some((Root::Output(id), rest)), _) => {
                 let below = !rest.is_empty() && !chain.tested;
@@ -369,6 +379,9 @@ impl Check {
                     "reads `steps` without saying which: write `steps.<id>.output` or `steps.<id>.ok`"
                         .to_owned(),
                 );
+            }
+            (None, "context") if names.contains(&"context") => {
+                return Err("reads `context` without saying what: write `context.<name>`".to_owned());
             }
             (None, "run") if names.contains(&"run") => {
                 return Err("reads `run`, of which there are `run.id` and `run.intent`".to_owned());

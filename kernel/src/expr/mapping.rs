@@ -108,7 +108,8 @@ impl Mapping {
                 | Root::Labels
                 | Root::Tenant
                 | Root::Item
-                | Root::Index => {}
+                | Root::Index
+                | Root::Context => {}
             }
         }
         self.write(Evaluation::new(scope))
@@ -215,6 +216,9 @@ impl Compiler {
         let reads = &expression.reads;
         self.references.input |= reads.input;
         self.references.run |= reads.run;
+        for name in &reads.context {
+            self.references.context.entry(name.clone()).or_insert_with(|| path.clone());
+        }
         for read in &reads.steps {
             let guarded = reads.steps.iter().any(|other| other.id == read.id && other.guards);
             let steps = &mut self.references.steps;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::context::Pins;
 use crate::id::{AttemptId, RunId};
 use crate::json::Json;
 use crate::mode::Mode;
@@ -121,6 +122,9 @@ pub enum Event {
         /// How urgent it is, and everything done for it.
         #[serde(default, skip_serializing_if = "Priority::is_default")]
         priority: Priority,
+        /// What it read of the shared context, for good.
+        #[serde(default, skip_serializing_if = "Pins::is_empty")]
+        context: Pins,
     },
     /// A try of a step was decided; from here on its call is owed.
     StepStarted {

@@ -117,6 +117,7 @@ impl State {
             deadline,
             retries,
             priority,
+            context,
         } = start
         else {
             return Err(FoldError::NoStart);
@@ -148,6 +149,7 @@ impl State {
             usage: Usage::default(),
             retries: *retries,
             priority: *priority,
+            context: context.clone(),
             retried: 0,
         })
     }

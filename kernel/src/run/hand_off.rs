@@ -39,7 +39,8 @@ pub(super) fn output(run: &State) -> Result<Json, Failure> {
 }
 
 pub(super) fn scope(run: &State) -> Scope<'_> {
-    Scope { input: &run.input, run: run.id, intent: &run.intent, outputs: run }
+    let context = run.context.values();
+    Scope { input: &run.input, run: run.id, intent: &run.intent, context, outputs: run }
 }
 
 /// Passes `answer` on if it holds to what the workflow expects of the step.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::context::Pins;
 use crate::effect::EffectClass;
 use crate::id::RunId;
 use crate::json::Json;
@@ -44,6 +45,8 @@ pub struct Start {
     pub priority: Priority,
     /// The operating mode. It is not kept; what it leaves out is.
     pub mode: Mode,
+    /// What the workflow reads of the shared context, as it was read just now.
+    pub context: Pins,
 }
 
 /// Why a run does not start.

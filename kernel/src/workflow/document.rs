@@ -6,6 +6,7 @@ use super::{
     DEFAULT_DEADLINE, DEFAULT_PARALLEL, DEFAULT_RETRIES, DEFAULT_TIMEOUT, MAX_DEADLINE, MAX_PARALLEL,
     MAX_RETRIES, MAX_STEPS, StepId, StepIdError, StepKind, Then,
 };
+use crate::context::Read;
 use crate::document::{Code, Field, Fields, Report};
 use crate::expr::Mapping;
 use crate::mode::Mode;
@@ -14,9 +15,10 @@ use crate::retry::RetryPolicy;
 use crate::schema::Schema;
 use crate::yaml::{self, Node, Path};
 
+mod context;
 mod kind;
 
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "name",
     "version",
     "description",
@@ -25,6 +27,7 @@ const FIELDS: [&str; 10] = [
     "max_parallel",
     "max_retries",
     "drop_in",
+    "context",
     "steps",
     "output",
 ];
@@ -54,6 +57,7 @@ pub(super) struct Draft {
     pub(super) max_parallel: usize,
     pub(super) max_retries: u32,
     pub(super) drop_in: Option<Mode>,
+    pub(super) context: Vec<Read>,
     pub(super) steps: Vec<DraftStep>,
     pub(super) output: Option<Mapping>,
 }
@@ -130,6 +134,7 @@ pub(super) fn read(tree: &Node, report: &mut Report<'_>) -> Draft {
             .optional("max_retries")
             .map_or(DEFAULT_RETRIES, |field| field.number(0..=MAX_RETRIES, report)),
         drop_in: fields.optional("drop_in").and_then(|field| drop_in(&field, report)),
+        context: fields.optional("context").map_or_else(Vec::new, |field| context::reads(&field, report)),
         steps: fields.required("steps").map_or_else(Vec::new, |field| steps(&field, report)),
         output: fields.get("output").and_then(|field| field.mapping(report)),
     };

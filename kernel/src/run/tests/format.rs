@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::world::{RUN, answer, at, id, name, record, ruling, text};
+use crate::context::{Pin, Pins};
 use crate::mode::Mode;
 use crate::outcome::{Answer, Began, Class, Failure, Usage};
 use crate::retry::Retries;
@@ -53,6 +54,7 @@ fn events() -> Vec<Event> {
             deadline: at(61_000),
             retries: Retries::Allowed,
             priority: crate::priority::Priority::default(),
+            context: Pins::default(),
         },
         Event::StepStarted { step: step(), attempt, input: Some(text("null")) },
         Event::AttemptFailed {
@@ -116,7 +118,33 @@ fn events() -> Vec<Event> {
             answer: Arc::new(answer("null")),
             attempts: vec![Arc::new(hedge)],
         },
+        started_with_context(),
     ]
+}
+
+fn started_with_context() -> Event {
+    Event::RunStarted {
+        tenant: name("default"),
+        workflow: WorkflowRef {
+            name: name("answer"),
+            version: 3,
+            hash: WorkflowHash::from_bytes([0xab; 32]),
+        },
+        input: text("{}"),
+        intent: "".into(),
+        labels: Arc::default(),
+        idempotency_key: None,
+        deadline: at(61_000),
+        retries: Retries::Allowed,
+        priority: crate::priority::Priority::default(),
+        context: Pins::new(vec![Pin {
+            name: "prices".into(),
+            key: "market/prices".parse().unwrap(),
+            version: 7,
+            at: at(900),
+            value: text(r#"{"eur":1.10}"#),
+        }]),
+    }
 }
 
 fn graft(id: &str, after: &[&str]) -> Graft {

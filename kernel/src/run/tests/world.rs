@@ -267,6 +267,7 @@ impl Plan {
             retries: Retries::Allowed,
             priority: crate::priority::Priority::default(),
             mode: self.mode,
+            context: crate::context::Pins::default(),
         }
     }
 
