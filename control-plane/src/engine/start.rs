@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use mainstay_kernel::context::Pins;
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::json::Json;
 use mainstay_kernel::mode::Mode;
@@ -18,6 +19,7 @@ use mainstay_store::CommitError;
 
 use super::journal::{AppendError, read_error};
 use super::{LoadError, Shared, blocking};
+use crate::context::{self, GetError};
 use crate::documents::CatalogError;
 use crate::records::idempotency;
 
@@ -96,6 +98,9 @@ pub enum StartError {
     /// The server takes no runs now: it recovers, heals or stops.
     #[error("the server is not ready to take runs")]
     NotReady,
+    /// What its workflow reads of the shared context is missing or too old.
+    #[error("the workflow reads the shared context: {0}")]
+    Context(#[from] GetError),
     /// The store refused it.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -123,6 +128,7 @@ pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result
         return Err(StartError::Paused(pause));
     }
     let now = shared.clock.wall();
+    let context = pins(shared, &request.tenant, &workflow).await?;
     let id: RunId = shared.clock.id().into();
     let body = body_digest(&request);
     let key = request.idempotency_key.clone();
@@ -139,6 +145,7 @@ pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result
         retries: request.retries,
         priority: request.priority,
         mode,
+        context,
     };
     let first = run::start(start, now)?;
     let run = Run::begin(&first, workflow, id).map_err(LoadError::from)?;
@@ -169,6 +176,19 @@ async fn workflow(shared: &Arc<Shared>, request: &StartRequest) -> Result<Arc<Wo
         Some(workflow) => Ok(workflow),
         None => blocking(shared, move |shared| shared.catalog.resolve(&tenant, &name, version)).await,
     }
+}
+
+/// What the workflow reads of the shared context, as it is now.
+async fn pins(shared: &Arc<Shared>, tenant: &Name, workflow: &Arc<Workflow>) -> Result<Pins, GetError> {
+    if workflow.context().is_empty() {
+        return Ok(Pins::default());
+    }
+    let (tenant, workflow) = (tenant.clone(), Arc::clone(workflow));
+    blocking(shared, move |shared| {
+        let now = shared.clock.wall();
+        context::pins(&**shared.journal.store(), &tenant, workflow.context(), now)
+    })
+    .await
 }
 
 fn check(shared: &Shared, request: &StartRequest, workflow: &Workflow) -> Result<(), StartError> {

@@ -11,6 +11,7 @@ use mainstay_control_plane::host::Clock;
 use mainstay_control_plane::records::run_summary::{self, RunSummary};
 use mainstay_control_plane::records::{open_run, spill, transition};
 use mainstay_control_plane::workflows;
+use mainstay_kernel::context::Pins;
 use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::json::{Json, Limits};
@@ -125,6 +126,7 @@ impl Filler {
                 retries: Retries::Allowed,
                 priority: Priority::default(),
                 mode: Mode::Full,
+                context: Pins::default(),
             },
             now,
         )?;
