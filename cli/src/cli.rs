@@ -15,9 +15,9 @@ use crate::commands::rollouts::RolloutsCommand;
 use crate::commands::routes::RoutesCommand;
 use crate::commands::workflows::WorkflowsCommand;
 use crate::commands::{
-    agents, backup, breakers, cancel, completions, context, doctor, drill, escalations, events, explain, invoke,
-    limits, mode, pauses, resolve, rollouts, routes, run, runs, serve, sidecar, signal, status, trace,
-    workflows,
+    agents, backup, breakers, cancel, completions, context, doctor, drill, escalations, events, explain,
+    invoke, limits, mode, pauses, resolve, rollouts, routes, run, runs, serve, sidecar, signal, status,
+    trace, workflows,
 };
 use crate::console::{Console, Output, tell_failure};
 use crate::demo;

@@ -217,7 +217,9 @@ impl Handle {
                 let key = key.and_then(|key| Key::new(key).ok());
                 match (key, context::decode(&entry.value)) {
                     (Some(key), Ok(entry)) => listed.push((key, entry)),
-                    (_, Err(error)) => tracing::warn!(%tenant, %error, "a context entry is left out of the list"),
+                    (_, Err(error)) => {
+                        tracing::warn!(%tenant, %error, "a context entry is left out of the list")
+                    }
                     (None, Ok(_)) => tracing::warn!(%tenant, "a context entry lies under no key"),
                 }
             }

@@ -106,17 +106,18 @@ async fn only_the_owner_writes_and_what_is_wrong_is_said_by_name() {
     assert_eq!(refused.status.code(), Some(77), "not allowed");
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(text.contains("CONTEXT_NOT_OWNER") && text.contains("is owned by user/olga"), "{text}");
-    let removal = pb::RemoveContextRequest {
-        key: "team/plan".into(),
-        by: "agent/market".into(),
-        ..Default::default()
-    };
+    let removal =
+        pb::RemoveContextRequest { key: "team/plan".into(), by: "agent/market".into(), ..Default::default() };
     assert_eq!(reason(&context(&world).remove(removal).await.unwrap_err()), "CONTEXT_NOT_OWNER");
     assert_eq!(get(&world, "team/plan").await.unwrap().version, 1, "nothing changed");
 
     for (request, code, says) in [
         (put("team//plan", "1"), "CONTEXT_KEY_INVALID", "key has the part \"\""),
-        (pb::PutContextRequest { by: "ann".into(), ..put("a", "1") }, "FIELD_INVALID", "by must be `agent/NAME`"),
+        (
+            pb::PutContextRequest { by: "ann".into(), ..put("a", "1") },
+            "FIELD_INVALID",
+            "by must be `agent/NAME`",
+        ),
         (put("a", "{"), "JSON_INVALID", "value"),
         (put("a", vec![b'1'; 40_000]), "PAYLOAD_TOO_LARGE", "value is 40000 bytes long"),
     ] {
@@ -136,7 +137,8 @@ async fn what_was_known_then_is_read_as_of_then() {
         ok(&world, &["context", "put", "news", value]).await;
     }
     let history = ok(&world, &["context", "history", "news"]).await;
-    let versions: Vec<u64> = history.as_array().unwrap().iter().map(|v| v["version"].as_u64().unwrap()).collect();
+    let versions: Vec<u64> =
+        history.as_array().unwrap().iter().map(|v| v["version"].as_u64().unwrap()).collect();
     assert_eq!(versions, [3, 2, 1]);
     for (at, version) in [("3", 3), ("1", 1)] {
         assert_eq!(ok(&world, &["context", "get", "news", "--as-of", at]).await["version"], version);
@@ -148,11 +150,8 @@ async fn what_was_known_then_is_read_as_of_then() {
     let before = cli(&world, &["context", "get", "news", "--as-of", "2020-01-01T00:00:00Z"]).await;
     let text = String::from_utf8_lossy(&before.stderr).into_owned();
     assert!(before.status.code() == Some(66) && text.contains("did not exist then"), "{text}");
-    let never = pb::GetContextRequest {
-        key: "news".into(),
-        as_of: Some(AsOf::Version(9)),
-        ..Default::default()
-    };
+    let never =
+        pb::GetContextRequest { key: "news".into(), as_of: Some(AsOf::Version(9)), ..Default::default() };
     let never = context(&world).get(never).await.unwrap_err();
     assert_eq!(reason(&never), "CONTEXT_VERSION_NOT_KEPT");
     assert!(never.message().contains("has no version 9; the newest is 3"), "{never:?}");
@@ -251,6 +250,9 @@ output: { first: \"${context.prices}\", b: \"${steps.b.output.x}\" }
     assert_eq!((&*pin.name, &*pin.key, pin.version), ("prices", "market/prices", 1));
     assert_eq!(&pin.value[..], exact.as_bytes());
     let trace = ok(&world, &["trace", &id]).await;
-    assert_eq!((&trace["context"][0]["key"], &trace["context"][0]["version"]), (&"market/prices".into(), &1.into()));
+    assert_eq!(
+        (&trace["context"][0]["key"], &trace["context"][0]["version"]),
+        (&"market/prices".into(), &1.into())
+    );
     assert_eq!(get(&world, "market/prices").await.unwrap().version, 2);
 }

@@ -32,7 +32,8 @@ pub fn value(view: &ContextView, style: Style) -> String {
 /// What was written just now.
 #[must_use]
 pub fn written(view: &ContextView, style: Style) -> String {
-    let limit = view.max_age.map_or_else(|| ", never stale".to_owned(), |limit| format!(", stale after {limit}"));
+    let limit =
+        view.max_age.map_or_else(|| ", never stale".to_owned(), |limit| format!(", stale after {limit}"));
     let version = paint(&format!("version {}", view.version), Tone::Good, style);
     format!("{}  {version}{limit}\n", plain(&view.key))
 }
@@ -65,12 +66,7 @@ fn headline(view: &ContextView, style: Style) -> String {
     format!("{}\n", paint(&text, Tone::Dim, style))
 }
 
-fn table(
-    first: &str,
-    rows: &[ContextView],
-    name: impl Fn(&ContextView) -> String,
-    style: Style,
-) -> String {
+fn table(first: &str, rows: &[ContextView], name: impl Fn(&ContextView) -> String, style: Style) -> String {
     let mut grid = Grid::new(&[first, "VERSION", "OWNER", "AGE", "LIMIT", "BYTES", ""], style);
     for view in rows {
         grid.row([

@@ -35,7 +35,8 @@ impl pb::shared_context_server::SharedContext for Api {
         let (tenant, key) = (agent::tenant(&request.tenant)?, key(&request.key)?);
         let limits = Limits { max_bytes: MAX_VALUE_BYTES, ..Limits::default() };
         if request.value.len() > MAX_VALUE_BYTES {
-            let text = format_args!("is {} bytes long; at most {MAX_VALUE_BYTES} are allowed", request.value.len());
+            let text =
+                format_args!("is {} bytes long; at most {MAX_VALUE_BYTES} are allowed", request.value.len());
             let fault = Fault::field(Reason::PayloadTooLarge, "value", text);
             return Err(fault.hint("put the document elsewhere, and its address into the context").into());
         }
@@ -143,9 +144,7 @@ fn write_fault(error: WriteError) -> Fault {
 /// What a client is told of a key that could not be read.
 pub(crate) fn get_fault(error: GetError) -> Fault {
     match error {
-        GetError::NotFound(ref key) => {
-            Fault::new(Reason::ContextNotFound, &error).with("key", key)
-        }
+        GetError::NotFound(ref key) => Fault::new(Reason::ContextNotFound, &error).with("key", key),
         GetError::Refused { ref key, refused: ReadRefused::NotKept(not_kept) } => {
             let fault = Fault::new(Reason::ContextVersionNotKept, &error).with("key", key);
             match not_kept {

@@ -59,7 +59,8 @@ async fn of_many_writers_none_overwrites_what_it_has_not_seen() {
             while won.len() < 8 {
                 let seen = context.get(&tenant(), &name, AsOf::Now, None).unwrap();
                 let count = seen.value.as_str().parse::<u64>().unwrap();
-                let next = Write { expected: Some(seen.found.stamp.version), ..write(&(count + 1).to_string()) };
+                let next =
+                    Write { expected: Some(seen.found.stamp.version), ..write(&(count + 1).to_string()) };
                 match context.put(&tenant(), &name, next).await {
                     Ok(stamp) => won.push(stamp.version),
                     Err(WriteError::Refused { refused: PutRefused::Conflict { .. }, .. }) => {}
@@ -150,5 +151,8 @@ async fn a_run_reads_what_it_wants_to_know_or_is_told_what_is_missing_or_stale()
     let refused = |reads: &[Read], now| super::pins(&*store, &tenant(), reads, now).unwrap_err().to_string();
     assert_eq!(refused(&[prices.clone(), gone], now), "`gone` does not exist");
     let late = refused(&[prices], now + Duration::from_secs(120));
-    assert!(late.starts_with("`prices` is stale: version 1 is 2m") && late.ends_with("the reader allows 1m"), "{late}");
+    assert!(
+        late.starts_with("`prices` is stale: version 1 is 2m") && late.ends_with("the reader allows 1m"),
+        "{late}"
+    );
 }

@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use super::spill::SpillError;
 use super::{
-    RecordError, breaker, context, decision, document, drill, event, idempotency, instance, key, limit, loose, mode,
-    open_run, pause, restored, rollout, run_summary, spill, transition,
+    RecordError, breaker, context, decision, document, drill, event, idempotency, instance, key, limit,
+    loose, mode, open_run, pause, restored, rollout, run_summary, spill, transition,
 };
 
 /// What a record is about.

@@ -23,8 +23,8 @@ use crate::listing::Listing;
 use crate::metrics::Metrics;
 use crate::records::key;
 use crate::{
-    api, backup, context, dispatch, drills, engine, events, health, invoke, modes, registry, retention, rollouts,
-    routing, workflows,
+    api, backup, context, dispatch, drills, engine, events, health, invoke, modes, registry, retention,
+    rollouts, routing, workflows,
 };
 
 /// What a message may be larger than its payload: names, labels, intent, descriptions.

@@ -62,11 +62,8 @@ fn an_owner_is_an_agent_or_a_user() {
 fn only_the_owner_writes_and_removes() {
     let entry = written(&[0]);
     let stranger = owner("user/market");
-    let refused = Entry::put(
-        Some(&entry),
-        Put { by: &stranger, expected: Some(1), max_age: None, bytes: 1 },
-        at(1),
-    );
+    let refused =
+        Entry::put(Some(&entry), Put { by: &stranger, expected: Some(1), max_age: None, bytes: 1 }, at(1));
     let not_owner = PutRefused::NotOwner { owner: owner("agent/market"), by: stranger.clone() };
     assert_eq!(refused, Err(not_owner.clone()));
     assert_eq!(entry.remove(&stranger, None), Err(not_owner));
@@ -78,7 +75,10 @@ fn a_writer_who_has_not_seen_what_is_there_is_refused() {
     assert_eq!(put(None, Some(1), at(0)), Err(PutRefused::Conflict { expected: 1, found: 0 }));
     let first = put(None, Some(0), at(0)).unwrap().entry;
     assert_eq!(put(Some(&first), Some(0), at(1)), Err(PutRefused::Conflict { expected: 0, found: 1 }));
-    assert_eq!(first.remove(&owner("agent/market"), Some(2)), Err(PutRefused::Conflict { expected: 2, found: 1 }));
+    assert_eq!(
+        first.remove(&owner("agent/market"), Some(2)),
+        Err(PutRefused::Conflict { expected: 2, found: 1 })
+    );
     let second = put(Some(&first), Some(1), at(1)).unwrap();
     assert_eq!((second.entry.newest().version, second.forgets), (2, None));
 }
@@ -133,7 +133,8 @@ fn the_oldest_versions_are_forgotten_and_whoever_asks_is_told() {
 #[test]
 fn a_record_is_read_as_it_was_written() {
     let entry = written(&[1]);
-    let text = r#"{"owner":"agent/market","versions":[{"version":1,"at":1000,"max_age_ms":60000,"bytes":2}]}"#;
+    let text =
+        r#"{"owner":"agent/market","versions":[{"version":1,"at":1000,"max_age_ms":60000,"bytes":2}]}"#;
     assert_eq!(serde_json::to_string(&entry).unwrap(), text);
     assert_eq!(serde_json::from_str::<Entry>(text).unwrap(), entry);
 }

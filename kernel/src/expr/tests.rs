@@ -199,7 +199,8 @@ fn references_say_what_is_read_and_how() {
     let references = mapping.references();
     assert!(references.input && references.run && references.context.is_empty());
     let context = Mapping::compile(&json!({"x": ["${context.prices.eur + context.rates.usd}"]})).unwrap();
-    let context: Vec<_> = context.references().context.iter().map(|(name, path)| format!("{name} {path}")).collect();
+    let context: Vec<_> =
+        context.references().context.iter().map(|(name, path)| format!("{name} {path}")).collect();
     assert_eq!(context, ["prices x[0]", "rates x[0]"]);
     assert!(refused("size(context)").contains("write `context.<name>`"));
     let unguarded: Vec<_> = references

@@ -20,7 +20,13 @@ pub(super) fn reads(field: &Field<'_>, report: &mut Report<'_>) -> Vec<Read> {
         // Expressions read it like a step's id, so it has the same shape.
         if StepId::new(&entry.key).is_err() {
             let message = "must be a-z, then a-z, 0-9 and '_', at most 64 of them";
-            report.add_at(Code::NameInvalid, &path, entry.place, message, "expressions read it as `context.<name>`");
+            report.add_at(
+                Code::NameInvalid,
+                &path,
+                entry.place,
+                message,
+                "expressions read it as `context.<name>`",
+            );
         }
         let mut fields = Fields::open(&entry.value, path, &["key", "max_age"], report);
         let key = fields.required("key").and_then(|field| key(&field, report));

@@ -28,7 +28,8 @@ fn codes(text: &str) -> Vec<String> {
 #[test]
 fn a_workflow_says_what_it_reads_and_how_old_that_may_be() {
     let workflow = parse(DOCUMENT);
-    let read: Vec<_> = workflow.context().iter().map(|read| (&*read.name, read.key.as_str(), read.max_age)).collect();
+    let read: Vec<_> =
+        workflow.context().iter().map(|read| (&*read.name, read.key.as_str(), read.max_age)).collect();
     let minutes = Some(Duration::from_secs(600));
     assert_eq!(read, [("prices", "market/prices", minutes), ("rates", "bank/rates", None)]);
 }
@@ -43,7 +44,8 @@ fn mappings_see_what_the_run_read() {
         at: Wall::from_millis(0),
         value: json(value),
     };
-    let pins = Pins::new(vec![pin("prices", serde_json::json!({"eur": 2.5})), pin("rates", serde_json::json!([1]))]);
+    let pins =
+        Pins::new(vec![pin("prices", serde_json::json!({"eur": 2.5})), pin("rates", serde_json::json!([1]))]);
     let (input, outputs) = (Json::null(), BTreeMap::new());
     let run = RunId::from_bytes([1; 16]);
     let scope = Scope { input: &input, run, intent: "", context: pins.values(), outputs: &outputs };
@@ -63,7 +65,10 @@ fn what_cannot_be_read_is_found_before_it_runs() {
     let name = DOCUMENT.replace("  rates:", "  Rates:");
     assert_eq!(codes(&name)[0], "NAME_INVALID context.Rates");
     let missing = DOCUMENT.replace("{ key: bank/rates }", "{ max_age: 0s }");
-    assert_eq!(codes(&missing)[..2], ["FIELD_MISSING context.rates.key", "FIELD_RANGE context.rates.max_age"]);
+    assert_eq!(
+        codes(&missing)[..2],
+        ["FIELD_MISSING context.rates.key", "FIELD_RANGE context.rates.max_age"]
+    );
     let reads: Vec<String> = (0..17).map(|n| format!("  k{n}: {{ key: k{n} }}\n")).collect();
     let many = DOCUMENT.replace("context:\n", &format!("context:\n{}", reads.concat()));
     assert!(codes(&many).contains(&"FIELD_RANGE context".to_owned()));
