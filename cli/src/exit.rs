@@ -93,6 +93,9 @@ impl Exit {
             | R::Rejected
             | R::NotAnswered
             | R::RunCancelled
+            | R::SubFailed
+            | R::SubTimedOut
+            | R::TooManySteps
             | R::RunDeadline => Self::Badly,
             R::FieldInvalid
             | R::NameInvalid
@@ -122,6 +125,7 @@ impl Exit {
             | R::DrillTargetUnfit
             | R::RecordSound
             | R::ContextKeyInvalid
+            | R::WorkflowNotLinked
             | R::RunEnded => Self::Refused,
             R::LeaseUnknown
             | R::WorkflowNotFound

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_kernel::context::{
-    AsOf, Entry, Found, Key, MAX_KEYS, Owner, Pin, Pins, Put, PutRefused, Read, ReadRefused, Stamp,
+    AsOf, Entry, Found, Key, MAX_KEYS, MAX_READS_OF_RUN, Owner, Pin, Pins, Put, PutRefused, Read,
+    ReadRefused, Stamp,
 };
 use mainstay_kernel::json::Json;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::time::Wall;
+use mainstay_kernel::workflow::{Linked, Workflow};
 use mainstay_store::{Batch, CommitError, ReadError, Store, Version};
 use parking_lot::Mutex;
 
@@ -111,6 +113,14 @@ pub enum GetError {
         /// Why.
         refused: ReadRefused,
     },
+    /// A run would read too many keys.
+    #[error(
+        "{count} keys are read by the workflow and those its steps run; at most {MAX_READS_OF_RUN} may be"
+    )]
+    TooMany {
+        /// How many.
+        count: usize,
+    },
     /// One of its records is damaged.
     #[error("{0}")]
     Damaged(String),
@@ -143,17 +153,35 @@ pub fn open(clock: Clock, store: Arc<dyn Store>) -> Result<Handle, ReadError> {
     Ok(Handle(Arc::new(Shared { clock, store, keys: Mutex::new(keys) })))
 }
 
-/// Reads for a run what its workflow wants to know, each key as it is now.
+/// What a workflow and those its steps run read, each with the workflow that does: none for the outermost.
+pub fn reads(workflow: &Linked) -> impl Iterator<Item = (Option<&Workflow>, &Read)> {
+    let own = workflow.own().context().iter().map(|read| (None, read));
+    own.chain(
+        workflow.subs().iter().flat_map(|sub| sub.context().iter().map(move |read| (Some(&**sub), read))),
+    )
+}
+
+/// Reads for a run what its workflows want to know, each key as it is now.
 ///
 /// # Errors
 /// The first key that is missing, too old or damaged.
-pub fn pins(store: &dyn Store, tenant: &Name, reads: &[Read], now: Wall) -> Result<Pins, GetError> {
-    let pin = |read: &Read| {
+pub fn pins(store: &dyn Store, tenant: &Name, workflow: &Linked, now: Wall) -> Result<Pins, GetError> {
+    let count = reads(workflow).count();
+    if count > MAX_READS_OF_RUN {
+        return Err(GetError::TooMany { count });
+    }
+    let pin = |(of, read): (Option<&Workflow>, &Read)| {
         let value = value(store, tenant, &read.key, AsOf::Now, read.max_age, now)?;
-        let Stamp { version, at, .. } = value.found.stamp;
-        Ok(Pin { name: Arc::clone(&read.name), key: read.key.clone(), version, at, value: value.value })
+        Ok(Pin {
+            of: of.map(ToString::to_string).unwrap_or_default().into(),
+            name: Arc::clone(&read.name),
+            key: read.key.clone(),
+            version: value.found.stamp.version,
+            at: value.found.stamp.at,
+            value: value.value,
+        })
     };
-    reads.iter().map(pin).collect::<Result<Vec<_>, _>>().map(Pins::new)
+    reads(workflow).map(pin).collect::<Result<Vec<_>, _>>().map(Pins::new)
 }
 
 // === impl Handle ===

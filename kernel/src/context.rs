@@ -51,6 +51,8 @@ pub const MAX_KEYS: usize = 10_000;
 pub const MAX_MAX_AGE: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// Most keys that a workflow reads: with [`MAX_VALUE_BYTES`] half a megabyte in the record of each run.
 pub const MAX_READS: usize = 16;
+/// Most keys that a run reads, for its workflow and those that its steps run: two megabytes in its record.
+pub const MAX_READS_OF_RUN: usize = 64;
 
 /// The name of something known: names with slashes between, like `market/prices`. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -25,6 +25,7 @@
 //! - [`state`]: what it adds up to.
 //! - [`mod@fold`]: the law of what may happen.
 //! - [`graft`]: steps that grow while it goes on.
+//! - [`Frame`]: workflows that lie inside a step.
 //! - [`input`]: what it can be told.
 //! - [`people`]: what comes from outside: signals, and what people answer.
 //! - [`decide`]: what happens next.
@@ -34,6 +35,7 @@ mod attempt;
 pub mod decide;
 pub mod event;
 pub mod fold;
+mod frame;
 pub mod graft;
 mod hand_off;
 pub mod input;
@@ -47,6 +49,7 @@ mod tests;
 pub use self::decide::{start, step};
 pub use self::event::{Attempt, AttemptRecord, EndState, Event, SkipReason, Transition, WorkflowRef};
 pub use self::fold::FoldError;
+pub use self::frame::Frame;
 pub use self::graft::{Graft, Grafted, MAX_GRAFTED};
 pub use self::input::{Ignored, Input, Start, StartError};
 pub use self::owed::{Call, Durability, Owed, durability, outstanding, urgency};

@@ -51,6 +51,7 @@ pub fn view(key: &Key, owner: &Owner, found: Found) -> pb::ContextVersion {
 impl From<&Pin> for pb::ContextPin {
     fn from(pin: &Pin) -> Self {
         Self {
+            workflow: pin.of.to_string(),
             name: pin.name.to_string(),
             key: pin.key.to_string(),
             version: pin.version,

@@ -42,6 +42,9 @@ pub struct RemovedView {
 /// A value that a run read.
 #[derive(Debug, Clone, Serialize)]
 pub struct PinView {
+    /// The workflow that reads it, if it is one that a step of the run's own runs.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub workflow: String,
     /// What the workflow calls it.
     pub name: String,
     /// The key.
@@ -75,6 +78,7 @@ impl From<pb::ContextVersion> for ContextView {
 impl From<pb::ContextPin> for PinView {
     fn from(pin: pb::ContextPin) -> Self {
         Self {
+            workflow: pin.workflow,
             name: pin.name,
             key: pin.key,
             version: pin.version,

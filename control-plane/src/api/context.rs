@@ -158,6 +158,7 @@ pub(crate) fn get_fault(error: GetError) -> Fault {
             let fault = Fault::new(Reason::ContextStale, stale).with("key", key).with("version", version);
             fault.with("age_ms", age.as_millis()).with("max_age_ms", limit.as_millis())
         }
+        GetError::TooMany { .. } => Fault::new(Reason::ContextFull, error),
         GetError::Damaged(_) => Fault::new(Reason::RecordDamaged, error),
         GetError::Unavailable(_) => Fault::new(Reason::StoreFailed, error),
     }

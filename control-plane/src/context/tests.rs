@@ -141,18 +141,25 @@ async fn a_list_goes_on_where_the_page_before_ended() {
 #[tokio::test]
 async fn a_run_reads_what_it_wants_to_know_or_is_told_what_is_missing_or_stale() {
     let (context, store, clock) = world();
-    let read = |name: &str, max_age| Read { name: name.into(), key: key(name), max_age };
-    let (prices, gone) = (read("prices", Some(Duration::from_secs(60))), read("gone", None));
-    context.put(&tenant(), &key("prices"), write("[1.10]")).await.unwrap();
+    let workflow = |name: &str, reads: &str, step: &str| {
+        let text = format!("{{name: {name}, version: 1, context: {reads}, steps: [{{id: a, {step}}}]}}");
+        Arc::new(Workflow::parse(&text).unwrap())
+    };
+    let call = "call: {capability: x}";
+    let inner = workflow("inner", "{p: {key: prices, max_age: 1m}}", call);
+    let outer = workflow("outer", "{p: {key: rates}}", "sub: {workflow: inner}");
+    let linked = Linked::new(outer, |_| Ok::<_, ()>(Arc::clone(&inner))).unwrap();
+    let read = |linked: &Linked, now| pins(&*store, &tenant(), linked, now);
     let now = clock.wall();
-    let pins = pins(&*store, &tenant(), std::slice::from_ref(&prices), now).unwrap();
-    assert_eq!(pins.values().as_str(), r#"{"prices":[1.10]}"#);
-    assert_eq!(pins.all()[0].version, 1);
-    let refused = |reads: &[Read], now| super::pins(&*store, &tenant(), reads, now).unwrap_err().to_string();
-    assert_eq!(refused(&[prices.clone(), gone], now), "`gone` does not exist");
-    let late = refused(&[prices], now + Duration::from_secs(120));
-    assert!(
-        late.starts_with("`prices` is stale: version 1 is 2m") && late.ends_with("the reader allows 1m"),
-        "{late}"
-    );
+    assert_eq!(read(&linked, now).unwrap_err().to_string(), "`rates` does not exist");
+    context.put(&tenant(), &key("prices"), write("[1.10]")).await.unwrap();
+    context.put(&tenant(), &key("rates"), write("2")).await.unwrap();
+    let pinned = read(&linked, now).unwrap();
+    assert_eq!(pinned.values(None).as_str(), r#"{"p":2}"#, "each workflow has names of its own");
+    assert_eq!(pinned.values(Some(&inner)).as_str(), r#"{"p":[1.10]}"#);
+    let late = read(&linked, now + Duration::from_secs(120)).unwrap_err().to_string();
+    let says =
+        late.starts_with("`prices` is stale: version 1 is 2m") && late.ends_with("the reader allows 1m");
+    assert!(says, "{late}");
+    assert!(read(&Linked::from(workflow("none", "{}", call)), now).unwrap().is_empty());
 }

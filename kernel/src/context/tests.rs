@@ -142,12 +142,19 @@ fn a_record_is_read_as_it_was_written() {
 #[test]
 fn what_a_run_read_is_one_object_of_the_very_texts() {
     let value = Json::parse(br#"{"eur": 1.10}"#, &crate::json::Limits::default()).unwrap();
-    let pin = |name: &str| Pin { name: name.into(), key: key(), version: 3, at: at(1), value: value.clone() };
+    let pin = |name: &str| Pin {
+        of: "".into(),
+        name: name.into(),
+        key: key(),
+        version: 3,
+        at: at(1),
+        value: value.clone(),
+    };
     let pins = Pins::new(vec![pin("prices"), pin("also")]);
-    assert_eq!(pins.values().as_str(), r#"{"also":{"eur": 1.10},"prices":{"eur": 1.10}}"#);
+    assert_eq!(pins.values(None).as_str(), r#"{"also":{"eur": 1.10},"prices":{"eur": 1.10}}"#);
     let text = serde_json::to_string(&pins).unwrap();
     assert_eq!(serde_json::from_str::<Pins>(&text).unwrap(), pins);
-    assert_eq!(Pins::default().values().as_str(), "{}");
+    assert_eq!(Pins::default().values(None).as_str(), "{}");
 }
 
 proptest! {

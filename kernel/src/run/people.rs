@@ -17,7 +17,8 @@ use crate::name::Name;
 use crate::outcome::Failure;
 use crate::run::event::Event;
 use crate::run::fold::FoldError;
-use crate::run::hand_off::{scope, unmapped};
+use crate::run::frame::View;
+use crate::run::hand_off::unmapped;
 use crate::run::input::Ignored;
 use crate::run::state::{State, StepState};
 use crate::schema::Schema;
@@ -86,12 +87,13 @@ pub struct Asked {
 #[must_use]
 pub fn asked(run: &State) -> Vec<Asked> {
     run.each()
-        .filter_map(|(spec, step)| {
+        .enumerate()
+        .filter_map(|(at, (spec, step))| {
             let StepKind::Approve(approve) = &spec.kind else { return None };
             let StepState::Gathering { until } = step.state else { return None };
             Some(Asked {
                 step: spec.id.clone(),
-                question: question(run, &approve.ask).unwrap_or_default(),
+                question: question(run, at, &approve.ask).unwrap_or_default(),
                 shown: step.input.clone().unwrap_or_default(),
                 form: approve.form.clone(),
                 assignee: approve.assignee.clone(),
@@ -102,9 +104,10 @@ pub fn asked(run: &State) -> Vec<Asked> {
         .collect()
 }
 
-/// The question in words.
-pub(super) fn question(run: &State, ask: &Mapping) -> Result<String, Failure> {
-    let text = ask.eval(&scope(run)).map_err(|error| unmapped("the question", &error))?.value();
+/// The question of the step at `at` in words.
+pub(super) fn question(run: &State, at: usize, ask: &Mapping) -> Result<String, Failure> {
+    let text =
+        ask.eval(&View::of(run, at).scope()).map_err(|error| unmapped("the question", &error))?.value();
     Ok(text.as_str().map_or_else(|| text.to_string(), str::to_owned))
 }
 
@@ -132,7 +135,7 @@ pub(super) fn signal(run: &State, name: Name, value: Json) -> Result<Event, Igno
 
 /// The signals that steps wait for, each with what its value must meet.
 fn signals(run: &State) -> impl Iterator<Item = (&Name, &Schema)> {
-    run.workflow.steps().iter().filter_map(|step| {
+    run.workflow.all_steps().filter_map(|step| {
         let StepKind::Wait(Wait { until: Until::Signal { name, schema, .. } }) = &step.kind else {
             return None;
         };

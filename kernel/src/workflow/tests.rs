@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 mod context;
 mod graphs;
+mod links;
 mod lints;
 mod problems;
 

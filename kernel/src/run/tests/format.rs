@@ -42,11 +42,8 @@ fn events() -> Vec<Event> {
     vec![
         Event::RunStarted {
             tenant: name("default"),
-            workflow: WorkflowRef {
-                name: name("answer"),
-                version: 3,
-                hash: WorkflowHash::from_bytes([0xab; 32]),
-            },
+            workflow: workflow("answer"),
+            subs: Vec::new(),
             input: text(r#"{"question":"why","n":1.0}"#),
             intent: "to know why".into(),
             labels: Arc::new(BTreeMap::from([("team".to_owned(), "docs".to_owned())])),
@@ -118,18 +115,32 @@ fn events() -> Vec<Event> {
             answer: Arc::new(answer("null")),
             attempts: vec![Arc::new(hedge)],
         },
+        Event::RunStarted {
+            tenant: name("default"),
+            workflow: workflow("answer"),
+            subs: vec![workflow("quote")],
+            input: text("null"),
+            intent: "".into(),
+            labels: Arc::default(),
+            idempotency_key: None,
+            deadline: at(61_000),
+            retries: Retries::Allowed,
+            priority: crate::priority::Priority::default(),
+            context: Pins::default(),
+        },
         started_with_context(),
     ]
+}
+
+fn workflow(called: &str) -> WorkflowRef {
+    WorkflowRef { name: name(called), version: 3, hash: WorkflowHash::from_bytes([0xab; 32]) }
 }
 
 fn started_with_context() -> Event {
     Event::RunStarted {
         tenant: name("default"),
-        workflow: WorkflowRef {
-            name: name("answer"),
-            version: 3,
-            hash: WorkflowHash::from_bytes([0xab; 32]),
-        },
+        workflow: workflow("answer"),
+        subs: Vec::new(),
         input: text("{}"),
         intent: "".into(),
         labels: Arc::default(),
@@ -138,6 +149,7 @@ fn started_with_context() -> Event {
         retries: Retries::Allowed,
         priority: crate::priority::Priority::default(),
         context: Pins::new(vec![Pin {
+            of: "".into(),
             name: "prices".into(),
             key: "market/prices".parse().unwrap(),
             version: 7,

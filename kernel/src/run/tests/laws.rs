@@ -50,6 +50,7 @@ enum Shape {
     Wait(u64),
     Signal(Option<u64>, bool),
     Approve(u64, &'static str, Option<(u64, Verdict)>),
+    Sub(bool),
 }
 
 fn any_shape() -> impl Strategy<Value = Shape> {
@@ -64,6 +65,7 @@ fn any_shape() -> impl Strategy<Value = Shape> {
         1 => (within(), any::<bool>()).prop_map(|(within, default)| Shape::Signal(within, default)),
         1 => (1..900_u64, prop::sample::select(vec!["approve", "reject"]), says)
             .prop_map(|(within, default, says)| Shape::Approve(within, default, says)),
+        1 => any::<bool>().prop_map(Shape::Sub),
     ]
 }
 
@@ -105,6 +107,9 @@ fn any_part(n: usize) -> impl Strategy<Value = Part> {
                         false => json!({ "when": when, "value": 3 }),
                     };
                     part.does("choose", json!([first, { "call": { "capability": "do.it" } }]))
+                }
+                Shape::Sub(deep) => {
+                    part.does("sub", json!({ "workflow": if deep { "deep" } else { "flat" } }))
                 }
                 Shape::Wait(ms) => part.does("wait", json!({ "for": format!("{ms}ms") })),
                 Shape::Signal(within_ms, default) => {
@@ -152,9 +157,27 @@ pub(super) fn any_plan() -> impl Strategy<Value = Plan> {
             deadline_ms,
             cancel_at,
             mode,
+            subs: subs(),
             ..plan(parts)
         },
     )
+}
+
+/// Workflows that steps of any plan may run: a list and an optional step, and one around that.
+fn subs() -> Vec<Value> {
+    let call = json!({ "capability": "do.it" });
+    let flat = json!([
+        { "id": "each", "map": { "over": [1, 2], "call": call, "parallel": 1, "partial": true } },
+        { "id": "may", "call": call, "optional": true, "retry": { "max_attempts": 2 } },
+        { "id": "last", "call": call, "after": ["each", "may"], "input": "${steps.each.output}" },
+    ]);
+    let deep = json!([
+        { "id": "inner", "sub": { "workflow": "flat" } },
+        { "id": "pause", "wait": { "for": "20ms" } },
+    ]);
+    let of =
+        |name: &str, steps: Value| json!({ "name": name, "version": 1, "deadline": "500ms", "steps": steps });
+    vec![of("flat", flat), of("deep", deep)]
 }
 
 /// Something that might be said to have happened, likely or not.

@@ -38,6 +38,7 @@ fn a_workflow_says_what_it_reads_and_how_old_that_may_be() {
 fn mappings_see_what_the_run_read() {
     let workflow = parse(DOCUMENT);
     let pin = |name: &str, value| Pin {
+        of: "".into(),
         name: name.into(),
         key: "a/b".parse().unwrap(),
         version: 1,
@@ -48,7 +49,7 @@ fn mappings_see_what_the_run_read() {
         Pins::new(vec![pin("prices", serde_json::json!({"eur": 2.5})), pin("rates", serde_json::json!([1]))]);
     let (input, outputs) = (Json::null(), BTreeMap::new());
     let run = RunId::from_bytes([1; 16]);
-    let scope = Scope { input: &input, run, intent: "", context: pins.values(), outputs: &outputs };
+    let scope = Scope { input: &input, run, intent: "", context: pins.values(None), outputs: &outputs };
     let given = workflow.steps()[0].input.eval(&scope).unwrap();
     assert_eq!(given.as_str(), r#"{"all":[1],"eur":2.5,"sum":3.5}"#);
     assert_eq!(workflow.output(&scope).unwrap().as_str(), r#"{"eur":2.5}"#);
