@@ -89,13 +89,21 @@ impl Exit {
             | R::ItemFailed
             | R::ItemsMissing
             | R::BranchFailed
+            | R::SubFailed
+            | R::SubTimedOut
+            | R::TooManySteps
+            | R::GatheringTimedOut
+            | R::QuorumMissed
+            | R::JudgeFailed
+            | R::JudgeInvalid
+            | R::SupervisorFailed
+            | R::WorkerFailed
+            | R::NoProgress
+            | R::RoundsExhausted
             | R::SignalMissing
             | R::Rejected
             | R::NotAnswered
             | R::RunCancelled
-            | R::SubFailed
-            | R::SubTimedOut
-            | R::TooManySteps
             | R::RunDeadline => Self::Badly,
             R::FieldInvalid
             | R::NameInvalid
@@ -112,6 +120,7 @@ impl Exit {
             | R::AddressRefused
             | R::WorkflowInvalid
             | R::WorkflowVersionTaken
+            | R::WorkflowNotLinked
             | R::RolloutInvalid
             | R::RolloutVersionTaken
             | R::RolloutOverlaps
@@ -125,7 +134,6 @@ impl Exit {
             | R::DrillTargetUnfit
             | R::RecordSound
             | R::ContextKeyInvalid
-            | R::WorkflowNotLinked
             | R::RunEnded => Self::Refused,
             R::LeaseUnknown
             | R::WorkflowNotFound

@@ -31,7 +31,7 @@ const FIELDS: [&str; 11] = [
     "steps",
     "output",
 ];
-const STEP_FIELDS: [&str; 14] = [
+const STEP_FIELDS: [&str; 16] = [
     "id",
     "after",
     "call",
@@ -40,6 +40,8 @@ const STEP_FIELDS: [&str; 14] = [
     "wait",
     "approve",
     "sub",
+    "consensus",
+    "supervise",
     "input",
     "timeout",
     "retry",
@@ -111,7 +113,12 @@ impl DraftStep {
                 own
             }
             Some(StepKind::Approve(approve)) => vec![(&approve.ask, self.path.key("approve").key("ask"))],
-            Some(StepKind::Call(_) | StepKind::Wait(_) | StepKind::Sub(_)) | None => Vec::new(),
+            Some(StepKind::Supervise(supervise)) => {
+                let path = self.path.key("supervise").key("accept");
+                supervise.accept.iter().map(|accept| (accept, path.clone())).collect()
+            }
+            Some(StepKind::Call(_) | StepKind::Wait(_) | StepKind::Sub(_) | StepKind::Consensus(_))
+            | None => Vec::new(),
         }
     }
 }

@@ -9,6 +9,7 @@ mod graphs;
 mod links;
 mod lints;
 mod problems;
+mod teams;
 
 const TRIP_QUOTE: &str = r#"
 name: trip-quote
