@@ -29,9 +29,11 @@
 //! - [`input`]: what it can be told.
 //! - [`people`]: what comes from outside: signals, and what people answer.
 //! - [`decide`]: what happens next.
+//! - [`mod@budget`]: what it may use up, and has.
 //! - [`owed`]: what is to be under way.
 
 mod attempt;
+pub mod budget;
 pub mod decide;
 pub mod event;
 pub mod fold;
@@ -46,6 +48,7 @@ pub mod state;
 #[cfg(test)]
 mod tests;
 
+pub use self::budget::{Allowance, Estimates};
 pub use self::decide::{start, step};
 pub use self::event::{Attempt, AttemptRecord, EndState, Event, SkipReason, Transition, WorkflowRef};
 pub use self::fold::FoldError;

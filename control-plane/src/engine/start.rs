@@ -13,7 +13,7 @@ use mainstay_kernel::name::Name;
 use mainstay_kernel::pause::Pause;
 use mainstay_kernel::priority::Priority;
 use mainstay_kernel::retry::Retries;
-use mainstay_kernel::run::{self, Run};
+use mainstay_kernel::run::{self, Estimates, Run};
 use mainstay_kernel::workflow::{Call, LinkError, Linked, Sub};
 use mainstay_store::CommitError;
 
@@ -149,6 +149,7 @@ pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result
         priority: request.priority,
         mode,
         context,
+        estimates: estimates(shared, &request.tenant, &workflow),
     };
     let first = run::start(start, now)?;
     let run = Run::begin(&first, workflow, id).map_err(LoadError::from)?;
@@ -195,6 +196,19 @@ async fn workflow(shared: &Arc<Shared>, request: &StartRequest) -> Result<Linked
         })
     })
     .await
+}
+
+/// What the calls of `workflow` cost by what is declared now; nothing where no budget asks for it.
+fn estimates(shared: &Shared, tenant: &Name, workflow: &Linked) -> Estimates {
+    if !workflow.has_budgets() {
+        return Estimates::default();
+    }
+    let calls = workflow.all_steps().flat_map(|step| step.kind.calls());
+    let declared = calls.filter_map(|call| {
+        let nano_usd = shared.registry.declared_cost(tenant, &call.capability)?;
+        Some((call.capability.clone(), nano_usd))
+    });
+    Arc::new(declared.collect())
 }
 
 /// What the workflow and those its steps run read of the shared context, as it is now.

@@ -14,6 +14,7 @@ use crate::name::Name;
 use crate::outcome::{Failure, Usage};
 use crate::priority::Priority;
 use crate::retry::Retries;
+use crate::run::budget::{Estimates, Ledger};
 use crate::run::event::{Attempt, AttemptRecord, EndState, SkipReason};
 use crate::run::frame::Frame;
 use crate::run::graft::Grafted;
@@ -74,6 +75,10 @@ pub struct State {
     pub context: Pins,
     /// How often one was.
     pub retried: u32,
+    /// What a call costs by what its capability declared when the run started, in 10⁻⁹ US dollars.
+    pub estimates: Estimates,
+    /// What its calls used up, where that is limited.
+    pub books: Ledger,
 }
 
 /// How far a step is.
@@ -188,6 +193,8 @@ impl fmt::Debug for State {
             .field("priority", &self.priority)
             .field("context", &self.context)
             .field("retried", &self.retried)
+            .field("estimates", &self.estimates)
+            .field("books", &self.books)
             .finish()
     }
 }

@@ -126,6 +126,7 @@ impl Filler {
                 retries: Retries::Allowed,
                 priority: Priority::default(),
                 mode: Mode::Full,
+                estimates: run::Estimates::default(),
                 context: Pins::default(),
             },
             now,

@@ -37,7 +37,7 @@ pub(super) fn open(run: &State, at: usize, sub: &Sub) -> Result<Json, Failure> {
 pub(super) fn next(run: &State, at: usize, over: bool) -> Progress {
     let Some(frame) = run.frame(at) else { return Progress::Wait };
     let is_critical =
-        |child: &usize| run.steps[*child].state == StepState::Failed && !run.spec(*child).optional;
+        |child: &usize| run.steps[*child].state == StepState::Failed && !run.goes_on_without(*child);
     if let Some(child) = run.within(at).find(is_critical) {
         return brought_down(run, child, SUB_FAILED, "its workflow cannot do without that step");
     }

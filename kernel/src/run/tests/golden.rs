@@ -353,10 +353,11 @@ pub(super) fn all() -> Vec<(&'static str, Plan)> {
         ("a signal for a workflow inside", a_signal_for_a_workflow_inside()),
     ];
     all.extend(teams::all());
+    all.extend(super::budgets::all());
     all
 }
 
-fn transcript(plan: Plan) -> String {
+pub(super) fn transcript(plan: Plan) -> String {
     let world = World::new(plan).finish();
     let mut text = String::new();
     let mut run: Option<Run> = None;

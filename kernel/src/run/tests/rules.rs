@@ -389,7 +389,7 @@ const HAPPENINGS: [Happening; 7] = [
 ];
 
 /// Every (state, happening) that may be.
-const LEGAL: [(&str, &str, &str); 13] = [
+const LEGAL: [(&str, &str, &str); 14] = [
     ("pending", "started", "running"),
     ("pending", "failed", "failed"),
     ("pending", "skipped", "skipped"),
@@ -399,6 +399,7 @@ const LEGAL: [(&str, &str, &str); 13] = [
     ("running", "cancelled", "cancelled"),
     ("backing-off", "started", "running"),
     ("backing-off", "cancelled", "cancelled"),
+    ("backing-off", "failed", "failed"),
     ("pending", "opened", "gathering"),
     ("gathering", "completed", "completed"),
     ("gathering", "failed", "failed"),
