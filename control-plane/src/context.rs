@@ -153,20 +153,12 @@ pub fn open(clock: Clock, store: Arc<dyn Store>) -> Result<Handle, ReadError> {
     Ok(Handle(Arc::new(Shared { clock, store, keys: Mutex::new(keys) })))
 }
 
-/// What a workflow and those its steps run read, each with the workflow that does: none for the outermost.
-pub fn reads(workflow: &Linked) -> impl Iterator<Item = (Option<&Workflow>, &Read)> {
-    let own = workflow.own().context().iter().map(|read| (None, read));
-    own.chain(
-        workflow.subs().iter().flat_map(|sub| sub.context().iter().map(move |read| (Some(&**sub), read))),
-    )
-}
-
 /// Reads for a run what its workflows want to know, each key as it is now.
 ///
 /// # Errors
 /// The first key that is missing, too old or damaged.
 pub fn pins(store: &dyn Store, tenant: &Name, workflow: &Linked, now: Wall) -> Result<Pins, GetError> {
-    let count = reads(workflow).count();
+    let count = workflow.reads().count();
     if count > MAX_READS_OF_RUN {
         return Err(GetError::TooMany { count });
     }
@@ -181,7 +173,7 @@ pub fn pins(store: &dyn Store, tenant: &Name, workflow: &Linked, now: Wall) -> R
             value: value.value,
         })
     };
-    reads(workflow).map(pin).collect::<Result<Vec<_>, _>>().map(Pins::new)
+    workflow.reads().map(pin).collect::<Result<Vec<_>, _>>().map(Pins::new)
 }
 
 // === impl Handle ===

@@ -213,7 +213,7 @@ fn estimates(shared: &Shared, tenant: &Name, workflow: &Linked) -> Estimates {
 
 /// What the workflow and those its steps run read of the shared context, as it is now.
 async fn pins(shared: &Arc<Shared>, tenant: &Name, workflow: &Linked) -> Result<Pins, GetError> {
-    if context::reads(workflow).next().is_none() {
+    if workflow.reads().next().is_none() {
         return Ok(Pins::default());
     }
     let (tenant, workflow) = (tenant.clone(), workflow.clone());

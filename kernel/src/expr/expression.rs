@@ -89,6 +89,7 @@ pub(super) enum Root {
     Tenant,
     Item,
     Index,
+    Result,
     /// What a run read of the shared context; a name in it follows.
     Context,
 }
@@ -102,6 +103,7 @@ pub(super) struct Reads {
     pub(super) tenant: bool,
     pub(super) item: bool,
     pub(super) index: bool,
+    pub(super) result: bool,
     /// Names in what the run read of the shared context.
     pub(super) context: Vec<String>,
     pub(super) steps: Vec<StepRead>,
@@ -125,6 +127,8 @@ pub(super) enum Vocabulary {
     Item,
     /// Those of a request that is to be routed, for conditions.
     Request,
+    /// Those of a run that has ended, for expectations.
+    Ended,
 }
 
 impl Vocabulary {
@@ -133,6 +137,7 @@ impl Vocabulary {
             Self::Run => &["input", "steps", "context", "run"],
             Self::Item => &["item", "index", "input", "steps", "context", "run"],
             Self::Request => &["input", "labels", "tenant"],
+            Self::Ended => &["output", "input", "steps"],
         }
     }
 
@@ -239,6 +244,7 @@ impl Chain<'_> {
             ("tenant", ..) => Some((Root::Tenant, rest(0))),
             ("item", ..) => Some((Root::Item, rest(0))),
             ("index", ..) => Some((Root::Index, rest(0))),
+            ("output", ..) => Some((Root::Result, rest(0))),
             ("context", Some(_), _) => Some((Root::Context, rest(0))),
             ("run", Some("id"), _) => Some((Root::RunId, rest(1))),
             ("run", Some("intent"), _) => Some((Root::Intent, rest(1))),
@@ -356,6 +362,7 @@ impl Check {
             (Some((Root::Tenant, _)), _) => self.reads.tenant = true,
             (Some((Root::Item, _)), _) => self.reads.item = true,
             (Some((Root::Index, _)), _) => self.reads.index = true,
+            (Some((Root::Result, _)), _) => self.reads.result = true,
             (Some((Root::Input, _)), _) => self.reads.input = true,
             (Some((Root::Context, rest)), _) => {
                 if let Some(Segment::Field(name)) = rest.first() {

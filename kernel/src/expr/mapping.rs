@@ -109,7 +109,8 @@ impl Mapping {
                 | Root::Tenant
                 | Root::Item
                 | Root::Index
-                | Root::Context => {}
+                | Root::Context
+                | Root::Result => {}
             }
         }
         self.write(Evaluation::new(scope))
