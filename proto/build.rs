@@ -9,6 +9,7 @@ const FILES: &[&str] = &[
     "workflows",
     "rollouts",
     "schedules",
+    "context",
     "routes",
     "orchestrator",
     "operations",
