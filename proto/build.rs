@@ -8,6 +8,8 @@ const FILES: &[&str] = &[
     "sidecar",
     "workflows",
     "rollouts",
+    "schedules",
+    "context",
     "routes",
     "orchestrator",
     "operations",

@@ -129,6 +129,7 @@ impl Exit {
             | R::WorkflowVersionTaken
             | R::WorkflowNotLinked
             | R::RolloutInvalid
+            | R::ScheduleInvalid
             | R::RolloutVersionTaken
             | R::RolloutOverlaps
             | R::RolloutContractBroken
@@ -140,10 +141,12 @@ impl Exit {
             | R::DrillsNotAllowed
             | R::DrillTargetUnfit
             | R::RecordSound
+            | R::ContextKeyInvalid
             | R::RunEnded => Self::Refused,
             R::LeaseUnknown
             | R::WorkflowNotFound
             | R::RolloutNotFound
+            | R::ScheduleNotFound
             | R::RouteNotFound
             | R::DecisionNotFound
             | R::RunNotFound
@@ -156,6 +159,8 @@ impl Exit {
             | R::DrillNotFound
             | R::LimitNotFound
             | R::RecordNotFound
+            | R::ContextNotFound
+            | R::ContextVersionNotKept
             | R::CapabilityNotServed => Self::NotFound,
             R::NoInstance
             | R::Paused
@@ -168,8 +173,11 @@ impl Exit {
             | R::BackupOutrun
             | R::Overloaded
             | R::RateLimited
+            | R::ContextStale
+            | R::ContextConflict
+            | R::ContextFull
             | R::ServerDraining => Self::TryAgain,
-            R::InstanceHeld | R::LeaseNotYours => Self::Denied,
+            R::InstanceHeld | R::LeaseNotYours | R::ContextNotOwner => Self::Denied,
             R::RecordDamaged | R::Internal => Self::Internal,
         }
     }

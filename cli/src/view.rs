@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod breaker;
 pub mod call;
+pub mod context;
 pub mod decision;
 pub mod drill;
 pub mod escalation;
@@ -24,6 +25,7 @@ pub mod replay;
 pub mod rollout;
 pub mod routing;
 pub mod run;
+pub mod schedule;
 pub mod status;
 pub mod value;
 pub mod workflow;

@@ -6,9 +6,10 @@
 //! - In: [`api`] (gRPC), [`admin`] (HTTP), [`admission`] (who is let in), [`server`] (all of it together), [`config`].
 //! - Agents: [`registry`], [`health`], [`address`] (who may be dialled).
 //! - Calls: [`dispatch`] (one logical attempt), [`invoke`] (a direct call).
-//! - Versions side by side: [`rollouts`].
+//! - Versions side by side: [`rollouts`]. By the clock: [`schedules`].
 //! - Runs: [`engine`], [`workflows`] (their documents), [`follow`] and [`listing`] (looking at them).
 //! - Routing: [`routing`]. [`documents`] keeps the documents of both.
+//! - What agents and people know together: [`context`].
 //! - By an operator's hand: [`pauses`], [`rates`]. What was decided lately: [`events`]. How much is done at all: [`modes`].
 //! - On purpose: [`drills`] and the layer they act through, [`faults`].
 //! - On disk: [`records`]; [`backup`], [`retention`] of finished runs, [`doctor`] for what is damaged.
@@ -20,6 +21,7 @@ pub mod admission;
 pub mod api;
 pub mod backup;
 pub mod config;
+pub mod context;
 pub mod contracts;
 pub mod dispatch;
 pub mod doctor;
@@ -42,6 +44,7 @@ pub mod registry;
 pub mod retention;
 pub mod rollouts;
 pub mod routing;
+pub mod schedules;
 pub mod server;
 #[cfg(test)]
 mod testbed;

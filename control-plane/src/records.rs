@@ -5,6 +5,7 @@
 //! schema is brought up step by step (see `upcasts`).
 
 pub mod breaker;
+pub mod context;
 pub mod decision;
 pub mod describe;
 pub mod document;
@@ -21,6 +22,7 @@ pub mod pause;
 pub mod restored;
 pub mod rollout;
 pub mod run_summary;
+pub mod schedule;
 pub mod spill;
 pub mod tenants;
 pub mod transition;

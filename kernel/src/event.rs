@@ -146,6 +146,27 @@ pub enum Kind {
     /// It fits again.
     #[serde(rename = "contract.mended")]
     ContractMended,
+    /// A schedule was put.
+    #[serde(rename = "schedule.put")]
+    SchedulePut,
+    /// A schedule fires nothing any more.
+    #[serde(rename = "schedule.paused")]
+    SchedulePaused,
+    /// It fires again.
+    #[serde(rename = "schedule.resumed")]
+    ScheduleResumed,
+    /// A schedule was removed.
+    #[serde(rename = "schedule.deleted")]
+    ScheduleDeleted,
+    /// Nobody was there at times of a schedule.
+    #[serde(rename = "schedule.missed")]
+    ScheduleMissed,
+    /// A time of a schedule came while a run of an earlier one went on.
+    #[serde(rename = "schedule.overlapped")]
+    ScheduleOverlapped,
+    /// A run of a schedule could not be started.
+    #[serde(rename = "schedule.refused")]
+    ScheduleRefused,
 }
 
 impl Event {
@@ -178,7 +199,7 @@ impl Event {
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 43] = [
         Self::ServerStarted,
         Self::ServerStopping,
         Self::StoreReadOnly,
@@ -215,6 +236,13 @@ impl Kind {
         Self::RolloutRolledBack,
         Self::ContractBroken,
         Self::ContractMended,
+        Self::SchedulePut,
+        Self::SchedulePaused,
+        Self::ScheduleResumed,
+        Self::ScheduleDeleted,
+        Self::ScheduleMissed,
+        Self::ScheduleOverlapped,
+        Self::ScheduleRefused,
     ];
 
     /// The name, as `area.what`.
@@ -257,6 +285,13 @@ impl Kind {
             Self::RolloutRolledBack => "rollout.rolled-back",
             Self::ContractBroken => "contract.broken",
             Self::ContractMended => "contract.mended",
+            Self::SchedulePut => "schedule.put",
+            Self::SchedulePaused => "schedule.paused",
+            Self::ScheduleResumed => "schedule.resumed",
+            Self::ScheduleDeleted => "schedule.deleted",
+            Self::ScheduleMissed => "schedule.missed",
+            Self::ScheduleOverlapped => "schedule.overlapped",
+            Self::ScheduleRefused => "schedule.refused",
         }
     }
 
@@ -282,7 +317,9 @@ impl Kind {
             | Self::DrillBegan
             | Self::DrillFailed
             | Self::RolloutRolledBack
-            | Self::ContractBroken => true,
+            | Self::ContractBroken
+            | Self::ScheduleMissed
+            | Self::ScheduleRefused => true,
             Self::ServerStarted
             | Self::ServerStopping
             | Self::StoreWritable
@@ -305,7 +342,12 @@ impl Kind {
             | Self::RolloutProgressed
             | Self::RolloutHeld
             | Self::RolloutPromoted
-            | Self::ContractMended => false,
+            | Self::ContractMended
+            | Self::SchedulePut
+            | Self::SchedulePaused
+            | Self::ScheduleResumed
+            | Self::ScheduleDeleted
+            | Self::ScheduleOverlapped => false,
         }
     }
 

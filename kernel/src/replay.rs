@@ -166,6 +166,7 @@ fn begin(id: RunId, first: &Cue<'_>, pinned: &Linked, workflow: &Linked) -> Resu
         retries,
         priority,
         estimates,
+        context,
         ..
     }) = first.transition.events.first()
     else {
@@ -186,6 +187,7 @@ fn begin(id: RunId, first: &Cue<'_>, pinned: &Linked, workflow: &Linked) -> Resu
         retries: *retries,
         priority: *priority,
         mode: first.mode,
+        context: context.clone(),
         estimates: estimates.clone(),
     };
     run::start(start, at).map_err(|error| error.to_string())

@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use super::spill::SpillError;
 use super::{
-    RecordError, breaker, decision, document, drill, event, idempotency, instance, key, limit, loose, mode,
-    open_run, pause, restored, rollout, run_summary, spill, transition,
+    RecordError, breaker, context, decision, document, drill, event, idempotency, instance, key, limit,
+    loose, mode, open_run, pause, restored, rollout, run_summary, schedule, spill, transition,
 };
 
 /// What a record is about.
@@ -196,11 +196,27 @@ fn global(kind: u8, tenant: &str, rest: &[u8]) -> (&'static str, String, &'stati
             let loss = "which documents of removed records go next: they stay, and cost space";
             ("loose documents", "of removed records".to_owned(), loss)
         }
+        key::CONTEXT => {
+            let loss = "who owns a key of the shared context and its versions: put the value again";
+            ("context entry", of(text(rest)), loss)
+        }
+        key::CONTEXT_VALUE => {
+            let what = context::value_parts(rest)
+                .map_or_else(|| text(rest), |(key, version)| format!("{key} version {version}"));
+            ("context value", of(what), "one version of a value in the shared context: put it again")
+        }
         key::SECRET => (
             "secret",
             "of this server".to_owned(),
             "the secret of page tokens: those made before are refused",
         ),
+        key::SCHEDULE => ("schedule", of(text(rest)), "a schedule: it fires nothing until it is put again"),
+        key::SCHEDULE_LINE => {
+            let line = named(rest).and_then(|(name, number)| {
+                Some(format!("{name} line {}", u64::from_be_bytes(number.try_into().ok()?)))
+            });
+            ("schedule history", of(line.unwrap_or_else(|| text(rest))), "what a time of a schedule came to")
+        }
         _ => ("unknown", of(format!("kind {kind:#04x}, {}", text(rest))), "not known"),
     }
 }
@@ -234,10 +250,16 @@ fn read_global(kind: u8, rest: &[u8], value: &[u8], blobs: &Blobs) -> Result<Val
         key::PAUSE => serde_json::to_value(pause::decode(value).map_err(Unusable::from)?),
         key::EVENT => serde_json::to_value(event::decode(value).map_err(Unusable::from)?),
         key::RESTORED => serde_json::to_value(restored::Restored::decode(value).map_err(Unusable::from)?),
+        key::SCHEDULE => {
+            serde_json::to_value(schedule::StoredSchedule::decode(value).map_err(Unusable::from)?)
+        }
+        key::SCHEDULE_LINE => serde_json::to_value(schedule::Line::decode(value).map_err(Unusable::from)?),
         key::LOOSE => {
             let documents = loose::decode(value).map_err(Unusable::from)?;
             Ok(documents.iter().map(ToString::to_string).collect())
         }
+        key::CONTEXT => serde_json::to_value(context::decode(value).map_err(Unusable::from)?),
+        key::CONTEXT_VALUE => serde_json::to_value(context::decode_value(value).map_err(Unusable::from)?),
         // Never shown: whoever has it makes page tokens.
         key::SECRET if value.len() == 32 => Ok(Value::from("32 secret bytes")),
         key::SECRET => return Err(broken(format!("it has {} bytes instead of 32", value.len()))),
@@ -324,6 +346,7 @@ mod tests {
     fn every_kind_of_key_says_what_it_is_about() {
         let capability = Name::new("work").unwrap();
         let target = "agent/writer".parse().unwrap();
+        let prices = "market/prices".parse().unwrap();
         let keys = [
             transition::key("acme", RUN, 3),
             open_run::key("acme", RUN),
@@ -335,6 +358,8 @@ mod tests {
             pause::key("acme", &target),
             event::key(9),
             restored::key(),
+            context::key("acme", &prices),
+            context::value_key("acme", &prices, 7),
             key::global("default", key::SECRET),
         ];
         let lines: Vec<String> =
@@ -352,6 +377,8 @@ mod tests {
                 "pause: agent/writer of tenant acme",
                 "event: number 9",
                 "restore: of this store",
+                "context entry: market/prices of tenant acme",
+                "context value: market/prices version 7 of tenant acme",
                 "secret: of this server",
             ]
         );

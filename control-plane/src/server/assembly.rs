@@ -23,8 +23,8 @@ use crate::listing::Listing;
 use crate::metrics::Metrics;
 use crate::records::key;
 use crate::{
-    api, backup, contracts, dispatch, drills, engine, events, health, invoke, modes, registry, retention,
-    rollouts, routing, workflows,
+    api, backup, context, contracts, dispatch, drills, engine, events, health, invoke, modes, registry,
+    retention, rollouts, routing, schedules, workflows,
 };
 
 /// What a message may be larger than its payload: names, labels, intent, descriptions.
@@ -94,6 +94,7 @@ impl Core {
             registry::open(registry_config, clock.clone(), Arc::clone(&store), blobs.clone(), events.clone())
                 .await
                 .map_err(|error| StartError::Registry(error.to_string()))?;
+        let shared = shared_context(&clock, &store).await?;
         let mode_config = modes::Config { rules: config.modes, memory: config.memory };
         let modes =
             modes::open(mode_config, clock.clone(), Arc::clone(&store), events.clone(), metrics.clone())
@@ -170,6 +171,15 @@ impl Core {
             },
         );
 
+        let (schedules, schedules_service) = scheduled(schedules::Parts {
+            clock: clock.clone(),
+            store: Arc::clone(&store),
+            engine: engine.clone(),
+            catalog: catalog.clone(),
+            events: events.clone(),
+        })
+        .await?;
+
         let size = config.max_payload + ENVELOPE;
         let stopping = CancellationToken::new();
         let orchestrator = api::orchestrator::Api {
@@ -195,6 +205,8 @@ impl Core {
         };
         let workflows = api::workflows::Api { catalog: catalog.clone(), pages: pages.clone() };
         let documents = api::routes::Api { routing, limits, pages: pages.clone() };
+        let context = api::context::Api { context: shared, pages: pages.clone() };
+        let schedules = api::schedules::Api { clock: clock.clone(), schedules };
         let rollouts = api::rollouts::Api { clock: clock.clone(), rollouts, registry: registry.clone() };
         let operations = api::operations::Api {
             clock: clock.clone(),
@@ -224,6 +236,10 @@ impl Core {
             )
             .add_service(pb::routes_server::RoutesServer::new(documents).max_decoding_message_size(size))
             .add_service(pb::rollouts_server::RolloutsServer::new(rollouts).max_decoding_message_size(size))
+            .add_service(pb::shared_context_server::SharedContextServer::new(context))
+            .add_service(
+                pb::schedules_server::SchedulesServer::new(schedules).max_decoding_message_size(size),
+            )
             .add_service(pb::operations_server::OperationsServer::new(operations))
             .add_service(pb::drills_server::DrillsServer::new(api::drills::Api {
                 drills,
@@ -246,6 +262,7 @@ impl Core {
             Part::new("engine", first_start.then(|()| engine_service.run())),
             Part::new("retention", retention_service.run()),
             Part::new("modes", modes_service.run()),
+            Part::new("schedules", schedules_service.run()),
         ];
         Ok(Self {
             routes: routes.prepare(),
@@ -301,6 +318,21 @@ async fn roll_outs(
 ) -> Result<(rollouts::Handle, rollouts::Service), StartError> {
     let (clock, events, metrics) = (clock.clone(), events.clone(), metrics.clone());
     let opened = tokio::task::spawn_blocking(move || rollouts::open(clock, stores, events, metrics)).await;
+    let opened = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    opened.map_err(|error| StartError::Records(error.to_string()))
+}
+
+/// Opens what is scheduled.
+async fn scheduled(parts: schedules::Parts) -> Result<(schedules::Handle, schedules::Service), StartError> {
+    let opened = tokio::task::spawn_blocking(|| schedules::open(parts)).await;
+    let opened = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    opened.map_err(|error| StartError::Records(error.to_string()))
+}
+
+/// What agents and people know together. Counting its keys reads the disk.
+async fn shared_context(clock: &Clock, store: &Arc<dyn Store>) -> Result<context::Handle, StartError> {
+    let (clock, store) = (clock.clone(), Arc::clone(store));
+    let opened = tokio::task::spawn_blocking(move || context::open(clock, store)).await;
     let opened = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
     opened.map_err(|error| StartError::Records(error.to_string()))
 }
