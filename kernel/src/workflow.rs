@@ -29,6 +29,7 @@ mod document;
 mod graph;
 mod kind;
 mod lint;
+mod recourse;
 mod step_id;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ pub use self::kind::{
     Approve, Branch, Call, Choose, DEFAULT_ITEMS, DEFAULT_ITEMS_AT_ONCE, MAX_BRANCHES, MAX_ITEMS, MAX_WAIT,
     Map, Otherwise, StepKind, Then, Until, Wait,
 };
+pub use self::recourse::{Below, Confidence, Escalate, MAX_REMEDIES, Recourse, Remedy};
 pub use self::step_id::{MAX_STEP_DEPTH, MAX_STEP_ID_LEN, StepId, StepIdError};
 
 /// Most steps. The largest pipelines people draw have a hundred; 500 leaves room for generated ones and keeps a run's
@@ -104,6 +106,8 @@ pub struct Step {
     pub drop_in: Option<Mode>,
     /// What its output must meet, beyond what the agent itself declares.
     pub output_schema: Schema,
+    /// How sure its output must be, and what is done if it fails.
+    pub recourse: Recourse,
 }
 
 impl Workflow {

@@ -12,8 +12,10 @@ use crate::retry::budget::Leave;
 use crate::retry::{self, GiveUp, Retries, Retry, Verdict};
 use crate::run::event::{Attempt, AttemptRecord, Event};
 use crate::run::hand_off;
+use crate::run::remedy::{self, Assessed, Failed};
 use crate::run::state::{State, StepState};
 use crate::time::Wall;
+use crate::workflow::Below;
 
 /// How a try ended; see [`crate::run::Input::AttemptEnded`].
 pub(super) struct Ended {
@@ -35,11 +37,13 @@ pub(super) fn ended(
     let spec = run.spec(at);
     let step = spec.id.clone();
     let answered = result.is_ok();
-    let mut failure = match result.and_then(|answer| hand_off::check_output(spec, answer)) {
-        Ok(answer) => {
+    let checked = result.and_then(|answer| hand_off::check_output(spec, answer));
+    let (mut failure, doubtful) = match checked.map(|answer| remedy::assess(spec, answer)) {
+        Ok(Assessed::Good(answer)) => {
             return Some(Event::StepCompleted { step, answer: Arc::new(answer), attempts: shared(attempts) });
         }
-        Err(failure) => failure,
+        Ok(Assessed::Doubtful { failure, answer, below }) => (failure, Some((answer, below))),
+        Err(failure) => (failure, None),
     };
     // Rolled from the number of the try to come, not from its key: tries under one key must not wait alike.
     let mut dice =
@@ -48,6 +52,9 @@ pub(super) fn ended(
     let verdict = if answered && effect == EffectClass::Idempotent {
         // The key that the work would be repeated under has this very answer on record.
         Verdict::GiveUp { why: GiveUp::AnswerStands }
+    } else if matches!(doubtful, Some((_, Below::Escalate | Below::Fallback))) {
+        // The workflow has another way for it.
+        Verdict::GiveUp { why: GiveUp::NotRetryable(failure.class) }
     } else {
         let tries =
             attempt.number.saturating_add(hedges(&run.steps[at].attempts)).saturating_add(hedges(&attempts));
@@ -87,7 +94,14 @@ pub(super) fn ended(
         Verdict::GiveUp { why } => why,
     };
     note(&mut attempts, format!("not tried again: {why}"));
-    Some(Event::StepFailed { step, failure, reason: why.to_string(), attempts: shared(attempts) })
+    let failed = Failed {
+        failure,
+        reason: why.to_string(),
+        attempts: shared(attempts),
+        doubtful: doubtful.map(|(answer, _)| answer),
+        effect_stands: answered && effect == EffectClass::SideEffecting,
+    };
+    Some(remedy::follows(run, at, failed, now))
 }
 
 /// Leave to make a try again.

@@ -29,6 +29,7 @@ use crate::run::hand_off;
 use crate::run::input::{Ignored, Input, Start, StartError};
 use crate::run::pattern::{self, Progress};
 use crate::run::people;
+use crate::run::remedy::{self, Failed};
 use crate::run::state::{Run, State, StepState};
 use crate::time::Wall;
 use crate::workflow::{StepId, StepKind};
@@ -146,7 +147,9 @@ pub(super) fn next_move(run: &State, now: Wall) -> Option<Move> {
     for (at, (spec, step)) in run.each().enumerate() {
         match step.state {
             // One that lies in another is that one's to judge.
-            StepState::Failed if !spec.optional && at < own => return Some(Move::End(Cause::Failed(at))),
+            StepState::Failed if at < own && !run.goes_on_without(at) => {
+                return Some(Move::End(Cause::Failed(at)));
+            }
             StepState::Gathering { .. } => {
                 gathering += 1;
                 if onwards.is_none() && pattern::is_due(run, at, now) {
@@ -237,7 +240,7 @@ impl Draft {
             Ok(event) => event,
             Err(failure) => {
                 let reason = "its input could not be made, and trying again would not change that".to_owned();
-                Event::StepFailed { step, failure, reason, attempts: Vec::new() }
+                remedy::follows(&self.state, at, Failed::uncalled(failure, reason), self.at)
             }
         };
         self.record(event)
@@ -260,14 +263,15 @@ impl Draft {
                     }
                     Err(failure) => {
                         let reason = "what its parts add up to is not what it must be".to_owned();
-                        Event::StepFailed { step, failure, reason, attempts: Vec::new() }
+                        remedy::follows(&self.state, at, Failed::uncalled(failure, reason), self.at)
                     }
                 };
                 self.record(event)
             }
             Progress::Fail { failure, reason } => {
                 self.close(self.state.within(at).collect(), SkipReason::NotNeeded)?;
-                self.record(Event::StepFailed { step, failure, reason, attempts: Vec::new() })
+                let event = remedy::follows(&self.state, at, Failed::uncalled(failure, reason), self.at);
+                self.record(event)
             }
         }
     }

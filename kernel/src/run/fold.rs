@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::id::RunId;
 use crate::outcome::Usage;
 use crate::run::event::{Attempt, AttemptRecord, EndState, Event, SkipReason, Transition, WorkflowRef};
+use crate::run::remedy::Remedied;
 use crate::run::state::{End, Run, State, StepRun, StepState};
 use crate::time::Wall;
 use crate::workflow::{StepId, Workflow};
@@ -26,6 +27,8 @@ pub(super) enum Happening {
     Opened(Option<Wall>),
     /// [`Event::AttemptFailed`].
     Delayed(Attempt, Wall),
+    /// [`Event::RemedyBegun`].
+    Remedied(Option<Wall>),
     /// [`Event::StepCompleted`].
     Completed,
     /// [`Event::StepFailed`].
@@ -44,6 +47,10 @@ pub(super) const fn next_state(state: StepState, happening: Happening) -> Option
         (S::Pending | S::BackingOff { .. }, H::Started(attempt)) => Some(S::Running { attempt }),
         (S::Running { .. }, H::Delayed(next, until)) => Some(S::BackingOff { next, until }),
         (S::Pending, H::Opened(until)) => Some(S::Gathering { until }),
+        // Pending: its input could not be made. Gathering: what it is made of failed, or the remedy before this one did.
+        (S::Pending | S::Running { .. } | S::Gathering { .. }, H::Remedied(until)) => {
+            Some(S::Gathering { until })
+        }
         (S::Running { .. } | S::Gathering { .. }, H::Completed) => Some(S::Completed),
         // Pending: its input could not be made, so it was never tried.
         (S::Pending | S::Running { .. } | S::Gathering { .. }, H::Failed) => Some(S::Failed),
@@ -51,13 +58,17 @@ pub(super) const fn next_state(state: StepState, happening: Happening) -> Option
         (S::Running { .. } | S::BackingOff { .. } | S::Gathering { .. }, H::Cancelled) => Some(S::Cancelled),
         (S::Pending, H::Delayed(..) | H::Completed | H::Cancelled)
         | (S::Running { .. }, H::Started(_) | H::Opened(_) | H::Skipped)
-        | (S::BackingOff { .. }, H::Opened(_) | H::Delayed(..) | H::Completed | H::Failed | H::Skipped)
+        | (
+            S::BackingOff { .. },
+            H::Opened(_) | H::Delayed(..) | H::Remedied(_) | H::Completed | H::Failed | H::Skipped,
+        )
         | (S::Gathering { .. }, H::Started(_) | H::Opened(_) | H::Delayed(..) | H::Skipped)
         | (
             S::Completed | S::Failed | S::Skipped | S::Cancelled,
             H::Started(_)
             | H::Opened(_)
             | H::Delayed(..)
+            | H::Remedied(_)
             | H::Completed
             | H::Failed
             | H::Skipped
@@ -193,9 +204,23 @@ impl State {
                 let ended = self.record(step, attempts)?;
                 self.finish(ended, at);
             }
-            Event::StepFailed { step, failure, attempts, .. } => {
+            Event::RemedyBegun { step, remedy, failure, answer, until, attempts, .. } => {
                 self.check_inside(step)?;
-                self.advance(step, Happening::Failed)?.failure = Some(failure.clone());
+                self.check_remedy(step, self.position(step)?, *remedy)?;
+                let run = self.advance(step, Happening::Remedied(*until))?;
+                run.started_at = run.started_at.or(Some(at));
+                run.failure = Some(failure.clone());
+                // The first answer that came is still there to be shown.
+                let before = run.remedied.take().and_then(|remedied| remedied.answer);
+                let (failure, answer) = (failure.clone(), before.or_else(|| answer.clone()));
+                run.remedied = Some(Remedied { remedy: *remedy, failure, answer });
+                self.record(step, attempts)?;
+            }
+            Event::StepFailed { step, failure, attempts, effect_stands, .. } => {
+                self.check_inside(step)?;
+                let run = self.advance(step, Happening::Failed)?;
+                run.failure = Some(failure.clone());
+                run.effect_stands = *effect_stands;
                 let ended = self.record(step, attempts)?;
                 self.finish(ended, at);
             }
@@ -340,7 +365,7 @@ impl State {
     fn is_settled(&self, at: usize) -> bool {
         match self.steps[at].state {
             StepState::Completed => true,
-            StepState::Failed => self.spec(at).optional,
+            StepState::Failed => self.goes_on_without(at),
             StepState::Skipped => matches!(self.steps[at].skipped, Some(SkipReason::Mode(_))),
             StepState::Pending
             | StepState::Running { .. }
@@ -368,6 +393,7 @@ impl Happening {
             Self::Started(_) => "started",
             Self::Opened(_) => "opened",
             Self::Delayed(..) => "delayed",
+            Self::Remedied(_) => "remedied",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Skipped => "skipped",

@@ -118,6 +118,7 @@ impl State {
                 optional: graft.optional,
                 drop_in: None,
                 output_schema: Schema::anything(),
+                recourse: self.recourse_inside(inside),
             };
             self.grafted.push(Arc::new(Grafted { inside, step }));
             self.steps.push(StepRun { input: Some(graft.input.clone()), ..StepRun::PENDING });

@@ -9,13 +9,15 @@ use crate::json::Json;
 use crate::outcome::{Answer, Failure, Usage};
 use crate::run::graft::Graft;
 use crate::run::state::{State, StepState};
-use crate::run::{hand_off, people};
+use crate::run::{hand_off, people, remedy};
 use crate::time::Wall;
 use crate::workflow::StepKind;
 
 mod choose;
 mod map;
 mod wait;
+
+pub(super) use self::wait::{rejection, silence};
 
 const MAPPING_FAILED: &str = "MAPPING_FAILED";
 
@@ -53,6 +55,9 @@ pub(super) fn open(run: &State, at: usize) -> Result<Json, Failure> {
 /// What the gathering step at `at` does next.
 pub(super) fn next(run: &State, at: usize, now: Wall) -> Progress {
     let over = matches!(run.steps[at].state, StepState::Gathering { until: Some(until) } if until <= now);
+    if let Some(remedied) = &run.steps[at].remedied {
+        return remedy::progress(run, at, remedied, over);
+    }
     match &run.spec(at).kind {
         // None that gathers.
         StepKind::Call(_) => Progress::Wait,
@@ -93,10 +98,10 @@ impl Room {
     }
 }
 
-fn complete(output: Json, warnings: Vec<String>) -> Progress {
+pub(super) fn complete(output: Json, warnings: Vec<String>) -> Progress {
     Progress::Complete(Answer { output, usage: Usage::default(), confidence_bp: None, warnings })
 }
 
-fn fail(failure: Failure, reason: &str) -> Progress {
+pub(super) fn fail(failure: Failure, reason: &str) -> Progress {
     Progress::Fail { failure, reason: reason.to_owned() }
 }

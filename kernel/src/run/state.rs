@@ -16,6 +16,7 @@ use crate::retry::Retries;
 use crate::run::event::{Attempt, AttemptRecord, EndState, SkipReason};
 use crate::run::graft::Grafted;
 use crate::run::people::Ruling;
+use crate::run::remedy::Remedied;
 use crate::time::Wall;
 use crate::workflow::{StepId, Workflow};
 
@@ -124,6 +125,10 @@ pub struct StepRun {
     pub failure: Option<Failure>,
     /// What a person answered, if it asks one.
     pub ruling: Option<Arc<Ruling>>,
+    /// The last remedy that began because it failed.
+    pub remedied: Option<Remedied>,
+    /// Whether its side effect happened although it failed: only the answer was not taken.
+    pub effect_stands: bool,
     /// Why it never began, if it was skipped.
     pub skipped: Option<SkipReason>,
     /// Every call made for it, oldest first.
@@ -255,6 +260,8 @@ impl StepRun {
         warnings: Vec::new(),
         failure: None,
         ruling: None,
+        remedied: None,
+        effect_stands: false,
         skipped: None,
         attempts: Vec::new(),
     };

@@ -6,5 +6,6 @@ mod golden;
 mod grafts;
 mod laws;
 mod people;
+mod remedies;
 mod rules;
 mod world;

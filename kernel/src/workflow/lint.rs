@@ -48,10 +48,13 @@ fn unguarded_reads(draft: &Draft, graph: &Graph, report: &mut Report<'_>) {
     for (mapping, base) in mappings(draft) {
         for (id, read) in &mapping.references().steps {
             let step = graph.index.get(id.as_str()).and_then(|&at| draft.steps.get(at));
-            let (Some(path), true) = (&read.unguarded, step.is_some_and(|step| step.optional)) else {
+            let (Some(path), true) =
+                (&read.unguarded, step.is_some_and(|step| step.optional || step.recourse.skips()))
+            else {
                 continue;
             };
-            let message = format!("`{id}` is optional: its output is null when it was skipped or failed");
+            let why = if step.is_some_and(|step| step.optional) { "is optional" } else { "may be skipped" };
+            let message = format!("`{id}` {why}: its output is null when it was skipped or failed");
             let hint = format!("ask first: `steps.{id}.ok ? … : …`");
             report.add(Code::OptionalUnguarded, &base.join(path), message, hint);
         }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 mod graphs;
 mod lints;
 mod problems;
+mod recourse;
 
 const TRIP_QUOTE: &str = r#"
 name: trip-quote

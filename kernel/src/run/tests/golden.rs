@@ -231,7 +231,7 @@ pub(super) fn cancelled_while_asking() -> Plan {
 
 /// Every golden run, for those who crash each of them everywhere.
 pub(super) fn all() -> Vec<(&'static str, Plan)> {
-    vec![
+    [
         ("pipeline", pipeline()),
         ("diamond", diamond()),
         ("diamond, one at a time", Plan { max_parallel: 1, ..diamond() }),
@@ -262,9 +262,12 @@ pub(super) fn all() -> Vec<(&'static str, Plan)> {
         ("silence", silence()),
         ("cancelled while asking", cancelled_while_asking()),
     ]
+    .into_iter()
+    .chain(super::remedies::all())
+    .collect()
 }
 
-fn transcript(plan: Plan) -> String {
+pub(super) fn transcript(plan: Plan) -> String {
     let world = World::new(plan).finish();
     let mut text = String::new();
     let mut run: Option<Run> = None;
@@ -320,6 +323,15 @@ fn write_events(text: &mut String, transition: &Transition) {
             Event::StepCompleted { step, answer, .. } => {
                 let warnings: Vec<String> = answer.warnings.iter().map(|text| format!(" ({text})")).collect();
                 format!("{step} completed: {}{}", answer.output, warnings.concat())
+            }
+            Event::RemedyBegun { step, remedy, failure, reason, answer, until, .. } => {
+                let answer =
+                    answer.as_ref().map_or(String::new(), |answer| format!(", for {}", answer.output));
+                let until = until.map_or(String::new(), |until| format!(", until {until:?}"));
+                format!(
+                    "{step} remedy {remedy}{answer}{until}: {}: {} ({reason})",
+                    failure.code, failure.message
+                )
             }
             Event::StepFailed { step, failure, reason, .. } => {
                 format!("{step} failed: {}: {} ({reason})", failure.code, failure.message)

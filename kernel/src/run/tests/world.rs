@@ -48,6 +48,8 @@ pub(super) const fn at(ms: i64) -> Wall {
 #[derive(Debug, Clone)]
 pub(super) enum Fate {
     Answer(&'static str),
+    /// An answer with the agent's own confidence, in basis points.
+    Unsure(&'static str, u16),
     Fail(Class, Began),
 }
 
@@ -67,6 +69,10 @@ pub(super) struct Part {
     pub(super) list: Option<List>,
     /// What it does, if it neither calls an agent nor goes over a list: the field of its kind and what that says.
     pub(super) kind: Option<(&'static str, Value)>,
+    /// Its fields `confidence` and `on_failure`.
+    pub(super) recourse: Vec<(&'static str, Value)>,
+    /// What whoever is asked instead answers, each once.
+    pub(super) instead: Vec<Fate>,
     /// What a person answers to it, so long after it asked.
     pub(super) says: Option<(u64, Ruling)>,
 }
@@ -99,6 +105,8 @@ pub(super) fn part(id: &str, after: &[&str]) -> Part {
         fates: vec![Fate::Answer("1")],
         list: None,
         kind: None,
+        recourse: Vec::new(),
+        instead: Vec::new(),
         says: None,
     }
 }
@@ -149,6 +157,18 @@ impl Part {
         self.kind = Some((kind, what));
         self
     }
+    pub(super) fn on_failure(mut self, remedies: Value) -> Self {
+        self.recourse.push(("on_failure", remedies));
+        self
+    }
+    pub(super) fn confidence(mut self, min: f64, below: &str) -> Self {
+        self.recourse.push(("confidence", json!({ "min": min, "below": below })));
+        self
+    }
+    pub(super) fn instead(mut self, fates: &[Fate]) -> Self {
+        self.instead = fates.to_vec();
+        self
+    }
     pub(super) fn says(mut self, after_ms: u64, ruling: Ruling) -> Self {
         self.says = Some((after_ms, ruling));
         self
@@ -185,6 +205,9 @@ impl Part {
             }
             fields.insert((*kind).to_owned(), what.clone());
         }
+        for (field, what) in &self.recourse {
+            step[*field] = what.clone();
+        }
         if let Some(mode) = self.drop_in {
             step["drop_in"] = mode.as_str().into();
         }
@@ -195,7 +218,12 @@ impl Part {
     }
     fn fate(&self, step: &StepId, number: u32) -> &Fate {
         let last = self.fates.len() - 1;
-        let item = step.as_str().rsplit_once('/').map(|(_, item)| item.parse::<usize>().unwrap());
+        let inside = step.as_str().rsplit_once('/').map(|(_, inside)| inside);
+        if let Some(which) = inside.and_then(|inside| inside.strip_prefix("fallback")) {
+            let which: usize = which.trim_start_matches('_').parse().unwrap_or(1);
+            return &self.instead[(which - 1).min(self.instead.len() - 1)];
+        }
+        let item = inside.map(|item| item.parse::<usize>().unwrap());
         &self.fates[last.min(item.unwrap_or(number as usize - 1))]
     }
 }
@@ -399,6 +427,9 @@ impl World {
         let part = self.plan.part(&call.step);
         let (class, result) = match part.fate(&call.step, call.attempt.number) {
             Fate::Answer(text) => (Class::Success, Ok(answer(text))),
+            Fate::Unsure(text, bp) => {
+                (Class::Success, Ok(Answer { confidence_bp: Some(*bp), ..answer(text) }))
+            }
             Fate::Fail(class, began) => (*class, Err(failure(*class, *began))),
         };
         let record = record(call.attempt, self.begun[&call.attempt], self.takes(call), class);
