@@ -89,6 +89,10 @@ impl Exit {
             | R::ItemFailed
             | R::ItemsMissing
             | R::BranchFailed
+            | R::SubFailed
+            | R::SubTimedOut
+            | R::TooManySteps
+            | R::LowConfidence
             | R::SignalMissing
             | R::Rejected
             | R::NotAnswered
@@ -109,6 +113,7 @@ impl Exit {
             | R::AddressRefused
             | R::WorkflowInvalid
             | R::WorkflowVersionTaken
+            | R::WorkflowNotLinked
             | R::RolloutInvalid
             | R::RolloutVersionTaken
             | R::RolloutOverlaps

@@ -25,6 +25,7 @@
 //! - [`state`]: what it adds up to.
 //! - [`mod@fold`]: the law of what may happen.
 //! - [`graft`]: steps that grow while it goes on.
+//! - [`Frame`]: workflows that lie inside a step.
 //! - [`input`]: what it can be told.
 //! - [`people`]: what comes from outside: signals, and what people answer.
 //! - [`remedy`]: what a step that failed falls back on.
@@ -35,6 +36,7 @@ mod attempt;
 pub mod decide;
 pub mod event;
 pub mod fold;
+mod frame;
 pub mod graft;
 mod hand_off;
 pub mod input;
@@ -45,10 +47,12 @@ pub mod remedy;
 pub mod state;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 pub use self::decide::{start, step};
 pub use self::event::{Attempt, AttemptRecord, EndState, Event, SkipReason, Transition, WorkflowRef};
 pub use self::fold::FoldError;
+pub use self::frame::Frame;
 pub use self::graft::{Graft, Grafted, MAX_GRAFTED};
 pub use self::input::{Ignored, Input, Start, StartError};
 pub use self::owed::{Call, Durability, Owed, durability, outstanding, urgency};

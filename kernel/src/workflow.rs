@@ -28,6 +28,7 @@ mod compile;
 mod document;
 mod graph;
 mod kind;
+mod link;
 mod lint;
 mod recourse;
 mod step_id;
@@ -36,8 +37,9 @@ mod tests;
 
 pub use self::kind::{
     Approve, Branch, Call, Choose, DEFAULT_ITEMS, DEFAULT_ITEMS_AT_ONCE, MAX_BRANCHES, MAX_ITEMS, MAX_WAIT,
-    Map, Otherwise, StepKind, Then, Until, Wait,
+    Map, Otherwise, StepKind, Sub, Then, Until, Wait,
 };
+pub use self::link::{LinkError, Linked, MAX_SUB_DEPTH, MAX_SUBS};
 pub use self::recourse::{Below, Confidence, Escalate, MAX_REMEDIES, Recourse, Remedy};
 pub use self::step_id::{MAX_STEP_DEPTH, MAX_STEP_ID_LEN, StepId, StepIdError};
 
@@ -48,8 +50,10 @@ pub const MAX_STEPS: usize = 500;
 pub const MAX_DEPENDENCIES: usize = 64;
 /// How long a run may take where the document does not say.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
-/// Longest deadline: a run that waits longer for agents than a day waits for people, and that is another kind of step.
-pub const MAX_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longest deadline: people answer after weekends and holidays, and what nobody looked at for a month nobody waits for.
+pub const MAX_DEADLINE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Longest time for one attempt of a step: a call that takes more than a day is work for a run of its own.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long one attempt of a step may take where the document does not say: most answers of a language model come
 /// within it.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -233,6 +237,13 @@ impl Workflow {
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
+    }
+}
+
+impl Step {
+    /// Every call it may make, as far as the document says.
+    pub fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.kind.calls().into_iter().chain(self.recourse.calls())
     }
 }
 

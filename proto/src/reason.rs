@@ -234,9 +234,24 @@ reasons! {
     BranchFailed = "BRANCH_FAILED", Aborted,
         "The branch that a `choose` took failed.",
         "`mainstay trace RUN` shows the branch (`STEP/0` is the first) and its attempts.";
+    WorkflowNotLinked = "WORKFLOW_NOT_LINKED", FailedPrecondition,
+        "A step runs another workflow that is not stored, or workflows run each other in a circle or too deep. Nothing was started.",
+        "The error names the step and what it runs. `mainstay workflows put` the missing one, or take the circle apart.";
+    SubFailed = "SUB_FAILED", Aborted,
+        "A step of the workflow that a `sub` step runs failed, and that workflow cannot do without it.",
+        "`mainstay trace RUN` shows the step (`STEP/INNER`) and its attempts; there `optional: true` lets the workflow go on.";
+    SubTimedOut = "SUB_TIMED_OUT", DeadlineExceeded,
+        "The workflow that a `sub` step runs did not end within its own deadline.",
+        "Raise that workflow's `deadline`, or find out from `mainstay trace RUN` which of its steps is slow.";
+    TooManySteps = "TOO_MANY_STEPS", ResourceExhausted,
+        "More steps would have grown in the run than one may hold.",
+        "Let lists be shorter, or start runs of their own for parts of the work.";
     SignalMissing = "SIGNAL_MISSING", DeadlineExceeded,
         "A signal that a step waits for did not come in time, and the step has no default.",
         "Whoever should have sent it knows why. Raise `within`, or say what holds without it with `default`.";
+    LowConfidence = "LOW_CONFIDENCE", Aborted,
+        "An agent answered and is less sure of it than the step wants.",
+        "The message says how sure it is. Lower `confidence.min`, or say in `below` and `on_failure` what is to be done then.";
     Rejected = "REJECTED", Aborted,
         "A person was asked and said no.",
         "The message says who and why. With `optional: true` the run goes on without the step.";

@@ -25,8 +25,6 @@ use crate::follow::follow;
 use crate::invoke;
 use crate::listing::{Filter, Listing};
 
-/// Longest deadline of a run: what lasts longer than a day is waited for by a schedule, not by a run.
-const MAX_DEADLINE: Duration = Duration::from_secs(24 * 3600);
 /// Longest idempotency key: a URL or two UUIDs fit.
 const MAX_KEY: usize = 256;
 /// Longest reason given in words.
@@ -93,6 +91,7 @@ impl Api {
     fn start_fault(&self, error: StartError) -> Fault {
         match error {
             StartError::Workflow(error) => catalog_fault(error).violation("run.workflow", "is not stored"),
+            StartError::Link(_) => Fault::field(Reason::WorkflowNotLinked, "run.workflow", &error),
             StartError::Refused(error) => refused(error),
             StartError::CapabilityUnknown { .. } => {
                 Fault::field(Reason::CapabilityUnknown, "run.workflow", error)
@@ -267,8 +266,8 @@ fn start_request(spec: pb::RunSpec, limits: &Limits) -> Result<StartRequest, Fau
     let deadline = match &spec.deadline {
         Some(deadline) => {
             let deadline = time::positive_duration("deadline", deadline)?;
-            if deadline > MAX_DEADLINE {
-                return Err(Fault::invalid("deadline", "is longer than 24 h"));
+            if deadline > mainstay_kernel::workflow::MAX_DEADLINE {
+                return Err(Fault::invalid("deadline", "is longer than 30 days"));
             }
             Some(deadline)
         }

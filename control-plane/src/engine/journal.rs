@@ -11,6 +11,7 @@ use futures::FutureExt;
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::run::{Durability, Event, FoldError, Run, Transition};
+use mainstay_kernel::workflow::Linked;
 use mainstay_store::{Batch, Blobs, Commit, CommitError, ReadError, Store};
 
 use crate::documents::CatalogError;
@@ -166,14 +167,16 @@ impl Journal {
     ) -> Result<Run, LoadError> {
         let transitions = self.transitions(tenant.as_str(), id, None)?;
         let (first, rest) = transitions.split_first().ok_or(LoadError::NotFound)?;
-        let Some(Event::RunStarted { workflow: pinned, .. }) = first.events.first() else {
+        let Some(Event::RunStarted { workflow: pinned, subs, .. }) = first.events.first() else {
             if self.is_being_removed(tenant, id) {
                 return Err(LoadError::NotFound);
             }
             return Err(LoadError::Damaged("its first event is missing".to_owned()));
         };
         let workflow = catalog.version(tenant, &pinned.name, pinned.version)?;
-        let mut run = Run::begin(first, workflow, id)?;
+        let subs = subs.iter().map(|sub| catalog.version(tenant, &sub.name, sub.version));
+        let subs = subs.collect::<Result<Vec<_>, _>>()?;
+        let mut run = Run::begin(first, Linked::pinned(workflow, subs), id)?;
         for transition in rest {
             run.fold(transition)?;
         }

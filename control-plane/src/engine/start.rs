@@ -13,7 +13,7 @@ use mainstay_kernel::pause::Pause;
 use mainstay_kernel::priority::Priority;
 use mainstay_kernel::retry::Retries;
 use mainstay_kernel::run::{self, Run};
-use mainstay_kernel::workflow::{Call, Workflow};
+use mainstay_kernel::workflow::{Call, LinkError, Linked, Sub};
 use mainstay_store::CommitError;
 
 use super::journal::{AppendError, read_error};
@@ -61,6 +61,9 @@ pub enum StartError {
     /// Its workflow is not there or cannot be read.
     #[error(transparent)]
     Workflow(#[from] CatalogError),
+    /// A workflow that its steps run is not there, or they run each other without end.
+    #[error(transparent)]
+    Link(LinkError<CatalogError>),
     /// Its input breaks the workflow's schema, or its deadline has passed.
     #[error(transparent)]
     Refused(#[from] run::StartError),
@@ -130,7 +133,7 @@ pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result
     let start = run::Start {
         id,
         tenant: request.tenant.clone(),
-        workflow: Arc::clone(&workflow),
+        workflow: workflow.clone(),
         input: request.input.clone(),
         intent: request.intent.as_str().into(),
         labels: Arc::new(request.labels.clone()),
@@ -162,19 +165,35 @@ pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result
     }
 }
 
-/// The workflow that the run pins. Usually in memory; the first run of one reads and parses its document.
-async fn workflow(shared: &Arc<Shared>, request: &StartRequest) -> Result<Arc<Workflow>, CatalogError> {
+/// The workflow that the run pins, with those its steps run. Usually in memory; the first run of one reads and parses its
+/// document.
+async fn workflow(shared: &Arc<Shared>, request: &StartRequest) -> Result<Linked, StartError> {
     let (tenant, name, version) = (request.tenant.clone(), request.workflow.clone(), request.version);
-    match shared.catalog.cached(&tenant, &name, version) {
-        Some(workflow) => Ok(workflow),
-        None => blocking(shared, move |shared| shared.catalog.resolve(&tenant, &name, version)).await,
+    let (catalog, of) = (shared.catalog.clone(), tenant.clone());
+    let at_hand = catalog.cached(&tenant, &name, version);
+    let linked =
+        at_hand.map(|own| Linked::new(own, |sub| catalog.cached(&of, &sub.workflow, sub.version).ok_or(())));
+    if let Some(Ok(linked)) = linked {
+        return Ok(linked);
     }
+    blocking(shared, move |shared| {
+        let own = shared.catalog.resolve(&tenant, &name, version)?;
+        let find = |sub: &Sub| shared.catalog.resolve(&tenant, &sub.workflow, sub.version);
+        Linked::new(own, find).map_err(|error| {
+            if let LinkError::Missing { error: CatalogError::Unavailable(reason), .. } = error {
+                // Not the fault of any document: the same start may succeed later.
+                return CatalogError::Unavailable(reason).into();
+            }
+            StartError::Link(error)
+        })
+    })
+    .await
 }
 
-fn check(shared: &Shared, request: &StartRequest, workflow: &Workflow) -> Result<(), StartError> {
-    for step in workflow.steps().iter().filter(|step| !step.optional) {
+fn check(shared: &Shared, request: &StartRequest, workflow: &Linked) -> Result<(), StartError> {
+    for step in workflow.all_steps().filter(|step| !step.optional) {
         let known = |call: &&Call| shared.registry.was_ever_registered(&request.tenant, &call.capability);
-        if let Some(call) = step.kind.calls().into_iter().find(|call| !known(call)) {
+        if let Some(call) = step.calls().find(|call| !known(call)) {
             return Err(StartError::CapabilityUnknown {
                 step: step.id.to_string(),
                 capability: call.capability.clone(),

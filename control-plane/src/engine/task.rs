@@ -56,7 +56,7 @@ pub(super) async fn drive(
     (mut commands, questions): (mpsc::Receiver<Command>, Questions),
     stop: CancellationToken,
 ) -> Left {
-    let asks = run.workflow.steps().iter().any(|step| matches!(step.kind, StepKind::Approve(_)));
+    let asks = run.workflow.all_steps().any(|step| matches!(step.kind, StepKind::Approve(_)));
     let questions = asks.then_some(questions);
     let mut driver = Driver { shared, run, questions, calls: Calls::default(), last_commit: None, resuming };
     let left = driver.until_left(&mut commands, &stop).await;

@@ -51,6 +51,7 @@ pub fn start(start: Start, now: Wall) -> Result<Transition, StartError> {
     let started = Event::RunStarted {
         tenant,
         workflow: reference,
+        subs: workflow.subs().iter().map(|sub| WorkflowRef::of(sub)).collect(),
         input,
         intent,
         labels,
@@ -229,12 +230,14 @@ impl Draft {
                 let known = self.state.steps[at].input.is_some();
                 Event::StepStarted { step: step.clone(), attempt, input: (!known).then_some(input) }
             }),
-            kind @ (StepKind::Map(_) | StepKind::Choose(_) | StepKind::Wait(_) | StepKind::Approve(_)) => {
-                pattern::open(&self.state, at).map(|input| {
-                    let until = kind.within().map(|within| self.at + within);
-                    Event::StepOpened { step: step.clone(), input, until }
-                })
-            }
+            StepKind::Map(_)
+            | StepKind::Choose(_)
+            | StepKind::Wait(_)
+            | StepKind::Approve(_)
+            | StepKind::Sub(_) => pattern::open(&self.state, at).map(|input| {
+                let until = pattern::within(&self.state, at).map(|within| self.at + within);
+                Event::StepOpened { step: step.clone(), input, until }
+            }),
         };
         let event = match begun {
             Ok(event) => event,

@@ -102,6 +102,9 @@ pub enum Event {
         tenant: Name,
         /// What it runs.
         workflow: WorkflowRef,
+        /// The workflows its steps run, near or far, in the order they are met.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        subs: Vec<WorkflowRef>,
         /// What it was given.
         input: Json,
         /// What its client wants, in words; handed to every agent.

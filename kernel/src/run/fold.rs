@@ -12,7 +12,7 @@ use crate::run::event::{Attempt, AttemptRecord, EndState, Event, SkipReason, Tra
 use crate::run::remedy::Remedied;
 use crate::run::state::{End, Run, State, StepRun, StepState};
 use crate::time::Wall;
-use crate::workflow::{StepId, Workflow};
+use crate::workflow::{Linked, StepId, StepKind};
 
 mod error;
 
@@ -82,12 +82,12 @@ impl Run {
     ///
     /// # Errors
     /// [`FoldError`] if `first` is not the start of a run of `workflow`, or what follows in it cannot have happened.
-    pub fn begin(first: &Transition, workflow: Arc<Workflow>, id: RunId) -> Result<Self, FoldError> {
+    pub fn begin(first: &Transition, workflow: impl Into<Linked>, id: RunId) -> Result<Self, FoldError> {
         let [start, rest @ ..] = first.events.as_slice() else { return Err(FoldError::Empty) };
         if first.first_event != 1 {
             return Err(FoldError::Gap { expected: 1, found: first.first_event });
         }
-        let mut state = State::begin(start, first.at, workflow, id)?;
+        let mut state = State::begin(start, first.at, workflow.into(), id)?;
         for event in rest {
             state.apply(event, first.at)?;
         }
@@ -117,10 +117,11 @@ impl Run {
 }
 
 impl State {
-    fn begin(start: &Event, at: Wall, workflow: Arc<Workflow>, id: RunId) -> Result<Self, FoldError> {
+    fn begin(start: &Event, at: Wall, workflow: Linked, id: RunId) -> Result<Self, FoldError> {
         let Event::RunStarted {
             tenant,
             workflow: pin,
+            subs,
             input,
             intent,
             labels,
@@ -132,7 +133,13 @@ impl State {
         else {
             return Err(FoldError::NoStart);
         };
-        if *pin != WorkflowRef::of(&workflow) {
+        let mut at_hand = workflow.subs().iter().map(|sub| WorkflowRef::of(sub));
+        let other = if *pin == WorkflowRef::of(&workflow) {
+            subs.iter().find(|pin| at_hand.next().as_ref() != Some(*pin))
+        } else {
+            Some(pin)
+        };
+        if let Some(pin) = other {
             let pinned = format!("{} version {} ({})", pin.name, pin.version, pin.hash);
             return Err(FoldError::OtherWorkflow { pinned });
         }
@@ -151,6 +158,7 @@ impl State {
             deadline: *deadline,
             steps,
             grafted: Vec::new(),
+            frames: Arc::default(),
             signals: Arc::default(),
             cancel: None,
             end: None,
@@ -183,6 +191,7 @@ impl State {
                 let run = self.advance(step, Happening::Opened(*until))?;
                 run.started_at = Some(at);
                 run.input = Some(input.clone());
+                self.grow_inside(step, at)?;
             }
             Event::StepsGrafted { step, grafts } => {
                 let inside = self.position(step)?;
@@ -264,6 +273,15 @@ impl State {
             event: happening.as_str(),
         })?;
         Ok(run)
+    }
+
+    /// What grows in a step as it opens: the steps of the workflow it runs.
+    fn grow_inside(&mut self, step: &StepId, now: Wall) -> Result<(), FoldError> {
+        let at = self.position(step)?;
+        let StepKind::Sub(sub) = &self.spec(at).kind else { return Ok(()) };
+        let workflow = self.workflow.find(sub).cloned();
+        let workflow = workflow.ok_or_else(|| FoldError::Graft { step: step.clone() })?;
+        self.grow(at, &workflow, now)
     }
 
     fn position(&self, step: &StepId) -> Result<usize, FoldError> {
@@ -362,7 +380,7 @@ impl State {
     }
 
     /// Whether those who depend on the step at `at` may begin, as far as it is concerned.
-    fn is_settled(&self, at: usize) -> bool {
+    pub(super) fn is_settled(&self, at: usize) -> bool {
         match self.steps[at].state {
             StepState::Completed => true,
             StepState::Failed => self.goes_on_without(at),
@@ -403,7 +421,7 @@ impl Happening {
 }
 
 /// Saturating: a liar's numbers must not wrap around to small ones.
-const fn sum(a: Usage, b: Usage) -> Usage {
+pub(super) const fn sum(a: Usage, b: Usage) -> Usage {
     Usage {
         tokens_in: a.tokens_in.saturating_add(b.tokens_in),
         tokens_out: a.tokens_out.saturating_add(b.tokens_out),

@@ -1,8 +1,9 @@
 //! Where values pass from one to the next: into a step, out of it, out of the run. And how it is said when they cannot.
 
-use crate::expr::{ExprError, Outputs, Scope};
+use crate::expr::ExprError;
 use crate::json::Json;
 use crate::outcome::{Answer, Began, Class, Failure};
+use crate::run::frame::View;
 use crate::run::state::{State, StepState};
 use crate::schema::Violation;
 use crate::workflow::Step;
@@ -14,13 +15,6 @@ const RUN_CANCELLED: &str = "RUN_CANCELLED";
 const RUN_DEADLINE: &str = "RUN_DEADLINE";
 const STEP_FAILED: &str = "STEP_FAILED";
 
-impl Outputs for State {
-    fn output(&self, step: &str) -> Option<&Json> {
-        let (_, run) = self.step(step)?;
-        if run.state == StepState::Completed { run.output.as_ref() } else { None }
-    }
-}
-
 /// What the agent of the step at `at` is given.
 pub(super) fn input(run: &State, at: usize) -> Result<Json, Failure> {
     // One that grew was given its input then.
@@ -29,17 +23,15 @@ pub(super) fn input(run: &State, at: usize) -> Result<Json, Failure> {
     }
     let step = run.spec(at);
     step.input
-        .eval(&scope(run))
+        .eval(&View::of(run, at).scope())
         .map_err(|error| unmapped(&format!("the input of step `{}`", step.id), &error))
 }
 
 /// What the run makes of its steps' answers.
 pub(super) fn output(run: &State) -> Result<Json, Failure> {
-    run.workflow.output(&scope(run)).map_err(|error| unmapped("the output of the workflow", &error))
-}
-
-pub(super) fn scope(run: &State) -> Scope<'_> {
-    Scope { input: &run.input, run: run.id, intent: &run.intent, outputs: run }
+    run.workflow
+        .output(&View::outermost(run).scope())
+        .map_err(|error| unmapped("the output of the workflow", &error))
 }
 
 /// Passes `answer` on if it holds to what the workflow expects of the step.

@@ -17,7 +17,7 @@ use crate::run::hand_off;
 use crate::run::people::Ruling;
 use crate::schema::Violation;
 use crate::time::Wall;
-use crate::workflow::{StepId, Workflow};
+use crate::workflow::{Linked, StepId};
 
 /// A run to be started.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ pub struct Start {
     /// Whose it is.
     pub tenant: Name,
     /// What it runs, for good.
-    pub workflow: Arc<Workflow>,
+    pub workflow: Linked,
     /// What it is given.
     pub input: Json,
     /// What its client wants, in words.

@@ -4,6 +4,7 @@
 //! came and what a person answered; so it comes out the same on a live run and on one taken up after a crash.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::json::Json;
 use crate::outcome::{Answer, Failure, Usage};
@@ -15,6 +16,7 @@ use crate::workflow::StepKind;
 
 mod choose;
 mod map;
+mod sub;
 mod wait;
 
 pub(super) use self::wait::{rejection, silence};
@@ -42,14 +44,22 @@ pub(super) enum Progress {
 /// What the step at `at` works on.
 pub(super) fn open(run: &State, at: usize) -> Result<Json, Failure> {
     match &run.spec(at).kind {
-        StepKind::Map(map) => map::open(run, map),
+        StepKind::Map(map) => map::open(run, at, map),
         StepKind::Wait(_) => Ok(Json::default()),
         StepKind::Approve(approve) => {
-            people::question(run, &approve.ask)?;
+            people::question(run, at, &approve.ask)?;
             hand_off::input(run, at)
         }
+        StepKind::Sub(sub) => sub::open(run, at, sub),
         StepKind::Call(_) | StepKind::Choose(_) => hand_off::input(run, at),
     }
+}
+
+/// How long the step at `at` gathers at most.
+pub(super) fn within(run: &State, at: usize) -> Option<Duration> {
+    let kind = &run.spec(at).kind;
+    let StepKind::Sub(sub) = kind else { return kind.within() };
+    run.workflow.find(sub).map(|workflow| workflow.deadline())
 }
 
 /// What the gathering step at `at` does next.
@@ -65,6 +75,7 @@ pub(super) fn next(run: &State, at: usize, now: Wall) -> Progress {
         StepKind::Choose(choose) => choose::next(run, at, choose),
         StepKind::Wait(wait) => wait::next(run, wait, over),
         StepKind::Approve(approve) => wait::answered(run, at, approve, over),
+        StepKind::Sub(_) => sub::next(run, at, over),
     }
 }
 
@@ -80,22 +91,34 @@ impl Room {
     pub(super) fn of(run: &State) -> Self {
         let mut busy = BTreeMap::new();
         let first = run.workflow.steps().len();
-        for (grafted, step) in run.grafted.iter().zip(run.steps.iter().skip(first)) {
-            if step.state.has_a_place() {
-                *busy.entry(grafted.inside).or_default() += 1;
+        for at in (first..run.steps.len()).filter(|at| run.steps[*at].state.has_a_place()) {
+            for host in around(run, at) {
+                *busy.entry(host).or_default() += 1;
             }
         }
         Self(busy)
     }
 
-    /// Whether the step that the one at `at` lies in lets another begin.
+    /// Whether every step that the one at `at` lies in lets another begin.
     pub(super) fn has(&self, run: &State, at: usize) -> bool {
-        let Some(inside) = run.inside(at) else { return true };
-        match &run.spec(inside).kind {
-            StepKind::Call(_) | StepKind::Choose(_) | StepKind::Wait(_) | StepKind::Approve(_) => true,
-            StepKind::Map(map) => self.0.get(&inside).is_none_or(|busy| *busy < map.parallel),
-        }
+        around(run, at).all(|host| {
+            let of_frame = || run.frame(host).map(|frame| frame.workflow.max_parallel());
+            let most = run.spec(host).kind.parallel().or_else(of_frame);
+            let busy = self.0.get(&host).copied().unwrap_or_default();
+            most.is_none_or(|most| busy < most)
+        })
     }
+}
+
+/// The steps that the one at `at` lies in, from near to far.
+fn around(run: &State, at: usize) -> impl Iterator<Item = usize> {
+    std::iter::successors(run.inside(at), |host| run.inside(*host))
+}
+
+/// Why the step that the failed one at `child` lies in fails with it.
+fn brought_down(run: &State, child: usize, code: &str, reason: &str) -> Progress {
+    let cause = hand_off::brought_down(run, child);
+    fail(Failure { code: code.to_owned(), ..cause }, reason)
 }
 
 pub(super) fn complete(output: Json, warnings: Vec<String>) -> Progress {

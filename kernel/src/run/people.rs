@@ -17,7 +17,8 @@ use crate::name::Name;
 use crate::outcome::Failure;
 use crate::run::event::Event;
 use crate::run::fold::FoldError;
-use crate::run::hand_off::{scope, unmapped};
+use crate::run::frame::View;
+use crate::run::hand_off::unmapped;
 use crate::run::input::Ignored;
 use crate::run::remedy::Asking;
 use crate::run::state::{State, StepState};
@@ -86,11 +87,12 @@ pub struct Asked {
 /// The questions that wait for a person, in the order of the steps.
 #[must_use]
 pub fn asked(run: &State) -> Vec<Asked> {
-    (run.each().enumerate())
+    run.each()
+        .enumerate()
         .filter_map(|(at, (spec, step))| {
             let StepState::Gathering { until } = step.state else { return None };
             let Asking { question: approve, shown, failure } = run.asking(at)?;
-            let mut question = question(run, &approve.ask).unwrap_or_default();
+            let mut question = question(run, at, &approve.ask).unwrap_or_default();
             if let Some(failure) = failure {
                 question = format!("{question} [{}: {}]", failure.code, failure.message).trim().to_owned();
             }
@@ -107,9 +109,10 @@ pub fn asked(run: &State) -> Vec<Asked> {
         .collect()
 }
 
-/// The question in words.
-pub(super) fn question(run: &State, ask: &Mapping) -> Result<String, Failure> {
-    let text = ask.eval(&scope(run)).map_err(|error| unmapped("the question", &error))?.value();
+/// The question of the step at `at` in words.
+pub(super) fn question(run: &State, at: usize, ask: &Mapping) -> Result<String, Failure> {
+    let text =
+        ask.eval(&View::of(run, at).scope()).map_err(|error| unmapped("the question", &error))?.value();
     Ok(text.as_str().map_or_else(|| text.to_string(), str::to_owned))
 }
 
@@ -137,7 +140,7 @@ pub(super) fn signal(run: &State, name: Name, value: Json) -> Result<Event, Igno
 
 /// The signals that steps wait for, each with what its value must meet.
 fn signals(run: &State) -> impl Iterator<Item = (&Name, &Schema)> {
-    run.workflow.steps().iter().filter_map(|step| {
+    run.workflow.all_steps().filter_map(|step| {
         let StepKind::Wait(Wait { until: Until::Signal { name, schema, .. } }) = &step.kind else {
             return None;
         };
@@ -148,9 +151,6 @@ fn signals(run: &State) -> impl Iterator<Item = (&Name, &Schema)> {
 /// What a person's answer does to a run.
 pub(super) fn answer(run: &State, step: StepId, ruling: Ruling) -> Result<Event, Ignored> {
     let Some((at, asking)) = run.step(step.as_str()) else { return Err(Ignored::NotAsked { step }) };
-    let Some(Asking { question: Approve { form, .. }, failure, .. }) = run.asking(at) else {
-        return Err(Ignored::NotAsked { step });
-    };
     match &asking.ruling {
         Some(given) if **given == ruling => return Err(Ignored::Repeated),
         Some(_) => return Err(Ignored::Answered { step }),
@@ -159,6 +159,9 @@ pub(super) fn answer(run: &State, step: StepId, ruling: Ruling) -> Result<Event,
         }
         None => {}
     }
+    let Some(Asking { question: Approve { form, .. }, failure, .. }) = run.asking(at) else {
+        return Err(Ignored::NotAsked { step });
+    };
     match (&ruling.value, ruling.verdict) {
         (Some(value), Verdict::Corrected) => {
             form.check(value).map_err(Ignored::AnswerBreaks)?;

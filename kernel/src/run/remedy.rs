@@ -149,9 +149,8 @@ pub(super) fn progress(run: &State, at: usize, remedied: &Remedied, over: bool) 
 }
 
 fn fallback(run: &State, at: usize, call: &Call, remedied: &Remedied) -> Progress {
-    let spec = run.spec(at);
     let failed = &remedied.failure;
-    let Some(id) = fallback_id(spec, remedied.remedy) else {
+    let Some(id) = fallback_id(run, at, remedied.remedy) else {
         return pattern::fail(failed.clone(), "it lies too deep for another step inside it");
     };
     let Some((_, child)) = run.step(id.as_str()) else {
@@ -192,12 +191,18 @@ fn fallback(run: &State, at: usize, call: &Call, remedied: &Remedied) -> Progres
 }
 
 /// The name of the step that a fallback is: `quote/fallback`, then `quote/fallback_2`.
-fn fallback_id(spec: &Step, remedy: usize) -> Option<StepId> {
+fn fallback_id(run: &State, at: usize, remedy: usize) -> Option<StepId> {
+    let spec = run.spec(at);
     let before = spec.recourse.remedies.iter().take(remedy);
-    match before.filter(|remedy| matches!(remedy, Remedy::Fallback(_))).count() {
-        0 => spec.id.inside("fallback"),
-        others => spec.id.inside(format_args!("fallback_{}", others + 1)),
+    let mut name = match before.filter(|remedy| matches!(remedy, Remedy::Fallback(_))).count() {
+        0 => "fallback".to_owned(),
+        others => format!("fallback_{}", others + 1),
+    };
+    // The workflow inside it may have a step of that name.
+    while run.frame(at).is_some_and(|frame| frame.workflow.index_of(&name).is_some()) {
+        name.push('_');
     }
+    spec.id.inside(name)
 }
 
 fn escalated(run: &State, at: usize, escalate: &Escalate, remedied: &Remedied, over: bool) -> Progress {

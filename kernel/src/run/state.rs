@@ -14,11 +14,12 @@ use crate::outcome::{Failure, Usage};
 use crate::priority::Priority;
 use crate::retry::Retries;
 use crate::run::event::{Attempt, AttemptRecord, EndState, SkipReason};
+use crate::run::frame::Frame;
 use crate::run::graft::Grafted;
 use crate::run::people::Ruling;
 use crate::run::remedy::Remedied;
 use crate::time::Wall;
-use crate::workflow::{StepId, Workflow};
+use crate::workflow::{Linked, StepId};
 
 /// A run. Read it like a [`State`]; it changes only through [`Run::fold`].
 #[derive(Clone)]
@@ -33,8 +34,8 @@ pub struct State {
     pub id: RunId,
     /// Whose run.
     pub tenant: Name,
-    /// The very version it started with.
-    pub workflow: Arc<Workflow>,
+    /// The very version it started with, and those of the workflows that its steps run.
+    pub workflow: Linked,
     /// What it was given.
     pub input: Json,
     /// What its client wants, in words.
@@ -51,6 +52,8 @@ pub struct State {
     pub steps: Vec<StepRun>,
     /// What the steps are that grew.
     pub grafted: Vec<Arc<Grafted>>,
+    /// The workflows that lie inside steps, by the place of the step.
+    pub frames: Arc<BTreeMap<usize, Frame>>,
     /// The signals that came, each with what it carries.
     pub signals: Arc<BTreeMap<Name, Json>>,
     /// Why it is to stop, if somebody asked for that.
@@ -169,7 +172,7 @@ impl fmt::Debug for State {
         f.debug_struct("Run")
             .field("id", &self.id)
             .field("tenant", &self.tenant)
-            .field("workflow", &format_args!("{} {:?}", self.workflow, self.workflow.hash()))
+            .field("workflow", &format_args!("{} {:?}", *self.workflow, self.workflow.hash()))
             .field("input", &self.input)
             .field("intent", &self.intent)
             .field("labels", &self.labels)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     DEFAULT_DEADLINE, DEFAULT_PARALLEL, DEFAULT_RETRIES, DEFAULT_TIMEOUT, MAX_DEADLINE, MAX_PARALLEL,
-    MAX_RETRIES, MAX_STEPS, Recourse, Remedy, StepId, StepIdError, StepKind, Then,
+    MAX_RETRIES, MAX_STEPS, MAX_TIMEOUT, Recourse, Remedy, StepId, StepIdError, StepKind, Then,
 };
 use crate::document::{Code, Field, Fields, Report};
 use crate::expr::Mapping;
@@ -29,7 +29,7 @@ const FIELDS: [&str; 10] = [
     "steps",
     "output",
 ];
-const STEP_FIELDS: [&str; 15] = [
+const STEP_FIELDS: [&str; 16] = [
     "id",
     "after",
     "call",
@@ -37,6 +37,7 @@ const STEP_FIELDS: [&str; 15] = [
     "choose",
     "wait",
     "approve",
+    "sub",
     "input",
     "timeout",
     "retry",
@@ -101,7 +102,8 @@ impl DraftStep {
 
     /// How long it waits, if it waits and calls nobody.
     pub(super) fn waits(&self) -> Option<Duration> {
-        let kind = self.kind.as_ref().filter(|kind| kind.is_open() && kind.calls().is_empty())?;
+        let waits = |kind: &&StepKind| kind.is_open() && kind.calls().is_empty() && kind.subs().is_empty();
+        let kind = self.kind.as_ref().filter(waits)?;
         Some(kind.within().unwrap_or_default())
     }
 
@@ -120,7 +122,7 @@ impl DraftStep {
                 own
             }
             Some(StepKind::Approve(approve)) => vec![(&approve.ask, self.path.key("approve").key("ask"))],
-            Some(StepKind::Call(_) | StepKind::Wait(_)) | None => Vec::new(),
+            Some(StepKind::Call(_) | StepKind::Wait(_) | StepKind::Sub(_)) | None => Vec::new(),
         }
     }
 }
@@ -171,7 +173,7 @@ fn step(item: &Field<'_>, report: &mut Report<'_>) -> DraftStep {
         input: kind::input(&fields, report),
         timeout: fields
             .optional("timeout")
-            .map_or(DEFAULT_TIMEOUT, |field| field.duration(DEFAULT_TIMEOUT, MAX_DEADLINE, report)),
+            .map_or(DEFAULT_TIMEOUT, |field| field.duration(DEFAULT_TIMEOUT, MAX_TIMEOUT, report)),
         retry: fields.optional("retry").map_or(RetryPolicy::DEFAULT, |field| retry(&field, report)),
         optional: fields.optional("optional").is_some_and(|field| field.truth(report)),
         drop_in: fields.optional("drop_in").and_then(|field| drop_in(&field, report)),

@@ -37,6 +37,8 @@ pub enum StepKind {
     Wait(Wait),
     /// Asks a person.
     Approve(Approve),
+    /// Runs another workflow.
+    Sub(Sub),
 }
 
 /// A call of whichever agent offers a capability.
@@ -116,6 +118,17 @@ pub enum Until {
     },
 }
 
+/// Another workflow, run inside the step: its steps grow there, see the step's input as theirs, and what it comes to is the
+/// step's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sub {
+    /// The workflow.
+    pub workflow: Name,
+    /// Its version; the newest when the run starts, if none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+}
+
 /// A question to a person: an escalation with a form, a time and a default.
 #[derive(Debug, Clone)]
 pub struct Approve {
@@ -147,7 +160,7 @@ impl StepKind {
     pub const fn is_open(&self) -> bool {
         match self {
             Self::Call(_) => false,
-            Self::Map(_) | Self::Choose(_) | Self::Wait(_) | Self::Approve(_) => true,
+            Self::Map(_) | Self::Choose(_) | Self::Wait(_) | Self::Approve(_) | Self::Sub(_) => true,
         }
     }
 
@@ -160,6 +173,7 @@ impl StepKind {
             Self::Choose(_) => "choose",
             Self::Wait(_) => "wait",
             Self::Approve(_) => "approve",
+            Self::Sub(_) => "sub",
         }
     }
 
@@ -169,7 +183,16 @@ impl StepKind {
         match self {
             Self::Call(call) | Self::Map(Map { call, .. }) => vec![call],
             Self::Choose(choose) => choose.branches.iter().filter_map(Branch::call).collect(),
-            Self::Wait(_) | Self::Approve(_) => Vec::new(),
+            Self::Wait(_) | Self::Approve(_) | Self::Sub(_) => Vec::new(),
+        }
+    }
+
+    /// The workflows it may run.
+    #[must_use]
+    pub fn subs(&self) -> Vec<&Sub> {
+        match self {
+            Self::Sub(sub) => vec![sub],
+            Self::Call(_) | Self::Map(_) | Self::Choose(_) | Self::Wait(_) | Self::Approve(_) => Vec::new(),
         }
     }
 
@@ -178,15 +201,25 @@ impl StepKind {
     pub const fn call(&self) -> Option<&Call> {
         match self {
             Self::Call(call) | Self::Map(Map { call, .. }) => Some(call),
-            Self::Choose(_) | Self::Wait(_) | Self::Approve(_) => None,
+            Self::Choose(_) | Self::Wait(_) | Self::Approve(_) | Self::Sub(_) => None,
         }
     }
 
-    /// How long it waits at most, apart from the calls it makes; nothing if it is bounded by the run alone.
+    /// Most calls at once inside it, if it says so.
+    #[must_use]
+    pub const fn parallel(&self) -> Option<usize> {
+        match self {
+            Self::Map(map) => Some(map.parallel),
+            Self::Call(_) | Self::Choose(_) | Self::Wait(_) | Self::Approve(_) | Self::Sub(_) => None,
+        }
+    }
+
+    /// How long it waits at most, apart from the calls it makes; nothing if it is bounded by the run alone, or by the
+    /// deadline of the workflow it runs.
     #[must_use]
     pub const fn within(&self) -> Option<Duration> {
         match self {
-            Self::Call(_) | Self::Choose(_) => None,
+            Self::Call(_) | Self::Choose(_) | Self::Sub(_) => None,
             Self::Map(map) => map.within,
             Self::Wait(Wait { until: Until::Time(time) }) => Some(*time),
             Self::Wait(Wait { until: Until::Signal { within, .. } }) => *within,

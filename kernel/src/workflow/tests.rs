@@ -5,6 +5,7 @@ use crate::id::RunId;
 use std::collections::BTreeMap;
 
 mod graphs;
+mod links;
 mod lints;
 mod problems;
 mod recourse;

@@ -116,7 +116,7 @@ impl Filler {
             run::Start {
                 id,
                 tenant: self.tenant.clone(),
-                workflow: Arc::clone(&self.workflow),
+                workflow: Arc::clone(&self.workflow).into(),
                 input: input.clone(),
                 intent: "".into(),
                 labels: Arc::default(),

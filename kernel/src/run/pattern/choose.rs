@@ -5,10 +5,11 @@
 
 use crate::expr::{ExprError, Mapping};
 use crate::json::Json;
-use crate::outcome::{Class, Failure};
+use crate::outcome::Class;
+use crate::run::frame::View;
 use crate::run::graft::Graft;
-use crate::run::hand_off::{own, scope, unmapped};
-use crate::run::pattern::{MAPPING_FAILED, Progress, complete, fail};
+use crate::run::hand_off::{own, unmapped};
+use crate::run::pattern::{MAPPING_FAILED, Progress, brought_down, complete, fail};
 use crate::run::state::{State, StepState};
 use crate::workflow::{Choose, Then};
 
@@ -20,16 +21,7 @@ pub(super) fn next(run: &State, at: usize, choose: &Choose) -> Progress {
     match (taken.state, &taken.output) {
         (StepState::Completed, Some(output)) => complete(output.clone(), taken.warnings.clone()),
         (StepState::Failed, _) => {
-            let name = &run.spec(branch).id;
-            let (class, why, began) = match &taken.failure {
-                Some(cause) => {
-                    (cause.class, format!(": {}: {}", cause.code, cause.message), Some(cause.began))
-                }
-                None => (Class::AgentError, String::new(), None),
-            };
-            let failure = own(class, BRANCH_FAILED, format!("step `{name}` failed{why}"));
-            let failure = Failure { began: began.unwrap_or(failure.began), ..failure };
-            fail(failure, "the branch that was taken failed")
+            brought_down(run, branch, BRANCH_FAILED, "the branch that was taken failed")
         }
         _ => Progress::Wait,
     }
@@ -37,7 +29,7 @@ pub(super) fn next(run: &State, at: usize, choose: &Choose) -> Progress {
 
 fn begin(run: &State, at: usize, choose: &Choose) -> Progress {
     for (place, branch) in choose.branches.iter().enumerate() {
-        match branch.when.as_ref().map(|when| holds(run, when)) {
+        match branch.when.as_ref().map(|when| holds(run, at, when)) {
             Some(Ok(Some(false))) => continue,
             None | Some(Ok(Some(true))) => {}
             Some(Ok(None)) => {
@@ -56,7 +48,7 @@ fn begin(run: &State, at: usize, choose: &Choose) -> Progress {
                 let (call, after) = (call.clone(), Vec::new());
                 Progress::Graft(vec![Graft { id, call, after, input, optional: false }])
             }
-            Then::Value(value) => match value.eval(&scope(run)) {
+            Then::Value(value) => match value.eval(&View::of(run, at).scope()) {
                 Ok(output) => complete(output, Vec::new()),
                 Err(error) => {
                     let failure = unmapped(&format!("`value` of branch {place}"), &error);
@@ -69,8 +61,8 @@ fn begin(run: &State, at: usize, choose: &Choose) -> Progress {
 }
 
 /// Whether a condition holds; nothing if it is no condition.
-fn holds(run: &State, when: &Mapping) -> Result<Option<bool>, ExprError> {
-    Ok(match when.eval(&scope(run))?.as_str() {
+fn holds(run: &State, at: usize, when: &Mapping) -> Result<Option<bool>, ExprError> {
+    Ok(match when.eval(&View::of(run, at).scope())?.as_str() {
         "true" => Some(true),
         "false" => Some(false),
         _ => None,

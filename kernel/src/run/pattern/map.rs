@@ -5,9 +5,10 @@ use serde_json::value::RawValue;
 use crate::expr::Item;
 use crate::json::{Json, Limits};
 use crate::outcome::{Class, Failure};
+use crate::run::frame::View;
 use crate::run::graft::Graft;
-use crate::run::hand_off::{own, scope, unmapped};
-use crate::run::pattern::{MAPPING_FAILED, Progress, complete, fail};
+use crate::run::hand_off::{own, unmapped};
+use crate::run::pattern::{MAPPING_FAILED, Progress, brought_down, complete, fail};
 use crate::run::state::{State, StepState};
 use crate::workflow::Map;
 
@@ -18,8 +19,9 @@ const ITEMS_MISSING: &str = "ITEMS_MISSING";
 const NAMED_GAPS: usize = 20;
 
 /// The list.
-pub(super) fn open(run: &State, map: &Map) -> Result<Json, Failure> {
-    let list = map.over.eval(&scope(run)).map_err(|error| unmapped("the list to go over", &error))?;
+pub(super) fn open(run: &State, at: usize, map: &Map) -> Result<Json, Failure> {
+    let list =
+        map.over.eval(&View::of(run, at).scope()).map_err(|error| unmapped("the list to go over", &error))?;
     let refused = |message: String| own(Class::CallerFault, MAPPING_FAILED, message);
     match items(&list) {
         None => Err(refused("what `over` leads to is no list".to_owned())),
@@ -51,7 +53,9 @@ pub(super) fn next(run: &State, at: usize, map: &Map, over: bool) -> Progress {
         }
     }
     match failed {
-        Some(child) if !map.partial => item_failed(run, child),
+        Some(child) if !map.partial => {
+            brought_down(run, child, ITEM_FAILED, "an answer for every item is wanted")
+        }
         _ if open && !over => Progress::Wait,
         _ if open && !map.partial => {
             let message = "not every item had its answer when the time was over".to_owned();
@@ -65,6 +69,7 @@ pub(super) fn next(run: &State, at: usize, map: &Map, over: bool) -> Progress {
 fn begin(run: &State, at: usize, map: &Map) -> Progress {
     let list = run.steps[at].input.clone().unwrap_or_default();
     let spec = run.spec(at);
+    let view = View::of(run, at);
     let mut grafts = Vec::new();
     for (index, item) in items(&list).unwrap_or_default().into_iter().enumerate() {
         let value = match Json::parse(item.get().as_bytes(), &Limits::default()) {
@@ -75,7 +80,7 @@ fn begin(run: &State, at: usize, map: &Map) -> Progress {
             }
         };
         let item = Item { value: &value, index };
-        let input = match spec.input.eval_for(&scope(run), item) {
+        let input = match spec.input.eval_for(&view.scope(), item) {
             Ok(input) => input,
             Err(error) => {
                 let what = format!("the input of step `{}` for item {index}", spec.id);
@@ -132,18 +137,5 @@ fn gap(run: &State, index: usize, child: usize) -> String {
     match &run.steps[child].failure {
         Some(failure) => format!("item {index} is missing: {}: {}", failure.code, failure.message),
         None => format!("item {index} is missing: it had not ended when the time was over"),
-    }
-}
-
-fn item_failed(run: &State, child: usize) -> Progress {
-    let name = &run.spec(child).id;
-    let reason = "an answer for every item is wanted";
-    match &run.steps[child].failure {
-        Some(cause) => {
-            let message = format!("step `{name}` failed: {}: {}", cause.code, cause.message);
-            let failure = Failure { began: cause.began, ..own(cause.class, ITEM_FAILED, message) };
-            fail(failure, reason)
-        }
-        None => fail(own(Class::AgentError, ITEM_FAILED, format!("step `{name}` failed")), reason),
     }
 }

@@ -41,11 +41,8 @@ fn events() -> Vec<Event> {
     vec![
         Event::RunStarted {
             tenant: name("default"),
-            workflow: WorkflowRef {
-                name: name("answer"),
-                version: 3,
-                hash: WorkflowHash::from_bytes([0xab; 32]),
-            },
+            workflow: workflow("answer"),
+            subs: Vec::new(),
             input: text(r#"{"question":"why","n":1.0}"#),
             intent: "to know why".into(),
             labels: Arc::new(BTreeMap::from([("team".to_owned(), "docs".to_owned())])),
@@ -117,6 +114,18 @@ fn events() -> Vec<Event> {
             answer: Arc::new(answer("null")),
             attempts: vec![Arc::new(hedge)],
         },
+        Event::RunStarted {
+            tenant: name("default"),
+            workflow: workflow("answer"),
+            subs: vec![workflow("quote")],
+            input: text("null"),
+            intent: "".into(),
+            labels: Arc::default(),
+            idempotency_key: None,
+            deadline: at(61_000),
+            retries: Retries::Allowed,
+            priority: crate::priority::Priority::default(),
+        },
         Event::StepFailed {
             step: step(),
             failure: failure.clone(),
@@ -143,6 +152,10 @@ fn events() -> Vec<Event> {
             attempts: vec![],
         },
     ]
+}
+
+fn workflow(called: &str) -> WorkflowRef {
+    WorkflowRef { name: name(called), version: 3, hash: WorkflowHash::from_bytes([0xab; 32]) }
 }
 
 fn graft(id: &str, after: &[&str]) -> Graft {

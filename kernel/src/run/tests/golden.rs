@@ -229,6 +229,88 @@ pub(super) fn cancelled_while_asking() -> Plan {
     Plan { cancel_at: Some(1_000), ..approved() }
 }
 
+/// Another workflow, of two steps; `inner` is its input.
+fn another(name: &str, second: &serde_json::Value) -> serde_json::Value {
+    let mut second = second.clone();
+    second["id"] = "second".into();
+    second["after"] = json!(["first"]);
+    json!({
+        "name": name,
+        "version": 1,
+        "input": { "type": "object", "required": ["from"] },
+        "deadline": "1s",
+        "steps": [
+            { "id": "first", "call": { "capability": "do.it" }, "input": "${input.from}" },
+            second,
+        ],
+        "output": { "first": "${steps.first.output}", "second": "${steps.second.output}" },
+    })
+}
+
+pub(super) fn a_workflow_inside() -> Plan {
+    let inner =
+        json!({ "call": { "capability": "do.it" }, "input": ["${input.from}", "${steps.first.output}"] });
+    let parts = vec![
+        part("first", &[]).fates(&[Fate::Answer("\"outer\"")]),
+        part("nested", &["first"])
+            .does("sub", json!({ "workflow": "another" }))
+            .inside("first", &[Fate::Answer("\"inner\"")])
+            .inside("second", &[Fate::Answer("2")]),
+        part("last", &["nested"]),
+    ];
+    Plan { subs: vec![another("another", &inner)], ..plan(parts) }
+}
+
+pub(super) fn workflows_in_each_other() -> Plan {
+    let list = json!({
+        "map": { "over": ["${steps.first.output}", "${input.from}"], "call": { "capability": "do.it" } },
+        "input": { "item": "${item}", "of": "${steps.first.output}" },
+    });
+    let deeper = json!({ "sub": { "workflow": "innermost" }, "input": { "from": "${steps.first.output}" } });
+    let parts = vec![
+        part("outer", &[])
+            .input(&[("from", "${input.question}")])
+            .does("sub", json!({ "workflow": "middle" }))
+            .inside("first", &[Fate::Answer("\"m\"")])
+            .inside("second/first", &[Fate::Answer("\"i\"")])
+            .fates(&[Fate::Answer("10"), Fate::Answer("11")]),
+    ];
+    Plan { subs: vec![another("middle", &deeper), another("innermost", &list)], ..plan(parts) }
+}
+
+pub(super) fn a_workflow_inside_fails() -> Plan {
+    let inner = json!({ "call": { "capability": "do.it" } });
+    let parts = vec![
+        part("nested", &[])
+            .optional()
+            .input(&[("from", "${input.question}")])
+            .does("sub", json!({ "workflow": "another" }))
+            .inside("first", &[Fate::Fail(Class::AgentError, Began::Yes)]),
+        part("last", &["nested"]),
+    ];
+    Plan { subs: vec![another("another", &inner)], ..plan(parts) }
+}
+
+pub(super) fn a_workflow_inside_refuses() -> Plan {
+    let inner = json!({ "call": { "capability": "do.it" } });
+    let parts = vec![
+        part("first", &[]),
+        part("nested", &["first"]).input(&[]).does("sub", json!({ "workflow": "another" })),
+    ];
+    Plan { subs: vec![another("another", &inner)], ..plan(parts) }
+}
+
+pub(super) fn a_workflow_inside_is_late() -> Plan {
+    let inner = json!({ "wait": { "signal": "go" } });
+    let parts =
+        vec![part("nested", &[]).input(&[("from", "1")]).does("sub", json!({ "workflow": "another" }))];
+    Plan { subs: vec![another("another", &inner)], ..plan(parts) }
+}
+
+pub(super) fn a_signal_for_a_workflow_inside() -> Plan {
+    Plan { signals: vec![(5, "go", "\"went\"")], ..a_workflow_inside_is_late() }
+}
+
 /// Every golden run, for those who crash each of them everywhere.
 pub(super) fn all() -> Vec<(&'static str, Plan)> {
     [
@@ -261,6 +343,12 @@ pub(super) fn all() -> Vec<(&'static str, Plan)> {
         ("rejected", rejected()),
         ("silence", silence()),
         ("cancelled while asking", cancelled_while_asking()),
+        ("a workflow inside", a_workflow_inside()),
+        ("workflows in each other", workflows_in_each_other()),
+        ("a workflow inside fails", a_workflow_inside_fails()),
+        ("a workflow inside refuses", a_workflow_inside_refuses()),
+        ("a workflow inside is late", a_workflow_inside_is_late()),
+        ("a signal for a workflow inside", a_signal_for_a_workflow_inside()),
     ]
     .into_iter()
     .chain(super::remedies::all())
@@ -489,4 +577,34 @@ fn silence_is_what_the_document_says() {
 #[test]
 fn a_cancel_does_not_wait_for_a_person() {
     insta::assert_snapshot!(transcript(cancelled_while_asking()));
+}
+
+#[test]
+fn a_workflow_inside_a_step_sees_its_own_input_and_its_own_steps() {
+    insta::assert_snapshot!(transcript(a_workflow_inside()));
+}
+
+#[test]
+fn workflows_lie_in_each_other_and_lists_in_them() {
+    insta::assert_snapshot!(transcript(workflows_in_each_other()));
+}
+
+#[test]
+fn a_workflow_inside_that_fails_fails_its_step_alone() {
+    insta::assert_snapshot!(transcript(a_workflow_inside_fails()));
+}
+
+#[test]
+fn a_workflow_inside_takes_only_what_its_schema_allows() {
+    insta::assert_snapshot!(transcript(a_workflow_inside_refuses()));
+}
+
+#[test]
+fn a_workflow_inside_keeps_its_own_deadline() {
+    insta::assert_snapshot!(transcript(a_workflow_inside_is_late()));
+}
+
+#[test]
+fn a_signal_reaches_a_workflow_that_begins_later() {
+    insta::assert_snapshot!(transcript(a_signal_for_a_workflow_inside()));
 }

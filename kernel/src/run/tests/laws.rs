@@ -51,6 +51,7 @@ enum Shape {
     Wait(u64),
     Signal(Option<u64>, bool),
     Approve(u64, &'static str, Option<(u64, Verdict)>),
+    Sub(bool),
 }
 
 fn any_shape() -> impl Strategy<Value = Shape> {
@@ -65,6 +66,7 @@ fn any_shape() -> impl Strategy<Value = Shape> {
         1 => (within(), any::<bool>()).prop_map(|(within, default)| Shape::Signal(within, default)),
         1 => (1..900_u64, prop::sample::select(vec!["approve", "reject"]), says)
             .prop_map(|(within, default, says)| Shape::Approve(within, default, says)),
+        1 => any::<bool>().prop_map(Shape::Sub),
     ]
 }
 
@@ -126,6 +128,9 @@ fn any_part(n: usize) -> impl Strategy<Value = Part> {
                     };
                     part.does("choose", json!([first, { "call": { "capability": "do.it" } }]))
                 }
+                Shape::Sub(deep) => {
+                    part.does("sub", json!({ "workflow": if deep { "deep" } else { "flat" } }))
+                }
                 Shape::Wait(ms) => part.does("wait", json!({ "for": format!("{ms}ms") })),
                 Shape::Signal(within_ms, default) => {
                     let within = within_ms.map(|ms| format!("{ms}ms"));
@@ -157,7 +162,7 @@ fn falls_back(part: Part, shape: &Shape, remedies: Vec<Value>, below: Option<&'s
     let fits = |remedy: &Value| match shape {
         Shape::Wait(_) | Shape::Signal(..) => remedy.get("fallback").is_none(),
         Shape::Approve(..) => remedy.get("escalate").is_none() && (remedy.get("fallback").is_none()),
-        Shape::Call | Shape::Map(..) | Shape::Choose(..) => true,
+        Shape::Call | Shape::Map(..) | Shape::Choose(..) | Shape::Sub(_) => true,
     };
     let remedies: Vec<Value> = remedies.into_iter().filter(fits).collect();
     let has = |name: &str| remedies.iter().any(|remedy| remedy.get(name).is_some());
@@ -193,9 +198,27 @@ pub(super) fn any_plan() -> impl Strategy<Value = Plan> {
             deadline_ms,
             cancel_at,
             mode,
+            subs: subs(),
             ..plan(parts)
         },
     )
+}
+
+/// Workflows that steps of any plan may run: a list and an optional step, and one around that.
+fn subs() -> Vec<Value> {
+    let call = json!({ "capability": "do.it" });
+    let flat = json!([
+        { "id": "each", "map": { "over": [1, 2], "call": call, "parallel": 1, "partial": true } },
+        { "id": "may", "call": call, "optional": true, "retry": { "max_attempts": 2 } },
+        { "id": "last", "call": call, "after": ["each", "may"], "input": "${steps.each.output}" },
+    ]);
+    let deep = json!([
+        { "id": "inner", "sub": { "workflow": "flat" } },
+        { "id": "pause", "wait": { "for": "20ms" } },
+    ]);
+    let of =
+        |name: &str, steps: Value| json!({ "name": name, "version": 1, "deadline": "500ms", "steps": steps });
+    vec![of("flat", flat), of("deep", deep)]
 }
 
 /// Something that might be said to have happened, likely or not.
@@ -271,6 +294,9 @@ proptest! {
         });
         prop_assert!(!(critical && end.state == EndState::Completed), "a critical failure is never passed over");
         prop_assert!(end.state != EndState::Completed || end.at < world.run.deadline);
+        let usages = world.run.usages();
+        let of_steps: u64 = usages[..world.plan.parts.len()].iter().map(|usage| usage.tokens_in).sum();
+        prop_assert_eq!(of_steps, world.run.usage.tokens_in, "what the steps cost is what the run cost");
     }
 
     #[test]

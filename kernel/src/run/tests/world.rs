@@ -21,7 +21,7 @@ use crate::run::{
     asked, outstanding, start, step,
 };
 use crate::time::Wall;
-use crate::workflow::{StepId, Workflow};
+use crate::workflow::{Linked, StepId, Sub, Workflow};
 
 pub(super) const RUN: RunId = RunId::from_bytes([7; 16]);
 
@@ -73,6 +73,8 @@ pub(super) struct Part {
     pub(super) recourse: Vec<(&'static str, Value)>,
     /// What whoever is asked instead answers, each once.
     pub(super) instead: Vec<Fate>,
+    /// How calls inside it end, by their name below it; those not named here end as `fates` say.
+    pub(super) inside: Vec<(&'static str, Vec<Fate>)>,
     /// What a person answers to it, so long after it asked.
     pub(super) says: Option<(u64, Ruling)>,
 }
@@ -107,6 +109,7 @@ pub(super) fn part(id: &str, after: &[&str]) -> Part {
         kind: None,
         recourse: Vec::new(),
         instead: Vec::new(),
+        inside: Vec::new(),
         says: None,
     }
 }
@@ -169,6 +172,10 @@ impl Part {
         self.instead = fates.to_vec();
         self
     }
+    pub(super) fn inside(mut self, name: &'static str, fates: &[Fate]) -> Self {
+        self.inside.push((name, fates.to_vec()));
+        self
+    }
     pub(super) fn says(mut self, after_ms: u64, ruling: Ruling) -> Self {
         self.says = Some((after_ms, ruling));
         self
@@ -197,7 +204,7 @@ impl Part {
         if let Some((kind, what)) = &self.kind {
             let fields = step.as_object_mut().unwrap();
             fields.remove("call");
-            if *kind != "choose" {
+            if matches!(*kind, "wait" | "approve" | "sub") {
                 fields.remove("retry");
             }
             if *kind == "wait" {
@@ -217,14 +224,18 @@ impl Part {
         step
     }
     fn fate(&self, step: &StepId, number: u32) -> &Fate {
-        let last = self.fates.len() - 1;
-        let inside = step.as_str().rsplit_once('/').map(|(_, inside)| inside);
-        if let Some(which) = inside.and_then(|inside| inside.strip_prefix("fallback")) {
+        let below = step.as_str().split_once('/').map_or("", |(_, below)| below);
+        if let Some(which) = below.rsplit('/').next().and_then(|inside| inside.strip_prefix("fallback")) {
             let which: usize = which.trim_start_matches('_').parse().unwrap_or(1);
-            return &self.instead[(which - 1).min(self.instead.len() - 1)];
+            if !self.instead.is_empty() {
+                return &self.instead[(which - 1).min(self.instead.len() - 1)];
+            }
         }
-        let item = inside.map(|item| item.parse::<usize>().unwrap());
-        &self.fates[last.min(item.unwrap_or(number as usize - 1))]
+        if let Some((_, fates)) = self.inside.iter().find(|(name, _)| *name == below) {
+            return &fates[(fates.len() - 1).min(number as usize - 1)];
+        }
+        let item = below.rsplit('/').next().and_then(|item| item.parse::<usize>().ok());
+        &self.fates[(self.fates.len() - 1).min(item.unwrap_or(number as usize - 1))]
     }
 }
 
@@ -249,6 +260,8 @@ pub(super) struct Plan {
     pub(super) signals: Vec<(i64, &'static str, &'static str)>,
     /// The operating mode.
     pub(super) mode: Mode,
+    /// Workflows that steps run.
+    pub(super) subs: Vec<Value>,
 }
 
 pub(super) fn plan(parts: Vec<Part>) -> Plan {
@@ -263,11 +276,12 @@ pub(super) fn plan(parts: Vec<Part>) -> Plan {
         cancel_at: None,
         signals: Vec::new(),
         mode: Mode::Full,
+        subs: Vec::new(),
     }
 }
 
 impl Plan {
-    pub(super) fn workflow(&self) -> Arc<Workflow> {
+    pub(super) fn workflow(&self) -> Linked {
         let steps: Vec<Value> = self.parts.iter().map(Part::document).collect();
         let document = json!({
             "name": "trip",
@@ -279,7 +293,11 @@ impl Plan {
             "steps": steps,
             "output": fields(&self.output),
         });
-        Arc::new(Workflow::parse(&document.to_string()).unwrap_or_else(|problems| panic!("{problems:#?}")))
+        let subs: Vec<Arc<Workflow>> = self.subs.iter().map(parsed).collect();
+        let find = |sub: &Sub| {
+            subs.iter().find(|known| *known.name() == sub.workflow).cloned().ok_or("it is not in the plan")
+        };
+        Linked::new(parsed(&document), find).unwrap()
     }
 
     pub(super) fn start(&self) -> Start {
@@ -482,7 +500,11 @@ impl World {
     }
 }
 
-fn replay(workflow: &Arc<Workflow>, log: &[Transition]) -> Run {
+fn parsed(document: &Value) -> Arc<Workflow> {
+    Arc::new(Workflow::parse(&document.to_string()).unwrap_or_else(|problems| panic!("{problems:#?}")))
+}
+
+fn replay(workflow: &Linked, log: &[Transition]) -> Run {
     let (first, rest) = log.split_first().unwrap();
     let mut run = Run::begin(first, workflow.clone(), RUN).unwrap();
     for transition in rest {

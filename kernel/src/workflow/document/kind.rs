@@ -10,16 +10,17 @@ use crate::json::Json;
 use crate::schema::Schema;
 use crate::workflow::{
     Approve, Branch, Call, Choose, DEFAULT_ITEMS, DEFAULT_ITEMS_AT_ONCE, MAX_BRANCHES, MAX_DEADLINE,
-    MAX_ITEMS, MAX_PARALLEL, MAX_WAIT, Map, Otherwise, StepKind, Then, Until, Wait,
+    MAX_ITEMS, MAX_PARALLEL, MAX_WAIT, Map, Otherwise, StepKind, Sub, Then, Until, Wait,
 };
 
 /// The fields of a step that say what it does; a step has one of them.
-const KINDS: [&str; 5] = ["call", "map", "choose", "wait", "approve"];
+const KINDS: [&str; 6] = ["call", "map", "choose", "wait", "approve", "sub"];
 
 const CALL_FIELDS: [&str; 2] = ["capability", "agent"];
 const MAP_FIELDS: [&str; 6] = ["over", "call", "max_items", "parallel", "partial", "within"];
 const BRANCH_FIELDS: [&str; 3] = ["when", "call", "value"];
 const WAIT_FIELDS: [&str; 5] = ["for", "signal", "schema", "within", "default"];
+const SUB_FIELDS: [&str; 2] = ["workflow", "version"];
 pub(super) const APPROVE_FIELDS: [&str; 5] = ["ask", "form", "assignee", "within", "default"];
 
 /// Longest name of whom a question is for, in characters.
@@ -44,6 +45,7 @@ pub(super) fn kind(step: &Fields<'_>, report: &mut Report<'_>) -> Option<StepKin
         "choose" => choose(&field, report).map(StepKind::Choose),
         "wait" => wait(&field, report).map(StepKind::Wait),
         "approve" => approve(&field, report).map(StepKind::Approve),
+        "sub" => sub(&field, report).map(StepKind::Sub),
         _ => call(&field, report).map(StepKind::Call),
     };
     if let Some(kind) = &kind {
@@ -67,7 +69,8 @@ pub(super) fn input(step: &Fields<'_>, report: &mut Report<'_>) -> Option<Mappin
 fn refuse_what_has_no_meaning(step: &Fields<'_>, kind: &StepKind, report: &mut Report<'_>) {
     let meaningless: &[&str] = match kind {
         StepKind::Call(_) | StepKind::Map(_) | StepKind::Choose(_) => &[],
-        StepKind::Approve(_) => &["timeout", "retry"],
+        // The steps of another workflow say that themselves.
+        StepKind::Approve(_) | StepKind::Sub(_) => &["timeout", "retry"],
         StepKind::Wait(_) => &["timeout", "retry", "input"],
     };
     for field in meaningless.iter().filter_map(|name| step.optional(name)) {
@@ -193,6 +196,14 @@ pub(super) fn approve_of(mut fields: Fields<'_>, report: &mut Report<'_>) -> Opt
     let otherwise = fields.optional("default").map_or(Otherwise::Reject, |field| otherwise(&field, report));
     fields.report_missing(report);
     Some(Approve { ask: ask?, form, assignee, within: within?, otherwise })
+}
+
+fn sub(field: &Field<'_>, report: &mut Report<'_>) -> Option<Sub> {
+    let mut fields = Fields::open(field.node, field.path.clone(), &SUB_FIELDS, report);
+    let workflow = fields.required("workflow").and_then(|field| field.name(report));
+    let version = fields.optional("version").map(|field| field.number(1..=u32::MAX, report));
+    fields.report_missing(report);
+    Some(Sub { workflow: workflow?, version })
 }
 
 fn assignee(field: &Field<'_>, report: &mut Report<'_>) -> Option<String> {

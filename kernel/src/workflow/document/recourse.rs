@@ -197,7 +197,8 @@ fn check_fits(item: &Field<'_>, remedy: &Remedy, beside: &Beside<'_>, report: &m
             if let Err(violations) = beside.output_schema.check(&escalate.value) {
                 let violations: Vec<String> = violations.iter().map(ToString::to_string).collect();
                 let violations = violations.join("; ");
-                let message = format!("what goes on by approval breaks the step's `output_schema`: {violations}");
+                let message =
+                    format!("what goes on by approval breaks the step's `output_schema`: {violations}");
                 refuse(message, "give `value`, which is shown where there is no answer");
             }
         }
