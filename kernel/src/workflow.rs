@@ -241,6 +241,13 @@ impl Workflow {
 }
 
 impl Step {
+    /// Whether it may come to ask a person: by its kind, or because it failed.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        let escalates = |remedy: &Remedy| matches!(remedy, Remedy::Escalate(_));
+        matches!(self.kind, StepKind::Approve(_)) || self.recourse.remedies.iter().any(escalates)
+    }
+
     /// Every call it may make, as far as the document says.
     pub fn calls(&self) -> impl Iterator<Item = &Call> {
         self.kind.calls().into_iter().chain(self.recourse.calls())
