@@ -93,6 +93,14 @@ impl Exit {
             | R::SubTimedOut
             | R::TooManySteps
             | R::LowConfidence
+            | R::GatheringTimedOut
+            | R::QuorumMissed
+            | R::JudgeFailed
+            | R::JudgeInvalid
+            | R::SupervisorFailed
+            | R::WorkerFailed
+            | R::NoProgress
+            | R::RoundsExhausted
             | R::SignalMissing
             | R::Rejected
             | R::NotAnswered

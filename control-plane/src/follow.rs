@@ -99,8 +99,7 @@ impl Follower {
     fn learn(&mut self, transition: &Transition) {
         for event in &transition.events {
             if let Event::StepsGrafted { grafts, .. } = event {
-                let grown =
-                    grafts.iter().map(|graft| (graft.id.to_string(), graft.call.capability.to_string()));
+                let grown = grafts.iter().map(|graft| (graft.id.to_string(), graft.work.name().to_string()));
                 self.capabilities.extend(grown);
             }
         }

@@ -36,8 +36,10 @@ mod step_id;
 mod tests;
 
 pub use self::kind::{
-    Approve, Branch, Call, Choose, DEFAULT_ITEMS, DEFAULT_ITEMS_AT_ONCE, MAX_BRANCHES, MAX_ITEMS, MAX_WAIT,
-    Map, Otherwise, StepKind, Sub, Then, Until, Wait,
+    Approve, Branch, Call, Choose, Consensus, DEFAULT_ITEMS, DEFAULT_ITEMS_AT_ONCE, DEFAULT_ROUNDS,
+    DEFAULT_TASKS, DEFAULT_TASKS_AT_ONCE, Judge, MAX_BRANCHES, MAX_ITEMS, MAX_ROUNDS, MAX_RUBRIC_CHARS,
+    MAX_SUPERVISORS, MAX_TASKS, MAX_WAIT, MAX_WORKERS, MEMBERS, Map, Otherwise, StepKind, Sub, Supervise,
+    Then, Until, Wait, Work, label,
 };
 pub use self::link::{LinkError, Linked, MAX_SUB_DEPTH, MAX_SUBS};
 pub use self::recourse::{Below, Confidence, Escalate, MAX_REMEDIES, Recourse, Remedy};

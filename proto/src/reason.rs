@@ -237,6 +237,30 @@ reasons! {
     WorkflowNotLinked = "WORKFLOW_NOT_LINKED", FailedPrecondition,
         "A step runs another workflow that is not stored, or workflows run each other in a circle or too deep. Nothing was started.",
         "The error names the step and what it runs. `mainstay workflows put` the missing one, or take the circle apart.";
+    QuorumMissed = "QUORUM_MISSED", Aborted,
+        "Too few members of a `consensus` answered in time and in its schema.",
+        "`mainstay trace RUN` shows each member (`STEP/0` is the first). Lower `quorum`, raise `within`, or ask other agents.";
+    JudgeFailed = "JUDGE_FAILED", Aborted,
+        "The judge of a `consensus` failed.",
+        "`mainstay trace RUN` shows its attempts as `STEP/judge`. Without a judge the answer given most often is taken.";
+    JudgeInvalid = "JUDGE_INVALID", Aborted,
+        "The judge of a `consensus` chose none of the answers it was shown.",
+        "A judge answers `{\"choice\": \"A\"}` with one of the labels it was given. `mainstay trace RUN` shows what it was given and said.";
+    SupervisorFailed = "SUPERVISOR_FAILED", Aborted,
+        "The supervisor of a `supervise` step failed, so nobody could hand out work.",
+        "`mainstay trace RUN` shows its attempts, one step a round (`STEP/1` is the first). With `partial: true` the results of earlier rounds go on.";
+    WorkerFailed = "WORKER_FAILED", Aborted,
+        "A worker of a `supervise` step failed, or its result was refused, and the step wants all results.",
+        "`mainstay trace RUN` shows the task (`STEP/2_0` is the first of round 2). With `partial: true` the step goes on without it.";
+    NoProgress = "NO_PROGRESS", Aborted,
+        "A `supervise` step was stopped because more rounds would have bought nothing: it asked again for what was done, or its results no longer changed.",
+        "`mainstay trace RUN` shows the rounds. Tell the supervisor when it is done, or take what there is with `partial: true`.";
+    RoundsExhausted = "ROUNDS_EXHAUSTED", Aborted,
+        "The supervisor of a `supervise` step came to no end in the rounds it has.",
+        "Raise `rounds`, tell the supervisor how many it has, or take what there is with `partial: true`.";
+    GatheringTimedOut = "GATHERING_TIMED_OUT", DeadlineExceeded,
+        "A `supervise` step had not come to an end when its time was over.",
+        "Raise `within`, let more go on at once with `parallel`, or take what there is with `partial: true`.";
     SubFailed = "SUB_FAILED", Aborted,
         "A step of the workflow that a `sub` step runs failed, and that workflow cannot do without it.",
         "`mainstay trace RUN` shows the step (`STEP/INNER`) and its attempts; there `optional: true` lets the workflow go on.";

@@ -185,7 +185,8 @@ fn event(event: &Event, capability: &impl Fn(&str) -> String) -> pb::run_event::
         Event::StepsGrafted { step, grafts } => {
             let grafted = grafts.iter().map(|graft| wire::GraftedStep {
                 step_id: graft.id.to_string(),
-                capability: graft.call.capability.to_string(),
+                capability: graft.work.call().map(|call| call.capability.to_string()).unwrap_or_default(),
+                workflow: graft.work.sub().map(|sub| sub.workflow.to_string()).unwrap_or_default(),
             });
             wire::Event::StepsGrafted(wire::StepsGrafted {
                 step_id: step.to_string(),

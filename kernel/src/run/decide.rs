@@ -32,7 +32,7 @@ use crate::run::people;
 use crate::run::remedy::{self, Failed};
 use crate::run::state::{Run, State, StepState};
 use crate::time::Wall;
-use crate::workflow::{StepId, StepKind};
+use crate::workflow::StepId;
 
 /// Starts a run: its first transition.
 ///
@@ -224,20 +224,17 @@ impl Draft {
         if self.state.spec(at).drop_in.is_some_and(|from| self.mode >= from) {
             return self.record(Event::StepSkipped { step, reason: SkipReason::Mode(self.mode) });
         }
-        let begun = match &self.state.spec(at).kind {
-            StepKind::Call(_) => hand_off::input(&self.state, at).map(|input| {
+        let begun = if self.state.spec(at).kind.is_open() {
+            pattern::open(&self.state, at).map(|input| {
+                let until = pattern::within(&self.state, at).map(|within| self.at + within);
+                Event::StepOpened { step: step.clone(), input, until }
+            })
+        } else {
+            hand_off::input(&self.state, at).map(|input| {
                 let attempt = Attempt::first(self.state.id, step.as_str());
                 let known = self.state.steps[at].input.is_some();
                 Event::StepStarted { step: step.clone(), attempt, input: (!known).then_some(input) }
-            }),
-            StepKind::Map(_)
-            | StepKind::Choose(_)
-            | StepKind::Wait(_)
-            | StepKind::Approve(_)
-            | StepKind::Sub(_) => pattern::open(&self.state, at).map(|input| {
-                let until = pattern::within(&self.state, at).map(|within| self.at + within);
-                Event::StepOpened { step: step.clone(), input, until }
-            }),
+            })
         };
         let event = match begun {
             Ok(event) => event,
@@ -258,6 +255,7 @@ impl Draft {
                 let grafts = grafts.into_iter().map(Arc::new).collect();
                 self.record(Event::StepsGrafted { step, grafts })
             }
+            Progress::LetGo(steps) => self.close(steps, SkipReason::NotNeeded),
             Progress::Complete(answer) => {
                 self.close(self.state.within(at).collect(), SkipReason::NotNeeded)?;
                 let event = match hand_off::check_output(self.state.spec(at), answer) {

@@ -13,9 +13,8 @@ use crate::expr::Mapping;
 use crate::json::Json;
 use crate::run::fold::FoldError;
 use crate::run::state::{State, StepRun, StepState};
-use crate::schema::Schema;
 use crate::time::Wall;
-use crate::workflow::{Call, Step, StepId, StepKind};
+use crate::workflow::{Call, Step, StepId, Sub, Work};
 
 /// Most steps that grow in one run: with those of its workflow a run is still read whole and shown whole.
 pub const MAX_GRAFTED: usize = 1_000;
@@ -23,19 +22,33 @@ pub const MAX_GRAFTED: usize = 1_000;
 /// A step to be grafted, as it stands in the journal. How long it may take and how often it is tried is what the step it
 /// lies in says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
 pub struct Graft {
     /// Its id, inside the step it belongs to.
     pub id: StepId,
-    /// What it calls.
-    pub call: Call,
+    /// What it does.
+    pub work: Work,
     /// The steps beside it that it waits for; all stand before it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<StepId>,
     /// What its agent is given. A value: nothing in it is an expression, whatever it looks like.
     pub input: Json,
     /// Whether those after it begin although it failed.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
+}
+
+/// Its text.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    id: StepId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    call: Option<Call>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sub: Option<Sub>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    after: Vec<StepId>,
+    input: Json,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    optional: bool,
 }
 
 /// A step that has grown.
@@ -45,6 +58,30 @@ pub struct Grafted {
     pub inside: usize,
     /// What it is, its edges as places in the run.
     pub step: Step,
+}
+
+impl From<Graft> for Written {
+    fn from(graft: Graft) -> Self {
+        let Graft { id, work, after, input, optional } = graft;
+        let (call, sub) = match work {
+            Work::Call(call) => (Some(call), None),
+            Work::Sub(sub) => (None, Some(sub)),
+        };
+        Self { id, call, sub, after, input, optional }
+    }
+}
+
+impl TryFrom<Written> for Graft {
+    type Error = &'static str;
+    fn try_from(written: Written) -> Result<Self, &'static str> {
+        let Written { id, call, sub, after, input, optional } = written;
+        let work = match (call, sub) {
+            (Some(call), None) => Work::Call(call),
+            (None, Some(sub)) => Work::Sub(sub),
+            _ => return Err("a step that grew either calls an agent or runs a workflow"),
+        };
+        Ok(Self { id, work, after, input, optional })
+    }
 }
 
 impl State {
@@ -109,7 +146,7 @@ impl State {
             let spec = self.spec(inside);
             let step = Step {
                 id: graft.id.clone(),
-                kind: StepKind::Call(graft.call.clone()),
+                kind: graft.work.clone().into(),
                 after,
                 dependents: Vec::new(),
                 input: Mapping::nothing(),
@@ -117,7 +154,7 @@ impl State {
                 retry: spec.retry.clone(),
                 optional: graft.optional,
                 drop_in: None,
-                output_schema: Schema::anything(),
+                output_schema: self.schema_inside(inside, &graft.id),
                 recourse: self.recourse_inside(inside),
             };
             self.grafted.push(Arc::new(Grafted { inside, step }));

@@ -16,6 +16,7 @@ use crate::priority::Priority;
 use crate::retry::Retries;
 use crate::run::decide::next_move;
 use crate::run::event::Attempt;
+use crate::run::pattern;
 use crate::run::state::{State, StepState};
 use crate::time::Wall;
 use crate::workflow::{StepId, StepKind};
@@ -97,7 +98,7 @@ pub fn outstanding(run: &State) -> Owed {
         return Owed::default();
     }
     let mut owed = Owed { calls: Vec::with_capacity(run.active()), wake_at: Some(run.deadline) };
-    for (spec, step) in run.each() {
+    for (at, (spec, step)) in run.each().enumerate() {
         match (step.state, &spec.kind) {
             (StepState::Running { attempt }, StepKind::Call(call)) => owed.calls.push(Call {
                 run: run.id,
@@ -114,6 +115,7 @@ pub fn outstanding(run: &State) -> Owed {
                 retries: run.retries,
                 priority: run.priority,
             }),
+            (StepState::Gathering { .. }, _) if !pattern::has_a_limit(run, at) => {}
             (StepState::BackingOff { until, .. } | StepState::Gathering { until: Some(until) }, _) => {
                 owed.wake_at = owed.wake_at.min(Some(until));
             }

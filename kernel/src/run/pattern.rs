@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::json::Json;
-use crate::outcome::{Answer, Failure, Usage};
+use serde::Serialize;
+
+use crate::json::{Json, Limits};
+use crate::outcome::{Answer, Class, Failure, Usage};
 use crate::run::graft::Graft;
 use crate::run::state::{State, StepState};
 use crate::run::{hand_off, people, remedy};
@@ -15,8 +17,10 @@ use crate::time::Wall;
 use crate::workflow::StepKind;
 
 mod choose;
+mod consensus;
 mod map;
 mod sub;
+mod supervise;
 mod wait;
 
 pub(super) use self::wait::{rejection, silence};
@@ -30,6 +34,8 @@ pub(super) enum Progress {
     Wait,
     /// Let others grow.
     Graft(Vec<Graft>),
+    /// Let go of these: nobody waits for them any more.
+    LetGo(Vec<usize>),
     /// It has its answer. Whatever has not ended inside it is not needed.
     Complete(Answer),
     /// It fails, and with it whatever has not ended inside it.
@@ -51,7 +57,9 @@ pub(super) fn open(run: &State, at: usize) -> Result<Json, Failure> {
             hand_off::input(run, at)
         }
         StepKind::Sub(sub) => sub::open(run, at, sub),
-        StepKind::Call(_) | StepKind::Choose(_) => hand_off::input(run, at),
+        StepKind::Call(_) | StepKind::Choose(_) | StepKind::Consensus(_) | StepKind::Supervise(_) => {
+            hand_off::input(run, at)
+        }
     }
 }
 
@@ -76,12 +84,19 @@ pub(super) fn next(run: &State, at: usize, now: Wall) -> Progress {
         StepKind::Wait(wait) => wait::next(run, wait, over),
         StepKind::Approve(approve) => wait::answered(run, at, approve, over),
         StepKind::Sub(_) => sub::next(run, at, over),
+        StepKind::Consensus(consensus) => consensus::next(run, at, consensus, over),
+        StepKind::Supervise(supervise) => supervise::next(run, at, supervise, over),
     }
 }
 
 /// Whether the gathering step at `at` has something to do now.
 pub(super) fn is_due(run: &State, at: usize, now: Wall) -> bool {
     !matches!(next(run, at, now), Progress::Wait)
+}
+
+/// Whether the time that the gathering step at `at` has still means anything to it.
+pub(super) fn has_a_limit(run: &State, at: usize) -> bool {
+    !matches!(run.spec(at).kind, StepKind::Consensus(_)) || consensus::gathers(run, at)
 }
 
 /// How many calls are under way inside each open step.
@@ -116,9 +131,20 @@ fn around(run: &State, at: usize) -> impl Iterator<Item = usize> {
 }
 
 /// Why the step that the failed one at `child` lies in fails with it.
+fn because(run: &State, child: usize, code: &str) -> Failure {
+    Failure { code: code.to_owned(), ..hand_off::brought_down(run, child) }
+}
+
 fn brought_down(run: &State, child: usize, code: &str, reason: &str) -> Progress {
-    let cause = hand_off::brought_down(run, child);
-    fail(Failure { code: code.to_owned(), ..cause }, reason)
+    fail(because(run, child, code), reason)
+}
+
+/// A value that Mainstay makes itself, as JSON.
+fn written(value: &impl Serialize) -> Result<Json, Failure> {
+    let text = serde_json::to_vec(value).unwrap_or_default();
+    Json::parse(&text, &Limits::default()).map_err(|error| {
+        hand_off::own(Class::CallerFault, MAPPING_FAILED, format!("what was made of it {error}"))
+    })
 }
 
 pub(super) fn complete(output: Json, warnings: Vec<String>) -> Progress {

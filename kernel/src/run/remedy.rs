@@ -15,11 +15,12 @@ use crate::json::Json;
 use crate::outcome::{Answer, Began, Class, Failure, OUTCOME_UNKNOWN, Usage};
 use crate::run::event::{AttemptRecord, Event};
 use crate::run::fold::FoldError;
-use crate::run::graft::Graft;
+use crate::run::graft::{Graft, Work};
 use crate::run::hand_off;
 use crate::run::pattern::{self, Progress};
 use crate::run::people::Verdict;
 use crate::run::state::{State, StepRun, StepState};
+use crate::schema::Schema;
 use crate::time::Wall;
 use crate::workflow::{
     Approve, Below, Call, Confidence, Escalate, Otherwise, Recourse, Remedy, Step, StepId, StepKind,
@@ -157,7 +158,7 @@ fn fallback(run: &State, at: usize, call: &Call, remedied: &Remedied) -> Progres
         let input = run.steps[at].input.clone().unwrap_or_default();
         return Progress::Graft(vec![Graft {
             id,
-            call: call.clone(),
+            work: Work::Call(call.clone()),
             after: Vec::new(),
             input,
             optional: true,
@@ -285,6 +286,15 @@ impl State {
         let confidence = self.spec(inside).recourse.confidence.filter(|_| asked_instead);
         let confidence = confidence.map(|confidence| Confidence { below: Below::Retry, ..confidence });
         Recourse { confidence, remedies: Vec::new() }
+    }
+
+    /// What the answer of a step must meet that grows in the one at `inside`. What whoever is asked instead answers is the
+    /// answer of that step, and looked at as such.
+    pub(super) fn schema_inside(&self, inside: usize, id: &StepId) -> Schema {
+        match &self.steps[inside].remedied {
+            Some(_) => Schema::anything(),
+            None => self.spec(inside).kind.schema_inside(id.as_str()),
+        }
     }
 
     /// A remedy begins once, in the order of the list, and not before the step's turn.

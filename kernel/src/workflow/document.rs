@@ -29,7 +29,7 @@ const FIELDS: [&str; 10] = [
     "steps",
     "output",
 ];
-const STEP_FIELDS: [&str; 16] = [
+const STEP_FIELDS: [&str; 18] = [
     "id",
     "after",
     "call",
@@ -38,6 +38,8 @@ const STEP_FIELDS: [&str; 16] = [
     "wait",
     "approve",
     "sub",
+    "consensus",
+    "supervise",
     "input",
     "timeout",
     "retry",
@@ -122,7 +124,12 @@ impl DraftStep {
                 own
             }
             Some(StepKind::Approve(approve)) => vec![(&approve.ask, self.path.key("approve").key("ask"))],
-            Some(StepKind::Call(_) | StepKind::Wait(_) | StepKind::Sub(_)) | None => Vec::new(),
+            Some(StepKind::Supervise(supervise)) => {
+                let path = self.path.key("supervise").key("accept");
+                supervise.accept.iter().map(|accept| (accept, path.clone())).collect()
+            }
+            Some(StepKind::Call(_) | StepKind::Wait(_) | StepKind::Sub(_) | StepKind::Consensus(_))
+            | None => Vec::new(),
         }
     }
 }

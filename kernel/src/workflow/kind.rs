@@ -13,6 +13,15 @@ use crate::json::Json;
 use crate::name::Name;
 use crate::schema::Schema;
 
+mod consensus;
+mod supervise;
+
+pub use self::consensus::{Consensus, Judge, MAX_RUBRIC_CHARS, MEMBERS, label};
+pub use self::supervise::{
+    DEFAULT_ROUNDS, DEFAULT_TASKS, DEFAULT_TASKS_AT_ONCE, MAX_ROUNDS, MAX_SUPERVISORS, MAX_TASKS,
+    MAX_WORKERS, Supervise,
+};
+
 /// How many items a list may have where the document does not say.
 pub const DEFAULT_ITEMS: usize = 100;
 /// Most items of a list that is gone over: half of what may grow in a run.
@@ -37,6 +46,19 @@ pub enum StepKind {
     Wait(Wait),
     /// Asks a person.
     Approve(Approve),
+    /// Runs another workflow.
+    Sub(Sub),
+    /// Asks several agents the same, none hearing of the others.
+    Consensus(Consensus),
+    /// Lets an agent hand out work to others.
+    Supervise(Supervise),
+}
+
+/// What a step that grows does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// Calls an agent.
+    Call(Call),
     /// Runs another workflow.
     Sub(Sub),
 }
@@ -160,7 +182,13 @@ impl StepKind {
     pub const fn is_open(&self) -> bool {
         match self {
             Self::Call(_) => false,
-            Self::Map(_) | Self::Choose(_) | Self::Wait(_) | Self::Approve(_) | Self::Sub(_) => true,
+            Self::Map(_)
+            | Self::Choose(_)
+            | Self::Wait(_)
+            | Self::Approve(_)
+            | Self::Sub(_)
+            | Self::Consensus(_)
+            | Self::Supervise(_) => true,
         }
     }
 
@@ -174,6 +202,8 @@ impl StepKind {
             Self::Wait(_) => "wait",
             Self::Approve(_) => "approve",
             Self::Sub(_) => "sub",
+            Self::Consensus(_) => "consensus",
+            Self::Supervise(_) => "supervise",
         }
     }
 
@@ -183,6 +213,12 @@ impl StepKind {
         match self {
             Self::Call(call) | Self::Map(Map { call, .. }) => vec![call],
             Self::Choose(choose) => choose.branches.iter().filter_map(Branch::call).collect(),
+            Self::Consensus(Consensus { of, judge, .. }) => {
+                of.iter().chain(judge.iter().map(|judge| &judge.call)).collect()
+            }
+            Self::Supervise(Supervise { by, workers, .. }) => {
+                std::iter::once(by).chain(workers.iter().filter_map(Work::call)).collect()
+            }
             Self::Wait(_) | Self::Approve(_) | Self::Sub(_) => Vec::new(),
         }
     }
@@ -192,7 +228,13 @@ impl StepKind {
     pub fn subs(&self) -> Vec<&Sub> {
         match self {
             Self::Sub(sub) => vec![sub],
-            Self::Call(_) | Self::Map(_) | Self::Choose(_) | Self::Wait(_) | Self::Approve(_) => Vec::new(),
+            Self::Supervise(supervise) => supervise.workers.iter().filter_map(Work::sub).collect(),
+            Self::Call(_)
+            | Self::Map(_)
+            | Self::Choose(_)
+            | Self::Wait(_)
+            | Self::Approve(_)
+            | Self::Consensus(_) => Vec::new(),
         }
     }
 
@@ -201,7 +243,12 @@ impl StepKind {
     pub const fn call(&self) -> Option<&Call> {
         match self {
             Self::Call(call) | Self::Map(Map { call, .. }) => Some(call),
-            Self::Choose(_) | Self::Wait(_) | Self::Approve(_) | Self::Sub(_) => None,
+            Self::Choose(_)
+            | Self::Wait(_)
+            | Self::Approve(_)
+            | Self::Sub(_)
+            | Self::Consensus(_)
+            | Self::Supervise(_) => None,
         }
     }
 
@@ -210,7 +257,13 @@ impl StepKind {
     pub const fn parallel(&self) -> Option<usize> {
         match self {
             Self::Map(map) => Some(map.parallel),
-            Self::Call(_) | Self::Choose(_) | Self::Wait(_) | Self::Approve(_) | Self::Sub(_) => None,
+            Self::Supervise(supervise) => Some(supervise.parallel),
+            Self::Call(_)
+            | Self::Choose(_)
+            | Self::Wait(_)
+            | Self::Approve(_)
+            | Self::Sub(_)
+            | Self::Consensus(_) => None,
         }
     }
 
@@ -221,9 +274,70 @@ impl StepKind {
         match self {
             Self::Call(_) | Self::Choose(_) | Self::Sub(_) => None,
             Self::Map(map) => map.within,
+            Self::Consensus(consensus) => consensus.within,
+            Self::Supervise(supervise) => supervise.within,
             Self::Wait(Wait { until: Until::Time(time) }) => Some(*time),
             Self::Wait(Wait { until: Until::Signal { within, .. } }) => *within,
             Self::Approve(approve) => Some(approve.within),
+        }
+    }
+}
+
+impl StepKind {
+    /// What the output of the step called `id` inside it must meet, whatever its agent declares.
+    #[must_use]
+    pub fn schema_inside(&self, id: &str) -> Schema {
+        let name = id.rsplit_once('/').map_or(id, |(_, name)| name);
+        match self {
+            Self::Consensus(Consensus { judge: Some(judge), .. }) if name == "judge" => judge.verdict.clone(),
+            Self::Consensus(consensus) => consensus.schema.clone(),
+            // A round of the supervisor's is a number; a task of it has a number of its own.
+            Self::Supervise(supervise) if name.contains('_') => supervise.schema.clone(),
+            Self::Supervise(supervise) => supervise.orders.clone(),
+            Self::Call(_)
+            | Self::Map(_)
+            | Self::Choose(_)
+            | Self::Wait(_)
+            | Self::Approve(_)
+            | Self::Sub(_) => Schema::anything(),
+        }
+    }
+}
+
+impl Work {
+    /// The name it goes by: the capability, or the workflow.
+    #[must_use]
+    pub const fn name(&self) -> &Name {
+        match self {
+            Self::Call(call) => &call.capability,
+            Self::Sub(sub) => &sub.workflow,
+        }
+    }
+
+    /// The call, if it is one.
+    #[must_use]
+    pub const fn call(&self) -> Option<&Call> {
+        match self {
+            Self::Call(call) => Some(call),
+            Self::Sub(_) => None,
+        }
+    }
+
+    /// The workflow, if it is one.
+    #[must_use]
+    pub const fn sub(&self) -> Option<&Sub> {
+        match self {
+            Self::Sub(sub) => Some(sub),
+            Self::Call(_) => None,
+        }
+    }
+}
+
+impl From<Work> for StepKind {
+    fn from(work: Work) -> Self {
+        match work {
+            Work::Call(call) => Self::Call(call),
+            Work::Sub(sub) => Self::Sub(sub),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::run::MAX_GRAFTED;
-use crate::workflow::{Step, Sub, Workflow};
+use crate::workflow::{MAX_SUPERVISORS, Step, StepKind, Sub, Workflow};
 
 /// How deep workflows may lie in each other, the outermost not counted: with the items of a list inside the innermost a
 /// step's name has as many parts as a person follows.
@@ -46,6 +46,9 @@ pub enum LinkError<E> {
     /// They lie too deep in each other.
     #[error("workflows lie more than {MAX_SUB_DEPTH} deep in each other: {}", .0.join(" → "))]
     TooDeep(Vec<String>),
+    /// Supervisors lie too deep in each other.
+    #[error("more than {MAX_SUPERVISORS} supervisors lie in each other: {}", .0.join(" → "))]
+    TooManySupervisors(Vec<String>),
     /// There are too many of them.
     #[error("more than {MAX_SUBS} workflows are run by its steps")]
     TooMany,
@@ -65,6 +68,8 @@ struct Walk<'a, E> {
     path: Vec<String>,
     /// How many steps grow if each `sub` step begins.
     steps: usize,
+    /// How many steps around the one that is looked at supervise.
+    supervisors: usize,
 }
 
 impl Linked {
@@ -79,8 +84,13 @@ impl Linked {
         if own.steps().iter().all(|step| step.kind.subs().is_empty()) {
             return Ok(Self::from(own));
         }
-        let mut walk =
-            Walk { find: &mut find, subs: Vec::new(), path: vec![own.name().to_string()], steps: 0 };
+        let mut walk = Walk {
+            find: &mut find,
+            subs: Vec::new(),
+            path: vec![own.name().to_string()],
+            steps: 0,
+            supervisors: 0,
+        };
         walk.steps_of(&own)?;
         Ok(Self { own, subs: walk.subs.into() })
     }
@@ -122,9 +132,15 @@ impl Linked {
 impl<E> Walk<'_, E> {
     fn steps_of(&mut self, workflow: &Workflow) -> Result<(), LinkError<E>> {
         for step in workflow.steps() {
+            let supervises = usize::from(matches!(step.kind, StepKind::Supervise(_)));
+            self.supervisors += supervises;
+            if self.supervisors > MAX_SUPERVISORS {
+                return Err(LinkError::TooManySupervisors(self.path.clone()));
+            }
             for sub in step.kind.subs() {
                 self.descend(workflow, step, sub)?;
             }
+            self.supervisors -= supervises;
         }
         Ok(())
     }

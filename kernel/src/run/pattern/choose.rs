@@ -11,7 +11,7 @@ use crate::run::graft::Graft;
 use crate::run::hand_off::{own, unmapped};
 use crate::run::pattern::{MAPPING_FAILED, Progress, brought_down, complete, fail};
 use crate::run::state::{State, StepState};
-use crate::workflow::{Choose, Then};
+use crate::workflow::{Choose, Then, Work};
 
 const BRANCH_FAILED: &str = "BRANCH_FAILED";
 
@@ -45,8 +45,8 @@ fn begin(run: &State, at: usize, choose: &Choose) -> Progress {
             Then::Call(call) => {
                 let Some(id) = run.spec(at).id.inside(place) else { continue };
                 let input = run.steps[at].input.clone().unwrap_or_default();
-                let (call, after) = (call.clone(), Vec::new());
-                Progress::Graft(vec![Graft { id, call, after, input, optional: false }])
+                let (work, after) = (Work::Call(call.clone()), Vec::new());
+                Progress::Graft(vec![Graft { id, work, after, input, optional: false }])
             }
             Then::Value(value) => match value.eval(&View::of(run, at).scope()) {
                 Ok(output) => complete(output, Vec::new()),

@@ -10,7 +10,7 @@ use crate::run::graft::Graft;
 use crate::run::hand_off::{own, unmapped};
 use crate::run::pattern::{MAPPING_FAILED, Progress, brought_down, complete, fail};
 use crate::run::state::{State, StepState};
-use crate::workflow::Map;
+use crate::workflow::{Map, Work};
 
 const ITEM_FAILED: &str = "ITEM_FAILED";
 const ITEMS_MISSING: &str = "ITEMS_MISSING";
@@ -88,8 +88,8 @@ fn begin(run: &State, at: usize, map: &Map) -> Progress {
             }
         };
         let Some(id) = spec.id.inside(index) else { continue };
-        let call = map.call.clone();
-        grafts.push(Graft { id, call, after: Vec::new(), input, optional: map.partial });
+        let work = Work::Call(map.call.clone());
+        grafts.push(Graft { id, work, after: Vec::new(), input, optional: map.partial });
     }
     if grafts.is_empty() { gathered(run, at) } else { Progress::Graft(grafts) }
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::json::{Json, Limits};
+use crate::json::Json;
 use crate::outcome::{Class, Failure};
 use crate::run::hand_off::own;
-use crate::run::pattern::{MAPPING_FAILED, Progress, complete, fail};
+use crate::run::pattern::{Progress, complete, fail, written};
 use crate::run::people::{Ruling, Verdict};
 use crate::run::state::State;
 use crate::time::text::Human;
@@ -79,13 +79,9 @@ pub(in crate::run) fn silence(within: Duration) -> Failure {
 }
 
 fn said(verdict: Verdict, value: &Json, by: &str, comment: &str, warnings: Vec<String>) -> Progress {
-    let said = serde_json::to_vec(&Said { verdict, value, by, comment }).unwrap_or_default();
-    match Json::parse(&said, &Limits::default()) {
+    match written(&Said { verdict, value, by, comment }) {
         Ok(output) => complete(output, warnings),
-        Err(error) => {
-            let message = format!("what was answered {error}");
-            fail(own(Class::CallerFault, MAPPING_FAILED, message), "it will not become smaller")
-        }
+        Err(failure) => fail(failure, "it will not become smaller"),
     }
 }
 

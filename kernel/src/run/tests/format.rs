@@ -11,7 +11,7 @@ use crate::retry::Retries;
 use crate::run::{
     Attempt, AttemptRecord, EndState, Event, Graft, Ruling, SkipReason, Transition, Verdict, WorkflowRef,
 };
-use crate::workflow::{Call, StepId, WorkflowHash};
+use crate::workflow::{Call, StepId, Sub, Work, WorkflowHash};
 
 /// One transition a line, as first written. Lines are added, never changed.
 const WRITTEN: &str = include_str!("journal.v1.jsonl");
@@ -126,6 +126,13 @@ fn events() -> Vec<Event> {
             retries: Retries::Allowed,
             priority: crate::priority::Priority::default(),
         },
+        Event::StepsGrafted {
+            step: step(),
+            grafts: vec![Arc::new(Graft {
+                work: Work::Sub(Sub { workflow: name("deeper"), version: Some(2) }),
+                ..graft("draft/1_0", &[])
+            })],
+        },
         Event::StepFailed {
             step: step(),
             failure: failure.clone(),
@@ -162,7 +169,10 @@ fn graft(id: &str, after: &[&str]) -> Graft {
     let path = |id: &str| StepId::path(id).unwrap();
     Graft {
         id: path(id),
-        call: Call { capability: name("text.draft"), agent: after.first().map(|_| name("writer")) },
+        work: Work::Call(Call {
+            capability: name("text.draft"),
+            agent: after.first().map(|_| name("writer")),
+        }),
         after: after.iter().copied().map(path).collect(),
         input: text(r#"{"item":1.0}"#),
         optional: after.is_empty(),

@@ -10,6 +10,8 @@ use crate::mode::Mode;
 use crate::outcome::{Began, Class};
 use crate::run::{Event, Ruling, Run, Transition, Verdict, outstanding};
 
+mod teams;
+
 pub(super) fn pipeline() -> Plan {
     plan(vec![
         part("find", &[]).input(&[("query", "${input.question}")]).fates(&[Fate::Answer(r#"["p1","p2"]"#)]),
@@ -313,7 +315,7 @@ pub(super) fn a_signal_for_a_workflow_inside() -> Plan {
 
 /// Every golden run, for those who crash each of them everywhere.
 pub(super) fn all() -> Vec<(&'static str, Plan)> {
-    [
+    let mut all = vec![
         ("pipeline", pipeline()),
         ("diamond", diamond()),
         ("diamond, one at a time", Plan { max_parallel: 1, ..diamond() }),
@@ -349,10 +351,10 @@ pub(super) fn all() -> Vec<(&'static str, Plan)> {
         ("a workflow inside refuses", a_workflow_inside_refuses()),
         ("a workflow inside is late", a_workflow_inside_is_late()),
         ("a signal for a workflow inside", a_signal_for_a_workflow_inside()),
-    ]
-    .into_iter()
-    .chain(super::remedies::all())
-    .collect()
+    ];
+    all.extend(teams::all());
+    all.extend(super::remedies::all());
+    all
 }
 
 pub(super) fn transcript(plan: Plan) -> String {

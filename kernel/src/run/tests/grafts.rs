@@ -8,7 +8,7 @@ use super::rules::say;
 use super::world::{RUN, World, answer, id, list, name, part, plan, text};
 use crate::json::Json;
 use crate::run::{Attempt, Event, FoldError, Graft, MAX_GRAFTED, Run};
-use crate::workflow::StepId;
+use crate::workflow::{Call, StepId, Work};
 
 /// A step that goes over a list, opened and not grown yet.
 fn opened() -> Run {
@@ -29,10 +29,10 @@ fn path(step: &str) -> StepId {
 }
 
 fn grows(step: &str, grafts: &[(&str, &[&str])]) -> Event {
-    let call = crate::workflow::Call { capability: name("do.it"), agent: None };
+    let work = Work::Call(Call { capability: name("do.it"), agent: None });
     let graft = |(id, after): &(&str, &[&str])| Graft {
         id: path(id),
-        call: call.clone(),
+        work: work.clone(),
         after: after.iter().map(|id| path(id)).collect(),
         input: text("1"),
         optional: false,

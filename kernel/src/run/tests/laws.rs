@@ -52,6 +52,8 @@ enum Shape {
     Signal(Option<u64>, bool),
     Approve(u64, &'static str, Option<(u64, Verdict)>),
     Sub(bool),
+    Consensus(usize, bool, Option<u64>),
+    Supervise(bool, Option<u64>),
 }
 
 fn any_shape() -> impl Strategy<Value = Shape> {
@@ -67,6 +69,9 @@ fn any_shape() -> impl Strategy<Value = Shape> {
         1 => (1..900_u64, prop::sample::select(vec!["approve", "reject"]), says)
             .prop_map(|(within, default, says)| Shape::Approve(within, default, says)),
         1 => any::<bool>().prop_map(Shape::Sub),
+        1 => (1..4_usize, any::<bool>(), within())
+            .prop_map(|(quorum, judge, within)| Shape::Consensus(quorum, judge, within)),
+        1 => (any::<bool>(), within()).prop_map(|(partial, within)| Shape::Supervise(partial, within)),
     ]
 }
 
@@ -131,6 +136,35 @@ fn any_part(n: usize) -> impl Strategy<Value = Part> {
                 Shape::Sub(deep) => {
                     part.does("sub", json!({ "workflow": if deep { "deep" } else { "flat" } }))
                 }
+                Shape::Consensus(quorum, judge, within_ms) => {
+                    let call = json!({ "capability": "do.it" });
+                    let mut consensus = json!({ "of": [call, call, call], "quorum": quorum });
+                    if judge {
+                        consensus["judge"] = json!({ "capability": "judge", "rubric": "Choose well." });
+                    }
+                    if let Some(ms) = within_ms {
+                        consensus["within"] = json!(format!("{ms}ms"));
+                    }
+                    let verdict = Fate::Answer(r#"{"choice":"B","confidence":0.5}"#);
+                    part.does("consensus", consensus).inside("judge", &[verdict])
+                }
+                Shape::Supervise(partial, within_ms) => {
+                    let mut team = json!({
+                        "by": { "capability": "lead" },
+                        "workers": [{ "capability": "do.it" }, { "workflow": "flat" }],
+                        "partial": partial,
+                        "parallel": 2,
+                    });
+                    if let Some(ms) = within_ms {
+                        team["within"] = json!(format!("{ms}ms"));
+                    }
+                    let first = r#"{"tasks":[{"worker":"do.it","input":1},{"worker":"flat","input":2},{"worker":"ghost"}]}"#;
+                    let second = r#"{"tasks":[{"worker":"do.it","input":1},{"worker":"do.it","input":3}]}"#;
+                    part.does("supervise", team)
+                        .inside("1", &[Fate::Answer(first)])
+                        .inside("2", &[Fate::Answer(second)])
+                        .inside("3", &[Fate::Answer(r#"{"answer":1}"#)])
+                }
                 Shape::Wait(ms) => part.does("wait", json!({ "for": format!("{ms}ms") })),
                 Shape::Signal(within_ms, default) => {
                     let within = within_ms.map(|ms| format!("{ms}ms"));
@@ -162,7 +196,7 @@ fn falls_back(part: Part, shape: &Shape, remedies: Vec<Value>, below: Option<&'s
     let fits = |remedy: &Value| match shape {
         Shape::Wait(_) | Shape::Signal(..) => remedy.get("fallback").is_none(),
         Shape::Approve(..) => remedy.get("escalate").is_none() && (remedy.get("fallback").is_none()),
-        Shape::Call | Shape::Map(..) | Shape::Choose(..) | Shape::Sub(_) => true,
+        _ => true,
     };
     let remedies: Vec<Value> = remedies.into_iter().filter(fits).collect();
     let has = |name: &str| remedies.iter().any(|remedy| remedy.get(name).is_some());

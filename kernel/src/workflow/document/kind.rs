@@ -13,8 +13,10 @@ use crate::workflow::{
     MAX_ITEMS, MAX_PARALLEL, MAX_WAIT, Map, Otherwise, StepKind, Sub, Then, Until, Wait,
 };
 
+mod teams;
+
 /// The fields of a step that say what it does; a step has one of them.
-const KINDS: [&str; 6] = ["call", "map", "choose", "wait", "approve", "sub"];
+const KINDS: [&str; 8] = ["call", "map", "choose", "wait", "approve", "sub", "consensus", "supervise"];
 
 const CALL_FIELDS: [&str; 2] = ["capability", "agent"];
 const MAP_FIELDS: [&str; 6] = ["over", "call", "max_items", "parallel", "partial", "within"];
@@ -46,6 +48,8 @@ pub(super) fn kind(step: &Fields<'_>, report: &mut Report<'_>) -> Option<StepKin
         "wait" => wait(&field, report).map(StepKind::Wait),
         "approve" => approve(&field, report).map(StepKind::Approve),
         "sub" => sub(&field, report).map(StepKind::Sub),
+        "consensus" => teams::consensus(&field, report).map(StepKind::Consensus),
+        "supervise" => teams::supervise(&field, report).map(StepKind::Supervise),
         _ => call(&field, report).map(StepKind::Call),
     };
     if let Some(kind) = &kind {
@@ -68,7 +72,11 @@ pub(super) fn input(step: &Fields<'_>, report: &mut Report<'_>) -> Option<Mappin
 /// Fields that would be read and never looked at mislead whoever wrote them.
 fn refuse_what_has_no_meaning(step: &Fields<'_>, kind: &StepKind, report: &mut Report<'_>) {
     let meaningless: &[&str] = match kind {
-        StepKind::Call(_) | StepKind::Map(_) | StepKind::Choose(_) => &[],
+        StepKind::Call(_)
+        | StepKind::Map(_)
+        | StepKind::Choose(_)
+        | StepKind::Consensus(_)
+        | StepKind::Supervise(_) => &[],
         // The steps of another workflow say that themselves.
         StepKind::Approve(_) | StepKind::Sub(_) => &["timeout", "retry"],
         StepKind::Wait(_) => &["timeout", "retry", "input"],
