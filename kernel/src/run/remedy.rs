@@ -15,7 +15,7 @@ use crate::json::Json;
 use crate::outcome::{Answer, Began, Class, Failure, OUTCOME_UNKNOWN, Usage};
 use crate::run::event::{AttemptRecord, Event};
 use crate::run::fold::FoldError;
-use crate::run::graft::{Graft, Work};
+use crate::run::graft::Graft;
 use crate::run::hand_off;
 use crate::run::pattern::{self, Progress};
 use crate::run::people::Verdict;
@@ -23,7 +23,7 @@ use crate::run::state::{State, StepRun, StepState};
 use crate::schema::Schema;
 use crate::time::Wall;
 use crate::workflow::{
-    Approve, Below, Call, Confidence, Escalate, Otherwise, Recourse, Remedy, Step, StepId, StepKind,
+    Approve, Below, Call, Confidence, Escalate, Otherwise, Recourse, Remedy, Step, StepId, StepKind, Work,
 };
 
 const LOW_CONFIDENCE: &str = "LOW_CONFIDENCE";
