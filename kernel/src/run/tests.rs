@@ -5,6 +5,7 @@ mod format;
 mod golden;
 mod grafts;
 mod laws;
+mod part;
 mod people;
 mod remedies;
 mod rules;

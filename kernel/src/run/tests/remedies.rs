@@ -106,6 +106,16 @@ pub(super) fn all() -> Vec<(&'static str, Plan)> {
     ]
 }
 
+/// A remedy's beginning, as a transcript tells it.
+pub(super) fn told(event: &Event) -> String {
+    let Event::RemedyBegun { step, remedy, failure, reason, answer, until, .. } = event else {
+        unreachable!()
+    };
+    let answer = answer.as_ref().map_or(String::new(), |answer| format!(", for {}", answer.output));
+    let until = until.map_or(String::new(), |until| format!(", until {until:?}"));
+    format!("{step} remedy {remedy}{answer}{until}: {}: {} ({reason})", failure.code, failure.message)
+}
+
 #[test]
 fn whoever_is_asked_instead_is_given_the_same_and_the_record_shows_both() {
     insta::assert_snapshot!(transcript(someone_else_answers()));
