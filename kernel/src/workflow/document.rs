@@ -90,9 +90,9 @@ impl DraftStep {
     fn questions(&self) -> Vec<(&Mapping, Path)> {
         let path = self.path.key("on_failure");
         let remedies = self.recourse.remedies.iter();
-        let asks = remedies.filter_map(|remedy| match remedy {
-            Remedy::Escalate(escalate) => Some(&escalate.question.ask),
-            _ => None,
+        let asks = remedies.filter_map(|remedy| {
+            let Remedy::Escalate(escalate) = remedy else { return None };
+            Some(&escalate.question.ask)
         });
         asks.map(|ask| (ask, path.clone())).collect()
     }
