@@ -30,9 +30,11 @@
 //! - [`people`]: what comes from outside: signals, and what people answer.
 //! - [`remedy`]: what a step that failed falls back on.
 //! - [`decide`]: what happens next.
+//! - [`mod@budget`]: what it may use up, and has.
 //! - [`owed`]: what is to be under way.
 
 mod attempt;
+pub mod budget;
 pub mod decide;
 pub mod event;
 pub mod fold;
@@ -49,6 +51,7 @@ pub mod state;
 mod tests;
 mod usage;
 
+pub use self::budget::{Allowance, Estimates};
 pub use self::decide::{start, step};
 pub use self::event::{Attempt, AttemptRecord, EndState, Event, SkipReason, Transition, WorkflowRef};
 pub use self::fold::FoldError;

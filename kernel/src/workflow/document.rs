@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::{
-    DEFAULT_DEADLINE, DEFAULT_PARALLEL, DEFAULT_RETRIES, DEFAULT_TIMEOUT, MAX_DEADLINE, MAX_PARALLEL,
+    Budget, DEFAULT_DEADLINE, DEFAULT_PARALLEL, DEFAULT_RETRIES, DEFAULT_TIMEOUT, MAX_DEADLINE, MAX_PARALLEL,
     MAX_RETRIES, MAX_STEPS, MAX_TIMEOUT, Recourse, Remedy, StepId, StepIdError, StepKind, Then,
 };
+use crate::budget::Limits;
 use crate::document::{Code, Field, Fields, Report};
 use crate::expr::Mapping;
 use crate::mode::Mode;
@@ -14,10 +15,11 @@ use crate::retry::RetryPolicy;
 use crate::schema::Schema;
 use crate::yaml::{self, Node, Path};
 
+mod budget;
 mod kind;
 mod recourse;
 
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "name",
     "version",
     "description",
@@ -25,11 +27,12 @@ const FIELDS: [&str; 10] = [
     "deadline",
     "max_parallel",
     "max_retries",
+    "budget",
     "drop_in",
     "steps",
     "output",
 ];
-const STEP_FIELDS: [&str; 18] = [
+const STEP_FIELDS: [&str; 19] = [
     "id",
     "after",
     "call",
@@ -43,6 +46,7 @@ const STEP_FIELDS: [&str; 18] = [
     "input",
     "timeout",
     "retry",
+    "budget",
     "optional",
     "drop_in",
     "output_schema",
@@ -59,6 +63,7 @@ pub(super) struct Draft {
     pub(super) deadline: Duration,
     pub(super) max_parallel: usize,
     pub(super) max_retries: u32,
+    pub(super) budget: Budget,
     pub(super) drop_in: Option<Mode>,
     pub(super) steps: Vec<DraftStep>,
     pub(super) output: Option<Mapping>,
@@ -73,6 +78,7 @@ pub(super) struct DraftStep {
     pub(super) input: Option<Mapping>,
     pub(super) timeout: Duration,
     pub(super) retry: RetryPolicy,
+    pub(super) budget: Limits,
     pub(super) optional: bool,
     pub(super) drop_in: Option<Mode>,
     pub(super) output_schema: Schema,
@@ -153,6 +159,7 @@ pub(super) fn read(tree: &Node, report: &mut Report<'_>) -> Draft {
         max_retries: fields
             .optional("max_retries")
             .map_or(DEFAULT_RETRIES, |field| field.number(0..=MAX_RETRIES, report)),
+        budget: fields.optional("budget").map_or(Budget::NONE, |field| budget::of_workflow(&field, report)),
         drop_in: fields.optional("drop_in").and_then(|field| drop_in(&field, report)),
         steps: fields.required("steps").map_or_else(Vec::new, |field| steps(&field, report)),
         output: fields.get("output").and_then(|field| field.mapping(report)),
@@ -182,6 +189,7 @@ fn step(item: &Field<'_>, report: &mut Report<'_>) -> DraftStep {
             .optional("timeout")
             .map_or(DEFAULT_TIMEOUT, |field| field.duration(DEFAULT_TIMEOUT, MAX_TIMEOUT, report)),
         retry: fields.optional("retry").map_or(RetryPolicy::DEFAULT, |field| retry(&field, report)),
+        budget: fields.optional("budget").map_or(Limits::NONE, |field| budget::of_step(&field, report)),
         optional: fields.optional("optional").is_some_and(|field| field.truth(report)),
         drop_in: fields.optional("drop_in").and_then(|field| drop_in(&field, report)),
         output_schema: fields
