@@ -58,7 +58,9 @@ fn unguarded_reads(draft: &Draft, graph: &Graph, report: &mut Report<'_>) {
             let message = match (optional, skips) {
                 (true, _) => format!("`{id}` is optional: its output is null when it was skipped or failed"),
                 (false, true) => format!("`{id}` may be skipped: its output is null when it failed"),
-                (false, false) => format!("the output of `{id}` is null when the budget did not reach for it"),
+                (false, false) => {
+                    format!("the output of `{id}` is null when the budget did not reach for it")
+                }
             };
             let hint = format!("ask first: `steps.{id}.ok ? … : …`");
             report.add(Code::OptionalUnguarded, &base.join(path), message, hint);

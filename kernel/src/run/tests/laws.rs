@@ -368,7 +368,8 @@ proptest! {
         prop_assert!(!(critical && end.state == EndState::Completed), "a critical failure is never passed over");
         prop_assert!(end.state != EndState::Completed || end.at < world.run.deadline);
         let usages = world.run.usages();
-        let of_steps: u64 = usages[..world.plan.parts.len()].iter().map(|usage| usage.tokens_in).sum();
+        let of_steps = &usages[..world.plan.parts.len()];
+        let of_steps = of_steps.iter().fold(0_u64, |sum, usage| sum.saturating_add(usage.tokens_in));
         prop_assert_eq!(of_steps, world.run.usage.tokens_in, "what the steps cost is what the run cost");
     }
 
