@@ -9,5 +9,6 @@ mod laws;
 mod part;
 mod people;
 mod remedies;
+mod replays;
 mod rules;
 mod world;
