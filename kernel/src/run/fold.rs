@@ -134,6 +134,7 @@ impl State {
             retries,
             priority,
             estimates,
+            context,
         } = start
         else {
             return Err(FoldError::NoStart);
@@ -172,6 +173,7 @@ impl State {
             usage: Usage::default(),
             retries: *retries,
             priority: *priority,
+            context: context.clone(),
             retried: 0,
             estimates: Arc::clone(estimates),
             books: Ledger::default(),
