@@ -95,6 +95,7 @@ impl Exit {
             | R::RouteNowhere
             | R::SubTimedOut
             | R::TooManySteps
+            | R::LowConfidence
             | R::ItemFailed
             | R::ItemsMissing
             | R::BranchFailed

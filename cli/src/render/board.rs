@@ -105,6 +105,7 @@ impl Board {
             "step-opened" => line.opens,
             "step-completed" => "completed",
             "attempt-failed" => "backing-off",
+            "remedy-begun" => "gathering",
             "step-failed" => "failed",
             "step-skipped" => "skipped",
             "step-cancelled" => "cancelled",
@@ -124,7 +125,7 @@ impl Board {
                 line.started = line.started.or(event.at);
             }
             "step-opened" => line.started = event.at,
-            "attempt-failed" => {}
+            "attempt-failed" | "remedy-begun" => {}
             _ => line.ended = event.at,
         }
     }

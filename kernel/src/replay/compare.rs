@@ -59,7 +59,8 @@ fn same(recorded: &Event, now: &Event, changed: bool) -> bool {
 fn plain(event: &Event) -> Event {
     let mut event = event.clone();
     match &mut event {
-        Event::StepFailed { failure, reason, attempts, .. } => {
+        Event::StepFailed { failure, reason, attempts, .. }
+        | Event::RemedyBegun { failure, reason, attempts, .. } => {
             if failure.code == BROKE_SCHEMA {
                 reason.clear();
             }

@@ -199,6 +199,9 @@ pub enum Event {
         /// The calls of its last try.
         #[serde(default)]
         attempts: Vec<Arc<AttemptRecord>>,
+        /// Whether its side effect happened all the same: only the answer was not taken.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        effect_stands: bool,
     },
     /// A step will never begin.
     StepSkipped {
@@ -239,6 +242,26 @@ pub enum Event {
         step: StepId,
         /// The plan, as a workflow document.
         plan: Arc<str>,
+    },
+    /// A step failed by itself, and what its workflow says for that begins.
+    RemedyBegun {
+        /// The step.
+        step: StepId,
+        /// The remedy's place in the step's list, from 0.
+        remedy: usize,
+        /// What it is a remedy for.
+        failure: Failure,
+        /// Why the step is not tried again, for people.
+        reason: String,
+        /// The answer that was not good enough, if one came.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        answer: Option<Arc<Answer>>,
+        /// When its time is over, if it is bounded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Wall>,
+        /// The calls of the step's last try.
+        #[serde(default)]
+        attempts: Vec<Arc<AttemptRecord>>,
     },
     /// Somebody wants the run to stop.
     CancelRequested {
@@ -336,6 +359,7 @@ impl Event {
             | Self::StepAnswered { step, .. }
             | Self::StepInformed { step, .. }
             | Self::PlanAccepted { step, .. }
+            | Self::RemedyBegun { step, .. }
             | Self::StepCompleted { step, .. }
             | Self::StepFailed { step, .. }
             | Self::StepSkipped { step, .. }

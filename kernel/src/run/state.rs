@@ -20,6 +20,7 @@ use crate::run::frame::Frame;
 use crate::run::graft::Grafted;
 use crate::run::inquiry::Finding;
 use crate::run::people::Ruling;
+use crate::run::remedy::Remedied;
 use crate::time::Wall;
 use crate::workflow::{Linked, StepId};
 
@@ -138,6 +139,10 @@ pub struct StepRun {
     pub finding: Option<Arc<Finding>>,
     /// What a person answered, if it asks one.
     pub ruling: Option<Arc<Ruling>>,
+    /// The last remedy that began because it failed.
+    pub remedied: Option<Remedied>,
+    /// Whether its side effect happened although it failed: only the answer was not taken.
+    pub effect_stands: bool,
     /// Why it never began, if it was skipped.
     pub skipped: Option<SkipReason>,
     /// Every call made for it, oldest first.
@@ -273,6 +278,8 @@ impl StepRun {
         failure: None,
         finding: None,
         ruling: None,
+        remedied: None,
+        effect_stands: false,
         skipped: None,
         attempts: Vec::new(),
     };
