@@ -10,6 +10,7 @@ const FILES: &[&str] = &[
     "rollouts",
     "routes",
     "orchestrator",
+    "budgets",
     "operations",
     "drills",
 ];

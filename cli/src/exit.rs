@@ -149,6 +149,7 @@ impl Exit {
             | R::PauseNotFound
             | R::DrillNotFound
             | R::LimitNotFound
+            | R::BudgetNotFound
             | R::RecordNotFound
             | R::CapabilityNotServed => Self::NotFound,
             R::NoInstance

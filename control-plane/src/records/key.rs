@@ -60,8 +60,15 @@ pub const SECRET: u8 = 0x1f;
 /// Documents whose records are gone.
 pub const LOOSE: u8 = 0x20;
 
+/// A budget over time that an operator set.
+pub const BUDGET: u8 = 0x2d;
+/// What a run that has ended used up, until it is added to the sums.
+pub const RUN_SPEND: u8 = 0x2e;
+/// What was used up on a day.
+pub const SPEND: u8 = 0x2f;
+
 /// Every kind there is.
-pub const ALL: [u8; 19] = [
+pub const ALL: [u8; 22] = [
     TRANSITION,
     OPEN_RUN,
     INSTANCE,
@@ -81,6 +88,9 @@ pub const ALL: [u8; 19] = [
     RESTORED,
     SECRET,
     LOOSE,
+    BUDGET,
+    RUN_SPEND,
+    SPEND,
 ];
 
 /// The beginning of a key of `kind`, of whatever it is.
