@@ -339,13 +339,7 @@ impl Handle {
         estimate: impl Fn() -> Amount,
     ) -> Result<Hold, Over> {
         let tenant = self.tenant(name);
-        let hold = |held| Hold {
-            handle: self.clone(),
-            tenant: Arc::clone(&tenant),
-            name: name.clone(),
-            workflow: workflow.clone(),
-            held,
-        };
+        let hold = |held| self.holding(Arc::clone(&tenant), name, workflow, held);
         let until = self.0.clock.now().mono + patience;
         while tenant.any.load(Ordering::Relaxed) {
             // Made before looking, so that nothing is missed.
@@ -365,6 +359,15 @@ impl Handle {
             }
         }
         Ok(hold(None))
+    }
+
+    /// For a call that is made whatever is left: what it uses is counted when it has ended.
+    pub(crate) fn count_only(&self, name: &Name, workflow: &Name) -> Hold {
+        self.holding(self.tenant(name), name, workflow, None)
+    }
+
+    fn holding(&self, tenant: Arc<Tenant>, name: &Name, workflow: &Name, held: Option<Amount>) -> Hold {
+        Hold { handle: self.clone(), tenant, name: name.clone(), workflow: workflow.clone(), held }
     }
 
     fn tenant(&self, name: &Name) -> Arc<Tenant> {

@@ -29,11 +29,11 @@ pub(super) async fn perform(
     left: Arc<AtomicBool>,
 ) -> (Attempt, Input) {
     let attempt = call.attempt;
-    let held = match hold(&shared, &workflow, &call).await {
+    let now = shared.clock.now();
+    let held = match hold(&shared, &workflow, &call, resumed).await {
         Ok(held) => held,
         Err(over) => return (attempt, refused(&shared, &call, &over)),
     };
-    let now = shared.clock.now();
     let request = dispatch::Call {
         tenant: call.tenant,
         capability: call.capability,
@@ -59,8 +59,17 @@ pub(super) async fn perform(
     (attempt, Input::AttemptEnded { attempt, effect, result, attempts: report.attempts })
 }
 
-/// Holds what the call may take out of the budgets over time.
-async fn hold(shared: &Shared, workflow: &Name, call: &Call) -> Result<Hold, Over> {
+/// Holds what the call may take out of the budgets over time. One that may have been sent before a crash is made in any case:
+/// what it used is used, and only making it again tells what came of it.
+async fn hold(
+    shared: &Shared,
+    workflow: &Name,
+    call: &Call,
+    resumed: Option<Wall>,
+) -> Result<Hold, Over> {
+    if resumed.is_some() {
+        return Ok(shared.budgets.count_only(&call.tenant, workflow));
+    }
     let estimate = || {
         let nano_usd = shared.registry.declared_cost(&call.tenant, &call.capability).unwrap_or(0);
         Amount { nano_usd, calls: 1, ..Amount::NONE }
