@@ -61,12 +61,7 @@ pub(super) async fn perform(
 
 /// Holds what the call may take out of the budgets over time. One that may have been sent before a crash is made in any case:
 /// what it used is used, and only making it again tells what came of it.
-async fn hold(
-    shared: &Shared,
-    workflow: &Name,
-    call: &Call,
-    resumed: Option<Wall>,
-) -> Result<Hold, Over> {
+async fn hold(shared: &Shared, workflow: &Name, call: &Call, resumed: Option<Wall>) -> Result<Hold, Over> {
     if resumed.is_some() {
         return Ok(shared.budgets.count_only(&call.tenant, workflow));
     }

@@ -7,5 +7,6 @@ mod golden;
 mod grafts;
 mod laws;
 mod people;
+mod replays;
 mod rules;
 mod world;
