@@ -6,6 +6,7 @@ pub mod breakers;
 pub mod budgets;
 pub mod cancel;
 pub mod completions;
+pub mod context;
 pub mod doctor;
 pub mod drill;
 pub mod escalations;

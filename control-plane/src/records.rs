@@ -6,6 +6,7 @@
 
 pub mod breaker;
 pub mod budget;
+pub mod context;
 pub mod decision;
 pub mod describe;
 pub mod document;

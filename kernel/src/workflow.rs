@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::budget::{Limits, OnExhausted};
+use crate::context::Read;
 use crate::document::Report;
 pub use crate::document::{Code, DocumentHash as WorkflowHash, MAX_DESCRIPTION_CHARS, Problem};
 use crate::expr::{ExprError, Mapping, Scope};
@@ -80,6 +81,7 @@ pub struct Workflow {
     budget: Budget,
     has_budgets: bool,
     drop_in: Option<Mode>,
+    context: Vec<Read>,
     steps: Vec<Step>,
     index: HashMap<StepId, usize>,
     order: Vec<usize>,
@@ -216,6 +218,12 @@ impl Workflow {
     #[must_use]
     pub const fn drop_in(&self) -> Option<Mode> {
         self.drop_in
+    }
+
+    /// What its runs read of the shared context when they are accepted.
+    #[must_use]
+    pub fn context(&self) -> &[Read] {
+        &self.context
     }
 
     /// The steps, in the order of the document.

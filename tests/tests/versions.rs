@@ -254,6 +254,7 @@ async fn part_that_makes_a_fixture_of_this_version() {
         &["invoke", "--route", "desk", "--input", r#"{"text": "hello", "x": 1}"#],
         &["rollouts", "put", "rollout.yaml"],
         &["budgets", "set", "workflow/one", "month", "--calls", "1000", "--reason", "a fixture"],
+        &["context", "put", "rates/eur", "1.08"],
         &["limits", "set", "capability/work", "1000/s", "--reason", "a fixture"],
         &["breakers", "trip", "--agent", "worker", "--capability", "pay", "--reason", "a fixture"],
     ] {

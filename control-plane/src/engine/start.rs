@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mainstay_kernel::budget::window::Over;
+use mainstay_kernel::context::Pins;
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::json::Json;
 use mainstay_kernel::mode::Mode;
@@ -19,6 +20,7 @@ use mainstay_store::CommitError;
 
 use super::journal::{AppendError, read_error};
 use super::{LoadError, Shared, blocking};
+use crate::context::{self, GetError};
 use crate::documents::CatalogError;
 use crate::records::idempotency;
 
@@ -108,6 +110,9 @@ pub enum StartError {
     /// The server takes no runs now: it recovers, heals or stops.
     #[error("the server is not ready to take runs")]
     NotReady,
+    /// What its workflow reads of the shared context is missing or too old.
+    #[error("the workflow reads the shared context: {0}")]
+    Context(#[from] GetError),
     /// The store refused it.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -139,6 +144,7 @@ pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result
         let again = over.until.saturating_since(now);
         return Err(StartError::BudgetSpent { over, again });
     }
+    let context = pins(shared, &request.tenant, &workflow).await?;
     let id: RunId = shared.clock.id().into();
     let body = body_digest(&request);
     let key = request.idempotency_key.clone();
@@ -155,6 +161,7 @@ pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result
         retries: request.retries,
         priority: request.priority,
         mode,
+        context,
         estimates: estimates(shared, &request.tenant, &workflow),
     };
     let first = run::start(start, now)?;
@@ -215,6 +222,19 @@ fn estimates(shared: &Shared, tenant: &Name, workflow: &Linked) -> Estimates {
         Some((call.capability.clone(), nano_usd))
     });
     Arc::new(declared.collect())
+}
+
+/// What the workflow and those its steps run read of the shared context, as it is now.
+async fn pins(shared: &Arc<Shared>, tenant: &Name, workflow: &Linked) -> Result<Pins, GetError> {
+    if workflow.reads().next().is_none() {
+        return Ok(Pins::default());
+    }
+    let (tenant, workflow) = (tenant.clone(), workflow.clone());
+    blocking(shared, move |shared| {
+        let now = shared.clock.wall();
+        context::pins(&**shared.journal.store(), &tenant, &workflow, now)
+    })
+    .await
 }
 
 fn check(shared: &Shared, request: &StartRequest, workflow: &Linked) -> Result<(), StartError> {

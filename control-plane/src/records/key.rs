@@ -59,6 +59,10 @@ pub const RESTORED: u8 = 0x1e;
 pub const SECRET: u8 = 0x1f;
 /// Documents whose records are gone.
 pub const LOOSE: u8 = 0x20;
+/// A key of the shared context: its owner and its versions.
+pub const CONTEXT: u8 = 0x21;
+/// The value of a version of it.
+pub const CONTEXT_VALUE: u8 = 0x22;
 
 /// A budget over time that an operator set.
 pub const BUDGET: u8 = 0x2d;
@@ -68,7 +72,7 @@ pub const RUN_SPEND: u8 = 0x2e;
 pub const SPEND: u8 = 0x2f;
 
 /// Every kind there is.
-pub const ALL: [u8; 22] = [
+pub const ALL: [u8; 24] = [
     TRANSITION,
     OPEN_RUN,
     INSTANCE,
@@ -88,6 +92,8 @@ pub const ALL: [u8; 22] = [
     RESTORED,
     SECRET,
     LOOSE,
+    CONTEXT,
+    CONTEXT_VALUE,
     BUDGET,
     RUN_SPEND,
     SPEND,

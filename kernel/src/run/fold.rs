@@ -123,6 +123,7 @@ impl State {
             retries,
             priority,
             estimates,
+            context,
         } = start
         else {
             return Err(FoldError::NoStart);
@@ -161,6 +162,7 @@ impl State {
             usage: Usage::default(),
             retries: *retries,
             priority: *priority,
+            context: context.clone(),
             retried: 0,
             estimates: Arc::clone(estimates),
             books: Ledger::default(),

@@ -7,6 +7,7 @@ use super::{
     MAX_RETRIES, MAX_STEPS, MAX_TIMEOUT, StepId, StepIdError, StepKind, Then,
 };
 use crate::budget::Limits;
+use crate::context::Read;
 use crate::document::{Code, Field, Fields, Report};
 use crate::expr::Mapping;
 use crate::mode::Mode;
@@ -16,9 +17,10 @@ use crate::schema::Schema;
 use crate::yaml::{self, Node, Path};
 
 mod budget;
+mod context;
 mod kind;
 
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 12] = [
     "name",
     "version",
     "description",
@@ -28,6 +30,7 @@ const FIELDS: [&str; 11] = [
     "max_retries",
     "budget",
     "drop_in",
+    "context",
     "steps",
     "output",
 ];
@@ -62,6 +65,7 @@ pub(super) struct Draft {
     pub(super) max_retries: u32,
     pub(super) budget: Budget,
     pub(super) drop_in: Option<Mode>,
+    pub(super) context: Vec<Read>,
     pub(super) steps: Vec<DraftStep>,
     pub(super) output: Option<Mapping>,
 }
@@ -146,6 +150,7 @@ pub(super) fn read(tree: &Node, report: &mut Report<'_>) -> Draft {
             .map_or(DEFAULT_RETRIES, |field| field.number(0..=MAX_RETRIES, report)),
         budget: fields.optional("budget").map_or(Budget::NONE, |field| budget::of_workflow(&field, report)),
         drop_in: fields.optional("drop_in").and_then(|field| drop_in(&field, report)),
+        context: fields.optional("context").map_or_else(Vec::new, |field| context::reads(&field, report)),
         steps: fields.required("steps").map_or_else(Vec::new, |field| steps(&field, report)),
         output: fields.get("output").and_then(|field| field.mapping(report)),
     };
