@@ -24,6 +24,7 @@ pub mod restored;
 pub mod rollout;
 pub mod run_spend;
 pub mod run_summary;
+pub mod schedule;
 pub mod spend;
 pub mod spill;
 pub mod tenants;

@@ -169,6 +169,14 @@ reasons! {
         "The rollout cannot be turned that way as it stands: it is over, or it is held already, or it is not held.",
         "`mainstay rollouts show NAME` says where it stands and why. A rollout that was rolled back begins again with a new version of its document.";
 
+    // Schedules.
+    ScheduleInvalid = "SCHEDULE_INVALID", InvalidArgument,
+        "The schedule's document has errors; nothing was stored.",
+        "Each finding names its place and what to do. `mainstay schedules lint FILE` shows them all.";
+    ScheduleNotFound = "SCHEDULE_NOT_FOUND", NotFound,
+        "No schedule of that name is stored for this tenant.",
+        "`mainstay schedules list` shows what is there; `mainstay schedules put FILE` stores one.";
+
     // Shared context.
     ContextKeyInvalid = "CONTEXT_KEY_INVALID", InvalidArgument,
         "A key of the shared context has a shape that keys do not have here.",

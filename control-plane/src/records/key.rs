@@ -63,6 +63,10 @@ pub const LOOSE: u8 = 0x20;
 pub const CONTEXT: u8 = 0x21;
 /// The value of a version of it.
 pub const CONTEXT_VALUE: u8 = 0x22;
+/// A schedule.
+pub const SCHEDULE: u8 = 0x29;
+/// A line of a schedule's history.
+pub const SCHEDULE_LINE: u8 = 0x2a;
 
 /// A budget over time that an operator set.
 pub const BUDGET: u8 = 0x2d;
@@ -72,7 +76,7 @@ pub const RUN_SPEND: u8 = 0x2e;
 pub const SPEND: u8 = 0x2f;
 
 /// Every kind there is.
-pub const ALL: [u8; 24] = [
+pub const ALL: [u8; 26] = [
     TRANSITION,
     OPEN_RUN,
     INSTANCE,
@@ -94,6 +98,8 @@ pub const ALL: [u8; 24] = [
     LOOSE,
     CONTEXT,
     CONTEXT_VALUE,
+    SCHEDULE,
+    SCHEDULE_LINE,
     BUDGET,
     RUN_SPEND,
     SPEND,

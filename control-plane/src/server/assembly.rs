@@ -24,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::records::key;
 use crate::{
     api, backup, budgets, context, dispatch, drills, engine, events, health, invoke, modes, registry,
-    retention, rollouts, routing, workflows,
+    retention, rollouts, routing, schedules, workflows,
 };
 
 /// What a message may be larger than its payload: names, labels, intent, descriptions.
@@ -168,6 +168,15 @@ impl Core {
             },
         );
 
+        let (schedules, schedules_service) = scheduled(schedules::Parts {
+            clock: clock.clone(),
+            store: Arc::clone(&store),
+            engine: engine.clone(),
+            catalog: catalog.clone(),
+            events: events.clone(),
+        })
+        .await?;
+
         let size = config.max_payload + ENVELOPE;
         let stopping = CancellationToken::new();
         let orchestrator = api::orchestrator::Api {
@@ -194,6 +203,7 @@ impl Core {
         let workflows = api::workflows::Api { catalog: catalog.clone(), pages: pages.clone() };
         let documents = api::routes::Api { routing, limits, pages: pages.clone() };
         let context = api::context::Api { context: shared, pages: pages.clone() };
+        let schedules = api::schedules::Api { clock: clock.clone(), schedules };
         let rollouts = api::rollouts::Api { clock: clock.clone(), rollouts, registry: registry.clone() };
         let operations = api::operations::Api {
             clock: clock.clone(),
@@ -224,6 +234,9 @@ impl Core {
             .add_service(pb::routes_server::RoutesServer::new(documents).max_decoding_message_size(size))
             .add_service(pb::rollouts_server::RolloutsServer::new(rollouts).max_decoding_message_size(size))
             .add_service(pb::shared_context_server::SharedContextServer::new(context))
+            .add_service(
+                pb::schedules_server::SchedulesServer::new(schedules).max_decoding_message_size(size),
+            )
             .add_service(pb::budgets_server::BudgetsServer::new(api::budgets::Api {
                 clock: clock.clone(),
                 budgets,
@@ -250,6 +263,7 @@ impl Core {
             Part::new("retention", retention_service.run()),
             Part::new("budgets", budgets_service.run()),
             Part::new("modes", modes_service.run()),
+            Part::new("schedules", schedules_service.run()),
         ];
         Ok(Self {
             routes: routes.prepare(),
@@ -317,6 +331,13 @@ async fn roll_outs(
 ) -> Result<(rollouts::Handle, rollouts::Service), StartError> {
     let (clock, events, metrics) = (clock.clone(), events.clone(), metrics.clone());
     let opened = tokio::task::spawn_blocking(move || rollouts::open(clock, stores, events, metrics)).await;
+    let opened = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    opened.map_err(|error| StartError::Records(error.to_string()))
+}
+
+/// Opens what is scheduled.
+async fn scheduled(parts: schedules::Parts) -> Result<(schedules::Handle, schedules::Service), StartError> {
+    let opened = tokio::task::spawn_blocking(|| schedules::open(parts)).await;
     let opened = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
     opened.map_err(|error| StartError::Records(error.to_string()))
 }
