@@ -12,6 +12,7 @@ const FILES: &[&str] = &[
     "context",
     "routes",
     "orchestrator",
+    "budgets",
     "operations",
     "drills",
 ];

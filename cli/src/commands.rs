@@ -3,6 +3,7 @@
 pub mod agents;
 pub mod backup;
 pub mod breakers;
+pub mod budgets;
 pub mod cancel;
 pub mod completions;
 pub mod context;

@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::host::Clock;
 use crate::metrics::Metrics;
 use crate::records::transition;
-use crate::{dispatch, modes, registry, routing, workflows};
+use crate::{budgets, dispatch, modes, registry, routing, workflows};
 
 mod call;
 mod inquire;
@@ -78,6 +78,8 @@ pub struct Parts {
     pub modes: modes::Handle,
     /// What sends requests their way.
     pub routing: routing::Handle,
+    /// What may be used up over time, and was.
+    pub budgets: budgets::Handle,
 }
 
 /// The engine. Cheap to clone.
@@ -99,6 +101,7 @@ struct Shared {
     metrics: Metrics,
     modes: modes::Handle,
     routing: routing::Handle,
+    budgets: budgets::Handle,
     open: Mutex<HashMap<RunId, OpenRun>>,
     /// Runs on their way to the disk, which will be open when they are there.
     starting: AtomicUsize,
@@ -144,7 +147,7 @@ impl Handle {
         (store, blobs): (Arc<dyn Store>, Blobs),
         parts: Parts,
     ) -> (Self, Service) {
-        let Parts { catalog, registry, dispatch, metrics, modes, routing } = parts;
+        let Parts { catalog, registry, dispatch, metrics, modes, routing, budgets } = parts;
         let stopped = CancellationToken::new();
         let shared = Arc::new(Shared {
             config,
@@ -156,6 +159,7 @@ impl Handle {
             metrics,
             modes,
             routing,
+            budgets,
             open: Mutex::default(),
             starting: AtomicUsize::new(0),
             tasks: TaskTracker::new(),
@@ -357,6 +361,7 @@ impl Shared {
         let (tenant, workflow) = (run.tenant.clone(), run.workflow.name().clone());
         open.insert(id, OpenRun { tenant, workflow, commands, questions: Arc::clone(&questions), left });
         drop(open);
+        self.budgets.take_up(&run);
         let shared = Arc::clone(self);
         let (stop, counted) = {
             let epoch = self.epoch.lock();

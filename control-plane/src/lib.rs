@@ -20,6 +20,7 @@ pub mod admin;
 pub mod admission;
 pub mod api;
 pub mod backup;
+pub mod budgets;
 pub mod config;
 pub mod context;
 pub mod contracts;
