@@ -9,6 +9,7 @@ const FILES: &[&str] = &[
     "workflows",
     "rollouts",
     "context",
+    "artifacts",
     "routes",
     "orchestrator",
     "operations",
