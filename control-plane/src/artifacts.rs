@@ -285,8 +285,8 @@ fn piece(blobs: &Blobs, blob: BlobId) -> Result<Bytes, GetError> {
         .ok_or_else(|| GetError::Damaged(format!("blob {blob} is missing")))
 }
 
-/// Hands over each record under `prefix`: what is behind the prefix, the record, its version. Damaged ones are counted too,
-/// as ones that cannot be decoded.
+/// Hands over each record under `prefix`: what is behind the prefix, the record if it can be decoded, its version. Damaged ones
+/// are left out.
 fn each<T>(
     store: &dyn Store,
     prefix: &[u8],

@@ -95,10 +95,17 @@ async fn put(args: PutArgs, client: &Client, console: &Console) -> Result<(), Fa
     let mut artifacts = client.artifacts();
     let mut answer = tokio::spawn(async move { artifacts.put(within(messages, TRANSFER_WITHIN)).await });
     let mut next = Some(Given::Head(head));
-    while let Some(part) = next {
-        // One that listens no longer has answered.
-        if parts.send(pb::PutArtifactRequest { part: Some(part) }).await.is_err() {
-            break;
+    let answered = loop {
+        let Some(part) = next else {
+            drop(parts);
+            break answer.await;
+        };
+        tokio::select! {
+            // Before the end: the document is there already, or refused.
+            answered = &mut answer => break answered,
+            sent = parts.send(pb::PutArtifactRequest { part: Some(part) }) => if sent.is_err() {
+                break answer.await;
+            },
         }
         next = match read(&mut document) {
             Ok(data) => data.map(Given::Data),
@@ -109,9 +116,8 @@ async fn put(args: PutArgs, client: &Client, console: &Console) -> Result<(), Fa
                 return Err(Failure::new(Exit::NotFound, format!("{file}: {error}")));
             }
         };
-    }
-    drop(parts);
-    let answer = answer.await.map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
+    };
+    let answer = answered.map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
     let answer = answer.map_err(|status| client.failure(&status))?.into_inner();
     console.show(&ArtifactView::put(answer), render::artifact::put)
 }
