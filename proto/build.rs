@@ -8,6 +8,7 @@ const FILES: &[&str] = &[
     "sidecar",
     "workflows",
     "rollouts",
+    "schedules",
     "context",
     "artifacts",
     "routes",

@@ -14,11 +14,12 @@ use crate::commands::limits::LimitsCommand;
 use crate::commands::mode::ModeCommand;
 use crate::commands::rollouts::RolloutsCommand;
 use crate::commands::routes::RoutesCommand;
+use crate::commands::schedules::SchedulesCommand;
 use crate::commands::workflows::WorkflowsCommand;
 use crate::commands::{
     agents, artifacts, backup, breakers, cancel, completions, context, doctor, drill, escalations, events,
-    explain, invoke, limits, mode, pauses, replay, resolve, rollouts, routes, run, runs, serve, sidecar,
-    signal, status, trace, workflows,
+    explain, invoke, limits, mode, pauses, replay, resolve, rollouts, routes, run, runs, schedules, serve,
+    sidecar, signal, status, trace, workflows,
 };
 use crate::console::{Console, Output, tell_failure};
 use crate::demo;
@@ -90,6 +91,9 @@ enum Command {
     /// Try a new version of an agent beside the old one: put, list, show, promote, rollback
     #[command(subcommand)]
     Rollouts(RolloutsCommand),
+    /// Run workflows by the clock: put, list, show, pause, resume, delete, lint
+    #[command(subcommand)]
+    Schedules(SchedulesCommand),
     /// Run a workflow and wait for its end
     Run(run::RunArgs),
     /// List runs, newest first
@@ -197,6 +201,10 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         }
         Command::Workflows(WorkflowsCommand::Get(args)) => {
             asking(globals, async |client| workflows::get(args, client, &console).await)
+        }
+        Command::Schedules(SchedulesCommand::Lint(args)) => schedules::lint(&args, &console),
+        Command::Schedules(command) => {
+            asking(globals, async |client| schedules::run(command, client, &console).await)
         }
         Command::Rollouts(RolloutsCommand::Lint(args)) => rollouts::lint(&args, &console),
         Command::Rollouts(command) => {

@@ -10,6 +10,7 @@ use mainstay_proto::pb::operations_client::OperationsClient;
 use mainstay_proto::pb::orchestrator_client::OrchestratorClient;
 use mainstay_proto::pb::rollouts_client::RolloutsClient;
 use mainstay_proto::pb::routes_client::RoutesClient;
+use mainstay_proto::pb::schedules_client::SchedulesClient;
 use mainstay_proto::pb::shared_context_client::SharedContextClient;
 use mainstay_proto::pb::workflows_client::WorkflowsClient;
 use mainstay_proto::priority;
@@ -87,6 +88,12 @@ impl Client {
     #[must_use]
     pub fn rollouts(&self) -> RolloutsClient<Channel> {
         RolloutsClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
+    }
+
+    /// What is run by the clock.
+    #[must_use]
+    pub fn schedules(&self) -> SchedulesClient<Channel> {
+        SchedulesClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
     }
 
     /// The server itself.

@@ -22,6 +22,7 @@ pub mod rollouts;
 pub mod routes;
 pub mod run;
 pub mod runs;
+pub mod schedules;
 pub mod serve;
 pub mod sidecar;
 pub mod signal;

@@ -123,6 +123,7 @@ impl Exit {
             | R::WorkflowVersionTaken
             | R::WorkflowNotLinked
             | R::RolloutInvalid
+            | R::ScheduleInvalid
             | R::RolloutVersionTaken
             | R::RolloutOverlaps
             | R::RolloutContractBroken
@@ -141,6 +142,7 @@ impl Exit {
             R::LeaseUnknown
             | R::WorkflowNotFound
             | R::RolloutNotFound
+            | R::ScheduleNotFound
             | R::RouteNotFound
             | R::DecisionNotFound
             | R::RunNotFound

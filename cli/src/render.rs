@@ -27,6 +27,7 @@ pub mod replay;
 pub mod rollout;
 pub mod routing;
 pub mod run;
+pub mod schedule;
 pub mod status;
 pub mod table;
 pub mod text;

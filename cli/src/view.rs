@@ -26,6 +26,7 @@ pub mod replay;
 pub mod rollout;
 pub mod routing;
 pub mod run;
+pub mod schedule;
 pub mod status;
 pub mod value;
 pub mod workflow;

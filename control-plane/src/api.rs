@@ -11,6 +11,7 @@ mod people;
 pub mod registry;
 pub mod rollouts;
 pub mod routes;
+pub mod schedules;
 mod watcher;
 pub mod workflows;
 

@@ -23,6 +23,7 @@ pub mod pause;
 pub mod restored;
 pub mod rollout;
 pub mod run_summary;
+pub mod schedule;
 pub mod spill;
 pub mod tenants;
 pub mod transition;

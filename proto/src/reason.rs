@@ -180,6 +180,14 @@ reasons! {
         "The bytes that came are not those of the reference that was announced. Nothing was kept.",
         "Compute the BLAKE3 hash of the very bytes that are sent, or leave `expected_ref` out: the answer has the reference.";
 
+    // Schedules.
+    ScheduleInvalid = "SCHEDULE_INVALID", InvalidArgument,
+        "The schedule's document has errors; nothing was stored.",
+        "Each finding names its place and what to do. `mainstay schedules lint FILE` shows them all.";
+    ScheduleNotFound = "SCHEDULE_NOT_FOUND", NotFound,
+        "No schedule of that name is stored for this tenant.",
+        "`mainstay schedules list` shows what is there; `mainstay schedules put FILE` stores one.";
+
     // Shared context.
     ContextKeyInvalid = "CONTEXT_KEY_INVALID", InvalidArgument,
         "A key of the shared context has a shape that keys do not have here.",

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::spill::SpillError;
 use super::{
     RecordError, artifact, breaker, context, decision, document, drill, event, idempotency, instance, key,
-    limit, loose, mode, open_run, pause, restored, rollout, run_summary, spill, transition,
+    limit, loose, mode, open_run, pause, restored, rollout, run_summary, schedule, spill, transition,
 };
 
 /// What a record is about.
@@ -233,6 +233,13 @@ fn global(kind: u8, tenant: &str, rest: &[u8]) -> (&'static str, String, &'stati
             "of this server".to_owned(),
             "the secret of page tokens: those made before are refused",
         ),
+        key::SCHEDULE => ("schedule", of(text(rest)), "a schedule: it fires nothing until it is put again"),
+        key::SCHEDULE_LINE => {
+            let line = named(rest).and_then(|(name, number)| {
+                Some(format!("{name} line {}", u64::from_be_bytes(number.try_into().ok()?)))
+            });
+            ("schedule history", of(line.unwrap_or_else(|| text(rest))), "what a time of a schedule came to")
+        }
         _ => ("unknown", of(format!("kind {kind:#04x}, {}", text(rest))), "not known"),
     }
 }
@@ -266,6 +273,10 @@ fn read_global(kind: u8, rest: &[u8], value: &[u8], blobs: &Blobs) -> Result<Val
         key::PAUSE => serde_json::to_value(pause::decode(value).map_err(Unusable::from)?),
         key::EVENT => serde_json::to_value(event::decode(value).map_err(Unusable::from)?),
         key::RESTORED => serde_json::to_value(restored::Restored::decode(value).map_err(Unusable::from)?),
+        key::SCHEDULE => {
+            serde_json::to_value(schedule::StoredSchedule::decode(value).map_err(Unusable::from)?)
+        }
+        key::SCHEDULE_LINE => serde_json::to_value(schedule::Line::decode(value).map_err(Unusable::from)?),
         key::LOOSE => {
             let documents = loose::decode(value).map_err(Unusable::from)?;
             Ok(documents.iter().map(ToString::to_string).collect())

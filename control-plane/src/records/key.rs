@@ -69,9 +69,13 @@ pub const ARTIFACT: u8 = 0x23;
 pub const UPLOAD: u8 = 0x24;
 /// The artifacts that a transition of a run names; beside the run's journal.
 pub const NAMED: u8 = 0x25;
+/// A schedule.
+pub const SCHEDULE: u8 = 0x29;
+/// A line of a schedule's history.
+pub const SCHEDULE_LINE: u8 = 0x2a;
 
 /// Every kind there is.
-pub const ALL: [u8; 24] = [
+pub const ALL: [u8; 26] = [
     TRANSITION,
     OPEN_RUN,
     INSTANCE,
@@ -96,6 +100,8 @@ pub const ALL: [u8; 24] = [
     ARTIFACT,
     UPLOAD,
     NAMED,
+    SCHEDULE,
+    SCHEDULE_LINE,
 ];
 
 /// The beginning of a key of `kind`, of whatever it is.

@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 use crate::records::key;
 use crate::{
     api, artifacts, backup, context, dispatch, drills, engine, events, health, invoke, modes, registry,
-    retention, rollouts, routing, workflows,
+    retention, rollouts, routing, schedules, workflows,
 };
 
 /// What a message may be larger than its payload: names, labels, intent, descriptions.
@@ -169,6 +169,15 @@ impl Core {
             },
         );
 
+        let (schedules, schedules_service) = scheduled(schedules::Parts {
+            clock: clock.clone(),
+            store: Arc::clone(&store),
+            engine: engine.clone(),
+            catalog: catalog.clone(),
+            events: events.clone(),
+        })
+        .await?;
+
         let size = config.max_payload + ENVELOPE;
         let stopping = CancellationToken::new();
         let orchestrator = api::orchestrator::Api {
@@ -196,6 +205,7 @@ impl Core {
         let documents = api::routes::Api { routing, limits, pages: pages.clone() };
         let artifacts = api::artifacts::Api { artifacts, pages: pages.clone() };
         let context = api::context::Api { context: shared, pages: pages.clone() };
+        let schedules = api::schedules::Api { clock: clock.clone(), schedules };
         let rollouts = api::rollouts::Api { clock: clock.clone(), rollouts, registry: registry.clone() };
         let operations = api::operations::Api {
             clock: clock.clone(),
@@ -229,6 +239,9 @@ impl Core {
                 pb::artifacts_server::ArtifactsServer::new(artifacts).max_decoding_message_size(size),
             )
             .add_service(pb::shared_context_server::SharedContextServer::new(context))
+            .add_service(
+                pb::schedules_server::SchedulesServer::new(schedules).max_decoding_message_size(size),
+            )
             .add_service(pb::operations_server::OperationsServer::new(operations))
             .add_service(pb::drills_server::DrillsServer::new(api::drills::Api {
                 drills,
@@ -251,6 +264,7 @@ impl Core {
             Part::new("retention", retention_service.run()),
             Part::new("artifacts", artifacts_service.run()),
             Part::new("modes", modes_service.run()),
+            Part::new("schedules", schedules_service.run()),
         ];
         Ok(Self {
             routes: routes.prepare(),
@@ -318,6 +332,13 @@ async fn open_artifacts(
 ) -> Result<(artifacts::Handle, artifacts::Service), StartError> {
     let (clock, state) = (clock.clone(), (Arc::clone(store), blobs.clone()));
     let opened = tokio::task::spawn_blocking(move || artifacts::open(clock, state, policy)).await;
+    let opened = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    opened.map_err(|error| StartError::Records(error.to_string()))
+}
+
+/// Opens what is scheduled.
+async fn scheduled(parts: schedules::Parts) -> Result<(schedules::Handle, schedules::Service), StartError> {
+    let opened = tokio::task::spawn_blocking(|| schedules::open(parts)).await;
     let opened = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
     opened.map_err(|error| StartError::Records(error.to_string()))
 }
