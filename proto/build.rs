@@ -13,6 +13,7 @@ const FILES: &[&str] = &[
     "artifacts",
     "routes",
     "orchestrator",
+    "budgets",
     "operations",
     "drills",
 ];

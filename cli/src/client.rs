@@ -5,6 +5,7 @@ use std::time::Duration;
 use mainstay_kernel::priority::Priority;
 use mainstay_proto::pb::agent_registry_client::AgentRegistryClient;
 use mainstay_proto::pb::artifacts_client::ArtifactsClient;
+use mainstay_proto::pb::budgets_client::BudgetsClient;
 use mainstay_proto::pb::drills_client::DrillsClient;
 use mainstay_proto::pb::operations_client::OperationsClient;
 use mainstay_proto::pb::orchestrator_client::OrchestratorClient;
@@ -88,6 +89,12 @@ impl Client {
     #[must_use]
     pub fn rollouts(&self) -> RolloutsClient<Channel> {
         RolloutsClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
+    }
+
+    /// Budgets over time, and what was spent.
+    #[must_use]
+    pub fn budgets(&self) -> BudgetsClient<Channel> {
+        BudgetsClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
     }
 
     /// What is run by the clock.

@@ -4,6 +4,7 @@ pub mod agents;
 pub mod artifacts;
 pub mod backup;
 pub mod breakers;
+pub mod budgets;
 pub mod cancel;
 pub mod completions;
 pub mod context;

@@ -154,6 +154,7 @@ impl Exit {
             | R::PauseNotFound
             | R::DrillNotFound
             | R::LimitNotFound
+            | R::BudgetNotFound
             | R::RecordNotFound
             | R::ContextNotFound
             | R::ArtifactNotFound

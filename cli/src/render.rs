@@ -9,6 +9,7 @@ pub mod agent;
 pub mod artifact;
 pub mod board;
 pub mod breaker;
+pub mod budget;
 pub mod context;
 pub mod decision;
 pub mod drill;

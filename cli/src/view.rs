@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod artifact;
 pub mod breaker;
+pub mod budget;
 pub mod call;
 pub mod context;
 pub mod decision;

@@ -21,6 +21,7 @@ pub mod admission;
 pub mod api;
 pub mod artifacts;
 pub mod backup;
+pub mod budgets;
 pub mod config;
 pub mod context;
 pub mod dispatch;

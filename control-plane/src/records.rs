@@ -6,6 +6,7 @@
 
 pub mod artifact;
 pub mod breaker;
+pub mod budget;
 pub mod context;
 pub mod decision;
 pub mod describe;
@@ -22,8 +23,10 @@ pub mod open_run;
 pub mod pause;
 pub mod restored;
 pub mod rollout;
+pub mod run_spend;
 pub mod run_summary;
 pub mod schedule;
+pub mod spend;
 pub mod spill;
 pub mod tenants;
 pub mod transition;

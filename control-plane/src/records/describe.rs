@@ -12,8 +12,9 @@ use serde_json::Value;
 
 use super::spill::SpillError;
 use super::{
-    RecordError, artifact, breaker, context, decision, document, drill, event, idempotency, instance, key,
-    limit, loose, mode, open_run, pause, restored, rollout, run_summary, schedule, spill, transition,
+    RecordError, artifact, breaker, budget, context, decision, document, drill, event, idempotency, instance,
+    key, limit, loose, mode, open_run, pause, restored, rollout, run_spend, run_summary, schedule, spend,
+    spill, transition,
 };
 
 /// What a record is about.
@@ -189,6 +190,24 @@ fn global(kind: u8, tenant: &str, rest: &[u8]) -> (&'static str, String, &'stati
         }
         key::DECISION => ("decision", of(text(rest)), "why one routed request went where it went"),
         key::LIMIT => ("limit", of(text(rest)), "a rate that was set: it is as declared again"),
+        key::BUDGET => {
+            ("budget", of(text(rest)), "a budget over time that was set: it does not hold any more")
+        }
+        key::RUN_SPEND => {
+            let run = run_spend::run(rest).map_or_else(|| text(rest), |run| run.to_string());
+            (
+                "run spend",
+                of(run),
+                "what a run used: it is missing in the spend of its days, and not in the run",
+            )
+        }
+        key::SPEND => {
+            let what = spend::place(rest).map_or_else(
+                || text(rest),
+                |(workflow, it)| format!("{} by {workflow} at {} for {}", it.day, it.agent, it.capability),
+            );
+            ("spend", of(what), "what was spent so on that day")
+        }
         key::ROLLOUT => {
             let loss = "a version of a rollout: put the same document again";
             (ROLLOUT.noun, of(version_of(rest)), loss)
@@ -254,6 +273,9 @@ fn read_global(kind: u8, rest: &[u8], value: &[u8], blobs: &Blobs) -> Result<Val
         key::ROUTES => return read_document(ROUTES, value, blobs),
         key::DECISION => serde_json::to_value(decision::decode(value).map_err(Unusable::from)?),
         key::LIMIT => serde_json::to_value(limit::decode(value).map_err(Unusable::from)?),
+        key::BUDGET => serde_json::to_value(budget::decode(value).map_err(Unusable::from)?),
+        key::RUN_SPEND => serde_json::to_value(run_spend::decode(value).map_err(Unusable::from)?),
+        key::SPEND => serde_json::to_value(spend::decode(value).map_err(Unusable::from)?),
         key::ROLLOUT => return read_document(ROLLOUT, value, blobs),
         key::ROLLOUT_CHANGE => {
             serde_json::to_value(rollout::StoredChange::decode(value).map_err(Unusable::from)?)

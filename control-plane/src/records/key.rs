@@ -74,8 +74,15 @@ pub const SCHEDULE: u8 = 0x29;
 /// A line of a schedule's history.
 pub const SCHEDULE_LINE: u8 = 0x2a;
 
+/// A budget over time that an operator set.
+pub const BUDGET: u8 = 0x2d;
+/// What a run that has ended used up, until it is added to the sums.
+pub const RUN_SPEND: u8 = 0x2e;
+/// What was used up on a day.
+pub const SPEND: u8 = 0x2f;
+
 /// Every kind there is.
-pub const ALL: [u8; 26] = [
+pub const ALL: [u8; 29] = [
     TRANSITION,
     OPEN_RUN,
     INSTANCE,
@@ -102,6 +109,9 @@ pub const ALL: [u8; 26] = [
     NAMED,
     SCHEDULE,
     SCHEDULE_LINE,
+    BUDGET,
+    RUN_SPEND,
+    SPEND,
 ];
 
 /// The beginning of a key of `kind`, of whatever it is.

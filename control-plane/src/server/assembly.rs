@@ -24,8 +24,8 @@ use crate::listing::Listing;
 use crate::metrics::Metrics;
 use crate::records::key;
 use crate::{
-    api, artifacts, backup, context, dispatch, drills, engine, events, health, invoke, modes, registry,
-    retention, rollouts, routing, schedules, workflows,
+    api, artifacts, backup, budgets, context, dispatch, drills, engine, events, health, invoke, modes,
+    registry, retention, rollouts, routing, schedules, workflows,
 };
 
 /// What a message may be larger than its payload: names, labels, intent, descriptions.
@@ -109,6 +109,7 @@ impl Core {
         let health_service = health::Service::new(health::Config::default(), clock.clone(), registry.clone())
             .with_faults(faults.clone());
         let stores = (Arc::clone(&store), blobs.clone());
+        let (budgets, budgets_service) = spend(&clock, &store, &events).await?;
         let (rollouts, rollouts_service) = roll_outs(&clock, stores, &events, &metrics).await?;
         let dispatch = dispatch::Handle::new(
             clock.clone(),
@@ -129,6 +130,7 @@ impl Core {
                 dispatch: dispatch.clone(),
                 metrics: metrics.clone(),
                 modes: modes.clone(),
+                budgets: budgets.clone(),
             },
         );
 
@@ -242,6 +244,10 @@ impl Core {
             .add_service(
                 pb::schedules_server::SchedulesServer::new(schedules).max_decoding_message_size(size),
             )
+            .add_service(pb::budgets_server::BudgetsServer::new(api::budgets::Api {
+                clock: clock.clone(),
+                budgets,
+            }))
             .add_service(pb::operations_server::OperationsServer::new(operations))
             .add_service(pb::drills_server::DrillsServer::new(api::drills::Api {
                 drills,
@@ -263,6 +269,7 @@ impl Core {
             Part::new("engine", first_start.then(|()| engine_service.run())),
             Part::new("retention", retention_service.run()),
             Part::new("artifacts", artifacts_service.run()),
+            Part::new("budgets", budgets_service.run()),
             Part::new("modes", modes_service.run()),
             Part::new("schedules", schedules_service.run()),
         ];
@@ -307,6 +314,18 @@ async fn decisions(
 ) -> Result<(routing::decisions::Handle, routing::decisions::Service), StartError> {
     let (clock, store, metrics) = (clock.clone(), Arc::clone(store), metrics.clone());
     let opened = tokio::task::spawn_blocking(move || routing::decisions::open(clock, store, metrics)).await;
+    let opened = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    opened.map_err(|error| StartError::Records(error.to_string()))
+}
+
+/// Opens what operators let be used up over time, and what was.
+async fn spend(
+    clock: &Clock,
+    store: &Arc<dyn Store>,
+    events: &events::Handle,
+) -> Result<(budgets::Handle, budgets::Service), StartError> {
+    let (clock, store, events) = (clock.clone(), Arc::clone(store), events.clone());
+    let opened = tokio::task::spawn_blocking(move || budgets::open(clock, store, events)).await;
     let opened = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
     opened.map_err(|error| StartError::Records(error.to_string()))
 }
