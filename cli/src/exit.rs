@@ -89,6 +89,7 @@ impl Exit {
             | R::SubFailed
             | R::SubTimedOut
             | R::TooManySteps
+            | R::LowConfidence
             | R::ItemFailed
             | R::ItemsMissing
             | R::BranchFailed

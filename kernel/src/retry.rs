@@ -12,8 +12,8 @@
 //! | idempotent | repeat, same key | repeat, same key | repeat, same key |
 //! | side-effecting | repeat, same key | only an agent's error, and only if the policy says so | ask the ledger |
 //!
-//! Only transport failures, timeouts, overload, unavailability, agent errors and contract breaches are repeated at all. A
-//! caller's fault stays one; a cancelled call was not wanted; low confidence and budgets have rules of their own.
+//! Only transport failures, timeouts, overload, unavailability, agent errors, contract breaches and answers that are not sure
+//! enough are repeated at all. A caller's fault stays one; a cancelled call was not wanted; budgets have rules of their own.
 //!
 //! A side-effecting call that began and failed is not repeated by default, because "I failed" does not say "I did
 //! nothing". An author who knows the agent cleans up behind itself opts in with
@@ -183,8 +183,9 @@ pub fn decide(
         | Class::Overload
         | Class::Unavailable
         | Class::AgentError
-        | Class::ContractBreach => {}
-        Class::Success | Class::LowConfidence | Class::OverBudget | Class::CallerFault | Class::Cancelled => {
+        | Class::ContractBreach
+        | Class::LowConfidence => {}
+        Class::Success | Class::OverBudget | Class::CallerFault | Class::Cancelled => {
             return give_up(GiveUp::NotRetryable(failure.class));
         }
     }

@@ -19,7 +19,7 @@
 //! A critical step that fails fails the run, and what is under way is cancelled. An optional one that fails is over: who
 //! depends on it begins as if it had completed and finds `null`. So a step whose dependency never completed exists only
 //! when the run is ending; those that never began are then skipped, one event each, so that the record accounts for
-//! every step.
+//! every step. What a step says in `on_failure` comes before either: see [`remedy`].
 //!
 //! - [`event`]: what happened, as it stands on disk.
 //! - [`state`]: what it adds up to.
@@ -28,6 +28,7 @@
 //! - [`Frame`]: workflows that lie inside a step.
 //! - [`input`]: what it can be told.
 //! - [`people`]: what comes from outside: signals, and what people answer.
+//! - [`remedy`]: what a step that failed falls back on.
 //! - [`decide`]: what happens next.
 //! - [`mod@budget`]: what it may use up, and has.
 //! - [`owed`]: what is to be under way.
@@ -44,9 +45,11 @@ pub mod input;
 pub mod owed;
 mod pattern;
 pub mod people;
+pub mod remedy;
 pub mod state;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 pub use self::budget::{Allowance, Estimates};
 pub use self::decide::{start, step};
@@ -57,4 +60,5 @@ pub use self::graft::{Graft, Grafted, MAX_GRAFTED};
 pub use self::input::{Ignored, Input, Start, StartError};
 pub use self::owed::{Call, Durability, Owed, durability, outstanding, urgency};
 pub use self::people::{Asked, Ruling, Verdict, asked};
+pub use self::remedy::Remedied;
 pub use self::state::{End, Run, State, StepRun, StepState};

@@ -32,6 +32,7 @@ mod graph;
 mod kind;
 mod link;
 mod lint;
+mod recourse;
 mod step_id;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ pub use self::kind::{
     Then, Until, Wait, Work, label,
 };
 pub use self::link::{LinkError, Linked, MAX_SUB_DEPTH, MAX_SUBS};
+pub use self::recourse::{Below, Confidence, Escalate, MAX_REMEDIES, Recourse, Remedy};
 pub use self::step_id::{MAX_STEP_DEPTH, MAX_STEP_ID_LEN, StepId, StepIdError};
 
 /// Most steps. The largest pipelines people draw have a hundred; 500 leaves room for generated ones and keeps a run's
@@ -131,6 +133,8 @@ pub struct Step {
     pub drop_in: Option<Mode>,
     /// What its output must meet, beyond what the agent itself declares.
     pub output_schema: Schema,
+    /// How sure its output must be, and what is done if it fails.
+    pub recourse: Recourse,
 }
 
 impl Workflow {
@@ -274,6 +278,20 @@ impl Workflow {
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
+    }
+}
+
+impl Step {
+    /// Whether it may come to ask a person: by its kind, or because it failed.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        let escalates = |remedy: &Remedy| matches!(remedy, Remedy::Escalate(_));
+        matches!(self.kind, StepKind::Approve(_)) || self.recourse.remedies.iter().any(escalates)
+    }
+
+    /// Every call it may make, as far as the document says.
+    pub fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.kind.calls().into_iter().chain(self.recourse.calls())
     }
 }
 

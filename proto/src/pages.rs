@@ -118,6 +118,13 @@ const FINDINGS: &[Page] = &[
         "Add a step; or move a part of the work into an agent or a second workflow.",
     ),
     error(
+        "RECOURSE_INVALID",
+        "What a step has to fall back on (`on_failure`, `confidence`) contradicts itself or the rest of the step.",
+        "The finding says what and why. Remedies are taken in the order of the list, each once; after `default`, `skip` or \
+         `abort` none is reached, and after `escalate` only `abort`. `below: escalate` and `below: fallback` need that \
+         remedy in `on_failure`; `retry` needs more than one try.",
+    ),
+    error(
         "STEP_UNKNOWN_DEPENDENCY",
         "A step's `after` names a step that does not exist.",
         "Check the spelling against the ids in the document; the finding suggests the nearest.",

@@ -324,6 +324,9 @@ reasons! {
     SignalMissing = "SIGNAL_MISSING", DeadlineExceeded,
         "A signal that a step waits for did not come in time, and the step has no default.",
         "Whoever should have sent it knows why. Raise `within`, or say what holds without it with `default`.";
+    LowConfidence = "LOW_CONFIDENCE", Aborted,
+        "An agent answered and is less sure of it than the step wants.",
+        "The message says how sure it is. Lower `confidence.min`, or say in `below` and `on_failure` what is to be done then.";
     Rejected = "REJECTED", Aborted,
         "A person was asked and said no.",
         "The message says who and why. With `optional: true` the run goes on without the step.";

@@ -4,7 +4,7 @@ use mainstay_kernel::outcome::Usage;
 use mainstay_kernel::run::{
     Allowance, AttemptRecord, EndState, Event, Run, StepRun, StepState, Transition, Verdict,
 };
-use mainstay_kernel::workflow::{Step, StepKind};
+use mainstay_kernel::workflow::{Remedy, Step, StepKind};
 
 use crate::{outcome, pb, time};
 
@@ -58,7 +58,7 @@ impl From<&Run> for pb::Run {
             input: outcome::bytes(&run.input),
             output: end.and_then(|end| end.output.as_ref()).map(outcome::bytes).unwrap_or_default(),
             failure: end.and_then(|end| end.failure.as_ref()).map(Into::into),
-            steps: run.each().map(|(step, state)| view(run, step, state)).collect(),
+            steps: steps(run),
             usage: Some(run.usage.into()),
             last_event: run.last_event,
             idempotency_key: run.idempotency_key.as_deref().unwrap_or_default().to_owned(),
@@ -82,8 +82,12 @@ impl From<Allowance> for pb::Allowance {
 }
 
 /// How far a step is. One that waits for nothing inside it waits for the world outside.
-fn step_state(step: &Step, state: StepState) -> pb::StepState {
+fn step_state(step: &Step, remedy: Option<&Remedy>, state: StepState) -> pb::StepState {
     match (&step.kind, state) {
+        (_, StepState::Gathering { .. }) if matches!(remedy, Some(Remedy::Escalate(_))) => {
+            pb::StepState::Waiting
+        }
+        (_, StepState::Gathering { .. }) if remedy.is_some() => pb::StepState::Gathering,
         (StepKind::Wait(_) | StepKind::Approve(_), StepState::Gathering { .. }) => pb::StepState::Waiting,
         _ => state.into(),
     }
@@ -112,11 +116,17 @@ pub const fn verdict(verdict: pb::Verdict) -> Option<Verdict> {
     }
 }
 
-fn view(run: &Run, step: &Step, state: &StepRun) -> pb::Step {
+fn steps(run: &Run) -> Vec<pb::Step> {
+    let steps = run.each().zip(run.usages());
+    steps.map(|((step, state), usage)| view(run, step, state, usage)).collect()
+}
+
+fn view(run: &Run, step: &Step, state: &StepRun, usage: Usage) -> pb::Step {
     let call = step.kind.call();
+    let remedy = state.remedied.as_ref().and_then(|remedied| step.recourse.remedies.get(remedied.remedy));
     pb::Step {
         id: step.id.to_string(),
-        state: step_state(step, state.state).into(),
+        state: step_state(step, remedy, state.state).into(),
         kind: step.kind.as_str().to_owned(),
         capability: call.map(|call| call.capability.to_string()).unwrap_or_default(),
         after: step.after.iter().map(|at| run.spec(*at).id.to_string()).collect(),
@@ -130,6 +140,8 @@ fn view(run: &Run, step: &Step, state: &StepRun) -> pb::Step {
         warnings: state.warnings.clone(),
         failure: state.failure.as_ref().map(Into::into),
         skipped: state.skipped.map(|reason| reason.to_string()).unwrap_or_default(),
+        remedy: remedy.map(|remedy| remedy.as_str().to_owned()).unwrap_or_default(),
+        usage: (usage != Usage::default()).then(|| usage.into()),
         // Known to whoever makes the call, not to the run.
         waiting: String::new(),
     }
@@ -208,6 +220,16 @@ fn event(event: &Event, capability: &impl Fn(&str) -> String) -> pb::run_event::
             by: answer.by.clone(),
             comment: answer.comment.clone(),
         }),
+        Event::RemedyBegun { step, remedy, failure, reason, until, attempts: records, .. } => {
+            wire::Event::RemedyBegun(wire::RemedyBegun {
+                step_id: step.to_string(),
+                remedy: u32::try_from(*remedy).unwrap_or(u32::MAX).saturating_add(1),
+                failure: Some(failure.into()),
+                reason: reason.clone(),
+                until: until.map(time::timestamp),
+                attempts: attempts(records),
+            })
+        }
         Event::StepCompleted { step, answer, attempts: records } => {
             wire::Event::StepCompleted(wire::StepCompleted {
                 step_id: step.to_string(),

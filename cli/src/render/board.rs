@@ -81,6 +81,7 @@ impl Board {
             "step-opened" => line.opens,
             "step-completed" => "completed",
             "attempt-failed" => "backing-off",
+            "remedy-begun" => "gathering",
             "step-failed" => "failed",
             "step-skipped" => "skipped",
             "step-cancelled" => "cancelled",
@@ -100,7 +101,7 @@ impl Board {
                 line.started = line.started.or(event.at);
             }
             "step-opened" => line.started = event.at,
-            "attempt-failed" => {}
+            "attempt-failed" | "remedy-begun" => {}
             _ => line.ended = event.at,
         }
     }

@@ -34,7 +34,7 @@ struct Scale {
 pub fn story(run: &RunView, style: Style) -> String {
     let mut text = head(run, style);
     let Some(scale) = Scale::of(run) else { return text };
-    let mut grid = Grid::new(&["AT", "STEP", "TIME LINE", "TOOK", "WAITED", "WHAT HAPPENED"], style);
+    let mut grid = Grid::new(&["AT", "STEP", "TIME LINE", "TOOK", "WAITED", "SPENT", "WHAT HAPPENED"], style);
     for step in in_order_of_time(run) {
         step_row(&mut grid, step, scale);
         for attempt in &step.attempts {
@@ -109,6 +109,9 @@ fn step_row(grid: &mut Grid, step: &StepView, scale: Scale) {
     if !step.waiting.is_empty() {
         happened += &format!(", waits: {}", step.waiting);
     }
+    if !step.remedy.is_empty() {
+        happened += &format!(", {}", step.remedy);
+    }
     if !step.skipped.is_empty() {
         happened += &format!(": {}", step.skipped);
     }
@@ -127,6 +130,7 @@ fn step_row(grid: &mut Grid, step: &StepView, scale: Scale) {
         toned(scale.step(step), Tone::of(&step.state)),
         cell(step.took.map(|took| took.to_string()).unwrap_or_default()),
         cell(waited),
+        cell(spent(&step.usage)),
         toned(happened, Tone::of(&step.state)),
     ]);
 }
@@ -145,10 +149,6 @@ fn attempt_row(grid: &mut Grid, attempt: &AttemptView, scale: Scale) {
         Some(failure) => format!("{}: {}", attempt.class, why(failure)),
         None => attempt.class.clone(),
     };
-    let spent = spent(&attempt.usage);
-    if !spent.is_empty() {
-        happened += &format!(" ({spent})");
-    }
     for note in &attempt.notes {
         happened += &format!("; {note}");
     }
@@ -159,6 +159,7 @@ fn attempt_row(grid: &mut Grid, attempt: &AttemptView, scale: Scale) {
         toned(scale.attempt(attempt), Tone::of(&attempt.class)),
         cell(attempt.took.map(|took| took.to_string()).unwrap_or_default()),
         cell(waited.map(|waited| waited.to_string()).unwrap_or_default()),
+        cell(spent(&attempt.usage)),
         toned(happened, Tone::of(&attempt.class)),
     ]);
 }

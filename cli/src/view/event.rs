@@ -28,7 +28,7 @@ pub struct EventView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<When>,
     /// `run-started`, `step-started`, `step-opened`, `steps-grafted`, `step-answered`, `step-completed`,
-    /// `attempt-failed`, `step-failed`, `step-skipped`, `step-cancelled`, `signal-received`, `cancel-requested` or
+    /// `attempt-failed`, `remedy-begun`, `step-failed`, `step-skipped`, `step-cancelled`, `signal-received`, `cancel-requested` or
     /// `run-ended`.
     pub kind: &'static str,
     /// The step.
@@ -40,6 +40,9 @@ pub struct EventView {
     /// Logical attempt of a started step, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
+    /// Which item of the failed step's `on_failure` begins, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<u32>,
     /// State of an ended run, or what a person answered.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub state: String,
@@ -122,6 +125,15 @@ impl From<pb::RunEvent> for EventView {
                 step: it.step_id,
                 failure: it.failure.map(Into::into),
                 retry_at: When::of(it.retry_at.as_ref()),
+                reason: it.reason,
+                attempts: views(it.attempts),
+                ..view
+            },
+            Some(Event::RemedyBegun(it)) => Self {
+                kind: "remedy-begun",
+                step: it.step_id,
+                remedy: Some(it.remedy),
+                failure: it.failure.map(Into::into),
                 reason: it.reason,
                 attempts: views(it.attempts),
                 ..view

@@ -143,6 +143,11 @@ pub struct StepView {
     /// Why it never began.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub skipped: String,
+    /// What its workflow did about its failure: `fallback`, `default`, `skip` or `escalate`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub remedy: String,
+    /// What it consumed, with all that was done inside it.
+    pub usage: UsageView,
 }
 
 /// A list of runs.
@@ -245,6 +250,8 @@ impl From<pb::Step> for StepView {
             output: Payload::of(&step.output),
             failure: step.failure.map(Into::into),
             skipped: step.skipped,
+            remedy: step.remedy,
+            usage: step.usage.unwrap_or_default().into(),
         }
     }
 }

@@ -240,7 +240,7 @@ async fn pins(shared: &Arc<Shared>, tenant: &Name, workflow: &Linked) -> Result<
 fn check(shared: &Shared, request: &StartRequest, workflow: &Linked) -> Result<(), StartError> {
     for step in workflow.all_steps().filter(|step| !step.optional) {
         let known = |call: &&Call| shared.registry.was_ever_registered(&request.tenant, &call.capability);
-        if let Some(call) = step.kind.calls().into_iter().find(|call| !known(call)) {
+        if let Some(call) = step.calls().find(|call| !known(call)) {
             return Err(StartError::CapabilityUnknown {
                 step: step.id.to_string(),
                 capability: call.capability.clone(),

@@ -16,7 +16,7 @@ use mainstay_kernel::name::Name;
 use mainstay_kernel::retry::budget::Leave;
 use mainstay_kernel::run::{self, Asked, Attempt, Call, Durability, Ignored, Input, Run, Transition};
 use mainstay_kernel::time::Wall;
-use mainstay_kernel::workflow::StepKind;
+use mainstay_kernel::workflow::Step;
 use mainstay_store::Commit;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
@@ -56,7 +56,7 @@ pub(super) async fn drive(
     (mut commands, questions): (mpsc::Receiver<Command>, Questions),
     stop: CancellationToken,
 ) -> Left {
-    let asks = run.workflow.all_steps().any(|step| matches!(step.kind, StepKind::Approve(_)));
+    let asks = run.workflow.all_steps().any(Step::asks);
     let questions = asks.then_some(questions);
     let mut driver = Driver { shared, run, questions, calls: Calls::default(), last_commit: None, resuming };
     let left = driver.until_left(&mut commands, &stop).await;

@@ -120,6 +120,20 @@ impl<'a> Field<'a> {
         truth
     }
 
+    /// A share from 0 to 1, in basis points.
+    pub(crate) fn share(&self, report: &mut Report<'_>) -> Option<u16> {
+        let Kind::Number(number) = &self.node.kind else {
+            self.wrong_type("a number from 0 to 1", report);
+            return None;
+        };
+        let share = number.value.as_f64().filter(|share| (0.0..=1.0).contains(share));
+        if share.is_none() {
+            let message = format!("is {}", number.text);
+            report.add(Code::FieldRange, &self.path, message, "give a number from 0 to 1");
+        }
+        share.map(|share| (share * 10_000.0).round() as u16)
+    }
+
     /// A whole number within `bounds`; the least of them stands in.
     pub(crate) fn number(&self, bounds: std::ops::RangeInclusive<u32>, report: &mut Report<'_>) -> u32 {
         let (least, most) = (*bounds.start(), *bounds.end());

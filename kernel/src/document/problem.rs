@@ -108,6 +108,8 @@ codes! {
     StepKindTwice = "STEP_KIND_TWICE";
     /// More steps than allowed, or none.
     StepCount = "STEP_COUNT";
+    /// What a step has to fall back on contradicts itself or the step.
+    RecourseInvalid = "RECOURSE_INVALID";
     /// A step waits for one that does not exist.
     StepUnknownDependency = "STEP_UNKNOWN_DEPENDENCY";
     /// Steps that wait for each other in a circle.

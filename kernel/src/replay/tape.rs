@@ -101,6 +101,12 @@ fn word(run: &Run, transition: &Transition) -> Word {
             let own = spoken_for.and_then(|record| record.failure.as_ref()).unwrap_or(failure);
             Word::Ended { attempt, result: Err(own.clone()), attempts: owned(attempts) }
         }),
+        Event::RemedyBegun { step, failure, answer, attempts, .. } => running(step).map(|attempt| {
+            // An answer that was not sure enough is on record as it came.
+            let result =
+                answer.as_ref().map_or_else(|| Err(failure.clone()), |answer| Ok((**answer).clone()));
+            Word::Ended { attempt, result, attempts: owned(attempts) }
+        }),
         Event::SignalReceived { name, value } => {
             Some(Word::Signal { name: name.clone(), value: value.clone() })
         }

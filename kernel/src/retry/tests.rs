@@ -10,7 +10,7 @@ const RETRYABLE: [Class; 6] = [
     Class::AgentError,
     Class::ContractBreach,
 ];
-const FINAL: [Class; 4] = [Class::LowConfidence, Class::OverBudget, Class::CallerFault, Class::Cancelled];
+const FINAL: [Class; 3] = [Class::OverBudget, Class::CallerFault, Class::Cancelled];
 const EFFECTS: [EffectClass; 3] =
     [EffectClass::ReadOnly, EffectClass::Idempotent, EffectClass::SideEffecting];
 const BEGAN: [Began; 3] = [Began::No, Began::Yes, Began::Unknown];

@@ -251,20 +251,5 @@ fn rungs(field: &Field<'_>, report: &mut Report<'_>) -> Vec<Rung> {
 
 /// A share from 0 to 1, in basis points.
 fn share(field: &Field<'_>, default: u16, report: &mut Report<'_>) -> u16 {
-    let Kind::Number(number) = &field.node.kind else {
-        field.wrong_type("a number from 0 to 1", report);
-        return default;
-    };
-    match number.value.as_f64().filter(|share| (0.0..=1.0).contains(share)) {
-        Some(share) => (share * 10_000.0).round() as u16,
-        None => {
-            report.add(
-                Code::FieldRange,
-                &field.path,
-                format!("is {}", number.text),
-                "give a number from 0 to 1",
-            );
-            default
-        }
-    }
+    field.share(report).unwrap_or(default)
 }

@@ -7,12 +7,13 @@ use std::time::Duration;
 use crate::dice::Dice;
 use crate::effect::EffectClass;
 use crate::id::AttemptId;
-use crate::outcome::{Answer, Failure, OUTCOME_UNKNOWN};
+use crate::outcome::{Answer, Began, Class, Failure, OUTCOME_UNKNOWN};
 use crate::retry::budget::Leave;
 use crate::retry::{self, GiveUp, Retries, Retry, Verdict};
 use crate::run::budget;
 use crate::run::event::{Attempt, AttemptRecord, Event};
 use crate::run::hand_off;
+use crate::run::remedy::{self, Assessed, Failed};
 use crate::run::state::{State, StepState};
 use crate::time::Wall;
 
@@ -37,11 +38,13 @@ pub(super) fn ended(
     let step = spec.id.clone();
     let answered = result.is_ok();
     run.remarks(at, &attempts).into_iter().for_each(|remark| note(&mut attempts, remark));
-    let mut failure = match result.and_then(|answer| hand_off::check_output(spec, answer)) {
-        Ok(answer) => {
+    let checked = result.and_then(|answer| hand_off::check_output(spec, answer));
+    let (mut failure, doubtful) = match checked.map(|answer| remedy::assess(spec, answer)) {
+        Ok(Assessed::Good(answer)) => {
             return Some(Event::StepCompleted { step, answer: Arc::new(answer), attempts: shared(attempts) });
         }
-        Err(failure) => failure,
+        Ok(Assessed::Doubtful { failure, answer }) => (failure, Some(answer)),
+        Err(failure) => (failure, None),
     };
     // Rolled from the number of the try to come, not from its key: tries under one key must not wait alike.
     let mut dice =
@@ -50,6 +53,9 @@ pub(super) fn ended(
     let verdict = if answered && effect == EffectClass::Idempotent {
         // The key that the work would be repeated under has this very answer on record.
         Verdict::GiveUp { why: GiveUp::AnswerStands }
+    } else if failure.class == Class::LowConfidence && spec.recourse.has_a_way_for_doubt() {
+        // The workflow has another way for it.
+        Verdict::GiveUp { why: GiveUp::NotRetryable(failure.class) }
     } else {
         let tries =
             attempt.number.saturating_add(hedges(&run.steps[at].attempts)).saturating_add(hedges(&attempts));
@@ -61,7 +67,8 @@ pub(super) fn ended(
                 note(&mut attempts, format!("not tried again: {}", over.message));
                 let reason = over.message.clone();
                 let failure = budget::instead_of_retry(over, &failure);
-                return Some(Event::StepFailed { step, failure, reason, attempts: shared(attempts) });
+                let attempts = shared(attempts);
+                return Some(Event::StepFailed { step, failure, reason, attempts, effect_stands: false });
             }
             match may_retry(run, &attempts, |agent| leave(agent, remaining)) {
                 Ok(Granted { later, .. }) if now + later >= run.deadline => GiveUp::DeadlineTooNear,
@@ -95,7 +102,12 @@ pub(super) fn ended(
         Verdict::GiveUp { why } => why,
     };
     note(&mut attempts, format!("not tried again: {why}"));
-    Some(Event::StepFailed { step, failure, reason: why.to_string(), attempts: shared(attempts) })
+    // Whoever answered did the work, whatever the answer is worth.
+    let refused = matches!(failure.class, Class::ContractBreach | Class::LowConfidence);
+    let effect_stands = effect == EffectClass::SideEffecting && refused && failure.began == Began::Yes;
+    let failed =
+        Failed { effect_stands, failure, reason: why.to_string(), attempts: shared(attempts), doubtful };
+    Some(remedy::follows(run, at, failed, now))
 }
 
 /// Leave to make a try again.

@@ -134,7 +134,7 @@ impl State {
     /// Whether the run goes on although the step at `at` failed.
     pub(super) fn goes_on_without(&self, at: usize) -> bool {
         let over = || self.steps[at].failure.as_ref().is_some_and(|why| why.class == Class::OverBudget);
-        self.spec(at).optional || (self.may_lack(at) && over())
+        self.spec(at).optional || self.is_passed_over(at) || (self.may_lack(at) && over())
     }
 
     /// Whether the run goes on without the step at `at` if no budget reaches for it.

@@ -32,6 +32,7 @@ use crate::run::hand_off;
 use crate::run::input::{Ignored, Input, Start, StartError};
 use crate::run::pattern::{self, Progress};
 use crate::run::people;
+use crate::run::remedy::{self, Failed};
 use crate::run::state::{Run, State, StepState};
 use crate::time::Wall;
 use crate::workflow::StepId;
@@ -253,7 +254,7 @@ impl Draft {
             Ok(event) => event,
             Err(failure) => {
                 let reason = "its input could not be made, and trying again would not change that".to_owned();
-                Event::StepFailed { step, failure, reason, attempts: Vec::new() }
+                remedy::follows(&self.state, at, Failed::uncalled(failure, reason), self.at)
             }
         };
         self.record(event)
@@ -269,7 +270,7 @@ impl Draft {
         let under_way = matches!(state, StepState::Running { .. });
         let failure = budget::failure(over, if under_way { Began::Unknown } else { Began::No });
         let reason = "trying again would not change that".to_owned();
-        self.record(Event::StepFailed { step, failure, reason, attempts: Vec::new() })
+        self.record(Event::StepFailed { step, failure, reason, attempts: Vec::new(), effect_stands: false })
     }
 
     /// Goes on with a step that is open.
@@ -290,14 +291,15 @@ impl Draft {
                     }
                     Err(failure) => {
                         let reason = "what its parts add up to is not what it must be".to_owned();
-                        Event::StepFailed { step, failure, reason, attempts: Vec::new() }
+                        remedy::follows(&self.state, at, Failed::uncalled(failure, reason), self.at)
                     }
                 };
                 self.record(event)
             }
             Progress::Fail { failure, reason } => {
                 self.close(self.state.within(at).collect(), SkipReason::NotNeeded)?;
-                self.record(Event::StepFailed { step, failure, reason, attempts: Vec::new() })
+                let event = remedy::follows(&self.state, at, Failed::uncalled(failure, reason), self.at);
+                self.record(event)
             }
         }
     }

@@ -198,6 +198,9 @@ pub enum Event {
         /// The calls of its last try.
         #[serde(default)]
         attempts: Vec<Arc<AttemptRecord>>,
+        /// Whether its side effect happened all the same: only the answer was not taken.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        effect_stands: bool,
     },
     /// A step will never begin.
     StepSkipped {
@@ -224,6 +227,26 @@ pub enum Event {
         step: StepId,
         /// The answer.
         answer: Arc<Ruling>,
+    },
+    /// A step failed by itself, and what its workflow says for that begins.
+    RemedyBegun {
+        /// The step.
+        step: StepId,
+        /// The remedy's place in the step's list, from 0.
+        remedy: usize,
+        /// What it is a remedy for.
+        failure: Failure,
+        /// Why the step is not tried again, for people.
+        reason: String,
+        /// The answer that was not good enough, if one came.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        answer: Option<Arc<Answer>>,
+        /// When its time is over, if it is bounded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Wall>,
+        /// The calls of the step's last try.
+        #[serde(default)]
+        attempts: Vec<Arc<AttemptRecord>>,
     },
     /// Somebody wants the run to stop.
     CancelRequested {
@@ -319,6 +342,7 @@ impl Event {
             | Self::StepsGrafted { step, .. }
             | Self::AttemptFailed { step, .. }
             | Self::StepAnswered { step, .. }
+            | Self::RemedyBegun { step, .. }
             | Self::StepCompleted { step, .. }
             | Self::StepFailed { step, .. }
             | Self::StepSkipped { step, .. }

@@ -10,6 +10,7 @@ use crate::id::RunId;
 use crate::outcome::Usage;
 use crate::run::budget::{Fit, Ledger};
 use crate::run::event::{Attempt, AttemptRecord, EndState, Event, SkipReason, Transition, WorkflowRef};
+use crate::run::remedy::Remedied;
 use crate::run::state::{End, Run, State, StepRun, StepState};
 use crate::time::Wall;
 use crate::workflow::{Linked, StepId, StepKind};
@@ -27,6 +28,8 @@ pub(super) enum Happening {
     Opened(Option<Wall>),
     /// [`Event::AttemptFailed`].
     Delayed(Attempt, Wall),
+    /// [`Event::RemedyBegun`].
+    Remedied(Option<Wall>),
     /// [`Event::StepCompleted`].
     Completed,
     /// [`Event::StepFailed`].
@@ -45,6 +48,10 @@ pub(super) const fn next_state(state: StepState, happening: Happening) -> Option
         (S::Pending | S::BackingOff { .. }, H::Started(attempt)) => Some(S::Running { attempt }),
         (S::Running { .. }, H::Delayed(next, until)) => Some(S::BackingOff { next, until }),
         (S::Pending, H::Opened(until)) => Some(S::Gathering { until }),
+        // Pending: its input could not be made. Gathering: what it is made of failed, or the remedy before this one did.
+        (S::Pending | S::Running { .. } | S::Gathering { .. }, H::Remedied(until)) => {
+            Some(S::Gathering { until })
+        }
         (S::Running { .. } | S::Gathering { .. }, H::Completed) => Some(S::Completed),
         // Pending: its input could not be made, so it was never tried.
         // Backing off: its time was over before its next try.
@@ -55,13 +62,17 @@ pub(super) const fn next_state(state: StepState, happening: Happening) -> Option
         (S::Running { .. } | S::BackingOff { .. } | S::Gathering { .. }, H::Cancelled) => Some(S::Cancelled),
         (S::Pending, H::Delayed(..) | H::Completed | H::Cancelled)
         | (S::Running { .. }, H::Started(_) | H::Opened(_) | H::Skipped)
-        | (S::BackingOff { .. }, H::Opened(_) | H::Delayed(..) | H::Completed | H::Skipped)
+        | (
+            S::BackingOff { .. },
+            H::Opened(_) | H::Delayed(..) | H::Remedied(_) | H::Completed | H::Skipped,
+        )
         | (S::Gathering { .. }, H::Started(_) | H::Opened(_) | H::Delayed(..) | H::Skipped)
         | (
             S::Completed | S::Failed | S::Skipped | S::Cancelled,
             H::Started(_)
             | H::Opened(_)
             | H::Delayed(..)
+            | H::Remedied(_)
             | H::Completed
             | H::Failed
             | H::Skipped
@@ -212,9 +223,23 @@ impl State {
                 let ended = self.record(step, attempts)?;
                 self.finish(ended, at);
             }
-            Event::StepFailed { step, failure, attempts, .. } => {
+            Event::RemedyBegun { step, remedy, failure, answer, until, attempts, .. } => {
                 self.check_inside(step)?;
-                self.advance(step, Happening::Failed)?.failure = Some(failure.clone());
+                self.check_remedy(step, self.position(step)?, *remedy)?;
+                let run = self.advance(step, Happening::Remedied(*until))?;
+                run.started_at = run.started_at.or(Some(at));
+                run.failure = Some(failure.clone());
+                // The first answer that came is still there to be shown.
+                let before = run.remedied.take().and_then(|remedied| remedied.answer);
+                let (failure, answer) = (failure.clone(), before.or_else(|| answer.clone()));
+                run.remedied = Some(Remedied { remedy: *remedy, failure, answer });
+                self.record(step, attempts)?;
+            }
+            Event::StepFailed { step, failure, attempts, effect_stands, .. } => {
+                self.check_inside(step)?;
+                let run = self.advance(step, Happening::Failed)?;
+                run.failure = Some(failure.clone());
+                run.effect_stands = *effect_stands;
                 let ended = self.record(step, attempts)?;
                 self.finish(ended, at);
             }
@@ -412,6 +437,7 @@ impl Happening {
             Self::Started(_) => "started",
             Self::Opened(_) => "opened",
             Self::Delayed(..) => "delayed",
+            Self::Remedied(_) => "remedied",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
@@ -421,7 +447,7 @@ impl Happening {
 }
 
 /// Saturating: a liar's numbers must not wrap around to small ones.
-const fn sum(a: Usage, b: Usage) -> Usage {
+pub(super) const fn sum(a: Usage, b: Usage) -> Usage {
     Usage {
         tokens_in: a.tokens_in.saturating_add(b.tokens_in),
         tokens_out: a.tokens_out.saturating_add(b.tokens_out),

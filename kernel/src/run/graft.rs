@@ -157,7 +157,8 @@ impl State {
                 budget: Limits::NONE,
                 optional: graft.optional,
                 drop_in: None,
-                output_schema: spec.kind.schema_inside(graft.id.as_str()),
+                output_schema: self.schema_inside(inside, &graft.id),
+                recourse: self.recourse_inside(inside),
             };
             self.grafted.push(Arc::new(Grafted { inside, step }));
             self.steps.push(StepRun { input: Some(graft.input.clone()), ..StepRun::PENDING });

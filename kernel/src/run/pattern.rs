@@ -12,7 +12,7 @@ use crate::json::{Json, Limits};
 use crate::outcome::{Answer, Class, Failure, Usage};
 use crate::run::graft::Graft;
 use crate::run::state::{State, StepState};
-use crate::run::{hand_off, people};
+use crate::run::{hand_off, people, remedy};
 use crate::time::Wall;
 use crate::workflow::StepKind;
 
@@ -22,6 +22,8 @@ mod map;
 mod sub;
 mod supervise;
 mod wait;
+
+pub(super) use self::wait::{rejection, silence};
 
 const MAPPING_FAILED: &str = "MAPPING_FAILED";
 
@@ -71,6 +73,9 @@ pub(super) fn within(run: &State, at: usize) -> Option<Duration> {
 /// What the gathering step at `at` does next.
 pub(super) fn next(run: &State, at: usize, now: Wall) -> Progress {
     let over = matches!(run.steps[at].state, StepState::Gathering { until: Some(until) } if until <= now);
+    if let Some(remedied) = &run.steps[at].remedied {
+        return remedy::progress(run, at, remedied, over);
+    }
     match &run.spec(at).kind {
         // None that gathers.
         StepKind::Call(_) => Progress::Wait,
@@ -142,10 +147,10 @@ fn written(value: &impl Serialize) -> Result<Json, Failure> {
     })
 }
 
-fn complete(output: Json, warnings: Vec<String>) -> Progress {
+pub(super) fn complete(output: Json, warnings: Vec<String>) -> Progress {
     Progress::Complete(Answer { output, usage: Usage::default(), confidence_bp: None, warnings })
 }
 
-fn fail(failure: Failure, reason: &str) -> Progress {
+pub(super) fn fail(failure: Failure, reason: &str) -> Progress {
     Progress::Fail { failure, reason: reason.to_owned() }
 }

@@ -20,6 +20,7 @@ use crate::run::fold::FoldError;
 use crate::run::frame::View;
 use crate::run::hand_off::unmapped;
 use crate::run::input::Ignored;
+use crate::run::remedy::Asking;
 use crate::run::state::{State, StepState};
 use crate::schema::Schema;
 use crate::time::Wall;
@@ -89,12 +90,16 @@ pub fn asked(run: &State) -> Vec<Asked> {
     run.each()
         .enumerate()
         .filter_map(|(at, (spec, step))| {
-            let StepKind::Approve(approve) = &spec.kind else { return None };
             let StepState::Gathering { until } = step.state else { return None };
+            let Asking { question: approve, shown, failure } = run.asking(at)?;
+            let mut question = question(run, at, &approve.ask).unwrap_or_default();
+            if let Some(failure) = failure {
+                question = format!("{question} [{}: {}]", failure.code, failure.message).trim().to_owned();
+            }
             Some(Asked {
                 step: spec.id.clone(),
-                question: question(run, at, &approve.ask).unwrap_or_default(),
-                shown: step.input.clone().unwrap_or_default(),
+                question,
+                shown,
                 form: approve.form.clone(),
                 assignee: approve.assignee.clone(),
                 since: step.started_at.unwrap_or(run.started_at),
@@ -146,9 +151,6 @@ fn signals(run: &State) -> impl Iterator<Item = (&Name, &Schema)> {
 /// What a person's answer does to a run.
 pub(super) fn answer(run: &State, step: StepId, ruling: Ruling) -> Result<Event, Ignored> {
     let Some((at, asking)) = run.step(step.as_str()) else { return Err(Ignored::NotAsked { step }) };
-    let StepKind::Approve(Approve { form, .. }) = &run.spec(at).kind else {
-        return Err(Ignored::NotAsked { step });
-    };
     match &asking.ruling {
         Some(given) if **given == ruling => return Err(Ignored::Repeated),
         Some(_) => return Err(Ignored::Answered { step }),
@@ -157,8 +159,17 @@ pub(super) fn answer(run: &State, step: StepId, ruling: Ruling) -> Result<Event,
         }
         None => {}
     }
+    let Some(Asking { question: Approve { form, .. }, failure, .. }) = run.asking(at) else {
+        return Err(Ignored::NotAsked { step });
+    };
     match (&ruling.value, ruling.verdict) {
-        (Some(value), Verdict::Corrected) => form.check(value).map_err(Ignored::AnswerBreaks)?,
+        (Some(value), Verdict::Corrected) => {
+            form.check(value).map_err(Ignored::AnswerBreaks)?;
+            // What goes on instead of a failed answer is what the answer would have had to be.
+            if failure.is_some() {
+                run.spec(at).output_schema.check(value).map_err(Ignored::AnswerBreaks)?;
+            }
+        }
         (None, Verdict::Corrected) => return Err(Ignored::CorrectionMissing),
         (Some(_), Verdict::Approved | Verdict::Rejected | Verdict::Clarified) => {
             return Err(Ignored::CorrectionUnasked);
@@ -180,7 +191,7 @@ impl State {
 
     /// Keeps what a person answered to the step at `at`.
     pub(super) fn answer(&mut self, at: usize, ruling: &Arc<Ruling>) -> Result<(), FoldError> {
-        let asks = matches!(self.spec(at).kind, StepKind::Approve(_));
+        let asks = self.asking(at).is_some();
         let step = &mut self.steps[at];
         if !asks || !matches!(step.state, StepState::Gathering { .. }) || step.ruling.is_some() {
             return Err(FoldError::NotAsked { step: self.spec(at).id.clone() });

@@ -19,6 +19,7 @@ use crate::run::event::{Attempt, AttemptRecord, EndState, SkipReason};
 use crate::run::frame::Frame;
 use crate::run::graft::Grafted;
 use crate::run::people::Ruling;
+use crate::run::remedy::Remedied;
 use crate::time::Wall;
 use crate::workflow::{Linked, StepId};
 
@@ -135,6 +136,10 @@ pub struct StepRun {
     pub failure: Option<Failure>,
     /// What a person answered, if it asks one.
     pub ruling: Option<Arc<Ruling>>,
+    /// The last remedy that began because it failed.
+    pub remedied: Option<Remedied>,
+    /// Whether its side effect happened although it failed: only the answer was not taken.
+    pub effect_stands: bool,
     /// Why it never began, if it was skipped.
     pub skipped: Option<SkipReason>,
     /// Every call made for it, oldest first.
@@ -269,6 +274,8 @@ impl StepRun {
         warnings: Vec::new(),
         failure: None,
         ruling: None,
+        remedied: None,
+        effect_stands: false,
         skipped: None,
         attempts: Vec::new(),
     };

@@ -97,6 +97,7 @@ pub(super) fn build(
             optional: step.optional,
             drop_in: step.drop_in,
             output_schema: step.output_schema,
+            recourse: step.recourse,
         })
     });
     let parts = (draft.name, steps.collect::<Option<Vec<_>>>(), output);

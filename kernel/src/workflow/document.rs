@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Budget, DEFAULT_DEADLINE, DEFAULT_PARALLEL, DEFAULT_RETRIES, DEFAULT_TIMEOUT, MAX_DEADLINE, MAX_PARALLEL,
-    MAX_RETRIES, MAX_STEPS, MAX_TIMEOUT, StepId, StepIdError, StepKind, Then,
+    MAX_RETRIES, MAX_STEPS, MAX_TIMEOUT, Recourse, Remedy, StepId, StepIdError, StepKind, Then,
 };
 use crate::budget::Limits;
 use crate::context::Read;
@@ -19,6 +19,7 @@ use crate::yaml::{self, Node, Path};
 mod budget;
 mod context;
 mod kind;
+mod recourse;
 
 const FIELDS: [&str; 12] = [
     "name",
@@ -34,7 +35,7 @@ const FIELDS: [&str; 12] = [
     "steps",
     "output",
 ];
-const STEP_FIELDS: [&str; 17] = [
+const STEP_FIELDS: [&str; 19] = [
     "id",
     "after",
     "call",
@@ -52,6 +53,8 @@ const STEP_FIELDS: [&str; 17] = [
     "optional",
     "drop_in",
     "output_schema",
+    "confidence",
+    "on_failure",
 ];
 
 /// A document whose fields have been read. What could not be read is missing here and in the report.
@@ -83,13 +86,25 @@ pub(super) struct DraftStep {
     pub(super) optional: bool,
     pub(super) drop_in: Option<Mode>,
     pub(super) output_schema: Schema,
+    pub(super) recourse: Recourse,
 }
 
 impl DraftStep {
     /// Everything it reads, each with the path of the field it stands in.
     pub(super) fn mappings(&self) -> Vec<(&Mapping, Path)> {
         let input = self.input.as_ref().map(|input| (input, self.path.key("input")));
-        input.into_iter().chain(self.own_mappings()).collect()
+        input.into_iter().chain(self.own_mappings()).chain(self.questions()).collect()
+    }
+
+    /// What a person is asked if it fails.
+    fn questions(&self) -> Vec<(&Mapping, Path)> {
+        let path = self.path.key("on_failure");
+        let remedies = self.recourse.remedies.iter();
+        let asks = remedies.filter_map(|remedy| {
+            let Remedy::Escalate(escalate) = remedy else { return None };
+            Some(&escalate.question.ask)
+        });
+        asks.map(|ask| (ask, path.clone())).collect()
     }
 
     /// How long it may take, if nothing is tried again: its wait, or one attempt.
@@ -169,7 +184,7 @@ fn steps(field: &Field<'_>, report: &mut Report<'_>) -> Vec<DraftStep> {
 
 fn step(item: &Field<'_>, report: &mut Report<'_>) -> DraftStep {
     let mut fields = Fields::open(item.node, item.path.clone(), &STEP_FIELDS, report);
-    let step = DraftStep {
+    let mut step = DraftStep {
         path: item.path.clone(),
         id: fields.required("id").and_then(|field| step_id(&field, report)),
         after: fields.optional("after").map_or_else(Vec::new, |field| after(&field, report)),
@@ -185,7 +200,15 @@ fn step(item: &Field<'_>, report: &mut Report<'_>) -> DraftStep {
         output_schema: fields
             .optional("output_schema")
             .map_or_else(Schema::anything, |field| field.schema(report)),
+        recourse: Recourse::default(),
     };
+    let beside = recourse::Beside {
+        kind: step.kind.as_ref(),
+        retry: &step.retry,
+        optional: step.optional,
+        output_schema: &step.output_schema,
+    };
+    step.recourse = recourse::recourse(&fields, &beside, report);
     fields.report_missing(report);
     if step.drop_in.is_some() && !step.optional {
         let path = step.path.key("drop_in");

@@ -50,13 +50,17 @@ fn unguarded_reads(draft: &Draft, graph: &Graph, report: &mut Report<'_>) {
     for (mapping, base) in mappings(draft) {
         for (id, read) in &mapping.references().steps {
             let step = graph.index.get(id.as_str()).and_then(|&at| draft.steps.get(at));
-            let may_be_missing = step.is_some_and(|step| step.optional) || partial;
-            let (Some(path), true) = (&read.unguarded, may_be_missing) else {
+            let optional = step.is_some_and(|step| step.optional);
+            let skips = step.is_some_and(|step| step.recourse.skips());
+            let (Some(path), true) = (&read.unguarded, optional || skips || partial) else {
                 continue;
             };
-            let message = match step.is_some_and(|step| step.optional) {
-                true => format!("`{id}` is optional: its output is null when it was skipped or failed"),
-                false => format!("the output of `{id}` is null when the budget did not reach for it"),
+            let message = match (optional, skips) {
+                (true, _) => format!("`{id}` is optional: its output is null when it was skipped or failed"),
+                (false, true) => format!("`{id}` may be skipped: its output is null when it failed"),
+                (false, false) => {
+                    format!("the output of `{id}` is null when the budget did not reach for it")
+                }
             };
             let hint = format!("ask first: `steps.{id}.ok ? … : …`");
             report.add(Code::OptionalUnguarded, &base.join(path), message, hint);

@@ -9,6 +9,7 @@ mod graphs;
 mod links;
 mod lints;
 mod problems;
+mod recourse;
 mod teams;
 
 const TRIP_QUOTE: &str = r#"

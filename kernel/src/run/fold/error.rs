@@ -88,6 +88,12 @@ pub enum FoldError {
         /// The step.
         step: StepId,
     },
+    /// A remedy that the step does not have, or that began before.
+    #[error("step `{step}` has no such remedy left")]
+    Remedy {
+        /// The step.
+        step: StepId,
+    },
     /// Nobody cancels a run twice.
     #[error("the run was cancelled already")]
     CancelledTwice,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::json::Json;
-use crate::outcome::Class;
+use crate::outcome::{Class, Failure};
 use crate::run::hand_off::own;
 use crate::run::pattern::{Progress, complete, fail, written};
 use crate::run::people::{Ruling, Verdict};
@@ -50,10 +50,8 @@ pub(super) fn answered(run: &State, at: usize, approve: &Approve, over: bool) ->
     let step = &run.steps[at];
     let shown = || step.input.clone().unwrap_or_default();
     match (step.ruling.as_deref(), approve.otherwise) {
-        (Some(Ruling { verdict: Verdict::Rejected, by, comment, .. }), _) => {
-            let by = if by.is_empty() { "a person" } else { by };
-            let comment = if comment.is_empty() { String::new() } else { format!(": {comment}") };
-            fail(own(Class::Cancelled, REJECTED, format!("{by} rejected it{comment}")), "a person said no")
+        (Some(ruling), _) if ruling.verdict == Verdict::Rejected => {
+            fail(rejection(ruling), "a person said no")
         }
         (Some(ruling), _) => {
             let value = ruling.value.clone().unwrap_or_else(shown);
@@ -64,11 +62,20 @@ pub(super) fn answered(run: &State, at: usize, approve: &Approve, over: bool) ->
             let warning = format!("nobody answered{}; approved by default", in_time(Some(approve.within)));
             said(Verdict::Approved, &shown(), "", "", vec![warning])
         }
-        (None, Otherwise::Reject) => {
-            let message = format!("nobody answered{}", in_time(Some(approve.within)));
-            fail(own(Class::Timeout, NOT_ANSWERED, message), "silence means no")
-        }
+        (None, Otherwise::Reject) => fail(silence(approve.within), "silence means no"),
     }
+}
+
+/// Why a step fails whose question a person answered with no.
+pub(in crate::run) fn rejection(ruling: &Ruling) -> Failure {
+    let by = if ruling.by.is_empty() { "a person" } else { &ruling.by };
+    let comment = if ruling.comment.is_empty() { String::new() } else { format!(": {}", ruling.comment) };
+    own(Class::Cancelled, REJECTED, format!("{by} rejected it{comment}"))
+}
+
+/// Why a step fails whose question nobody answered.
+pub(in crate::run) fn silence(within: Duration) -> Failure {
+    own(Class::Timeout, NOT_ANSWERED, format!("nobody answered{}", in_time(Some(within))))
 }
 
 fn said(verdict: Verdict, value: &Json, by: &str, comment: &str, warnings: Vec<String>) -> Progress {

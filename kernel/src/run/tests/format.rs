@@ -80,6 +80,7 @@ fn events() -> Vec<Event> {
             failure: failure.clone(),
             reason: "every attempt".to_owned(),
             attempts: vec![],
+            effect_stands: false,
         },
         Event::StepSkipped { step: step(), reason: SkipReason::RunEnded },
         Event::StepCancelled { step: step() },
@@ -163,6 +164,31 @@ fn events() -> Vec<Event> {
             }),
         },
         started_with_context(),
+        Event::StepFailed {
+            step: step(),
+            failure: failure.clone(),
+            reason: "its answer was not taken".to_owned(),
+            attempts: vec![],
+            effect_stands: true,
+        },
+        Event::RemedyBegun {
+            step: step(),
+            remedy: 1,
+            failure: failure.clone(),
+            reason: "every attempt".to_owned(),
+            answer: Some(Arc::new(answer("null"))),
+            until: Some(at(9_000)),
+            attempts: vec![],
+        },
+        Event::RemedyBegun {
+            step: step(),
+            remedy: 0,
+            failure,
+            reason: "every attempt".to_owned(),
+            answer: None,
+            until: None,
+            attempts: vec![],
+        },
     ]
 }
 

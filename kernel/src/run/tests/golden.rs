@@ -1,16 +1,19 @@
 //! Whole runs as texts: what happened, and what was owed after each transition.
 
-use std::fmt::Write;
-
 use serde_json::json;
 
-use super::world::{Fate, List, Plan, World, list, part, plan, ruling, text};
+use super::world::{Fate, Plan, part, plan, ruling, text};
 use crate::effect::EffectClass;
 use crate::mode::Mode;
 use crate::outcome::{Began, Class};
-use crate::run::{Event, Ruling, Run, Transition, Verdict, outstanding};
+use crate::run::{Ruling, Verdict};
 
+mod inside;
 mod teams;
+mod transcript;
+
+use self::inside::*;
+pub(super) use self::transcript::transcript;
 
 pub(super) fn pipeline() -> Plan {
     plan(vec![
@@ -92,50 +95,6 @@ pub(super) fn bad_answer_then_a_good_one() -> Plan {
     ])
 }
 
-pub(super) fn over_a_list() -> Plan {
-    let fates = [Fate::Answer("\"a\""), Fate::Answer("\"b\""), Fate::Answer("\"c\"")];
-    plan(vec![
-        part("find", &[]).fates(&[Fate::Answer(r#"[12345678901234567890.5,{"x":"${input}"},null]"#)]),
-        part("each", &["find"]).over(list(json!("${steps.find.output}"))).fates(&fates),
-        part("sum", &["each"]),
-    ])
-}
-
-pub(super) fn over_a_list_with_gaps() -> Plan {
-    let fates = [Fate::Answer("1"), Fate::Fail(Class::AgentError, Began::Yes), Fate::Answer("3")];
-    let list = List { partial: true, ..list(json!(["one", "two", "three"])) };
-    plan(vec![part("each", &[]).over(list).tries(2).fates(&fates)])
-}
-
-pub(super) fn over_a_list_that_fails() -> Plan {
-    let fates = [Fate::Answer("1"), Fate::Fail(Class::AgentError, Began::Yes), Fate::Answer("3")];
-    plan(vec![
-        part("each", &[]).over(List { parallel: 3, ..list(json!([1, 2, 3, 4, 5])) }).fates(&fates),
-        part("after", &["each"]),
-    ])
-}
-
-pub(super) fn over_a_list_out_of_time() -> Plan {
-    let list = List { partial: true, parallel: 1, within_ms: Some(25), ..list(json!([1, 2, 3, 4])) };
-    plan(vec![part("each", &[]).over(list)])
-}
-
-pub(super) fn over_nothing() -> Plan {
-    plan(vec![part("each", &[]).over(list(json!([]))), part("after", &["each"])])
-}
-
-pub(super) fn over_too_much() -> Plan {
-    plan(vec![
-        part("each", &[]).optional().over(List { max_items: 2, ..list(json!([1, 2, 3])) }),
-        part("after", &["each"]),
-    ])
-}
-
-pub(super) fn over_a_list_cancelled() -> Plan {
-    Plan { cancel_at: Some(15), ..over_a_list() }
-}
-
-/// A question triaged and answered by whoever does that.
 pub(super) fn one_of_several_ways() -> Plan {
     let branches = json!([
         { "when": "${steps.triage.output == 'billing'}", "call": { "capability": "do.it" } },
@@ -232,87 +191,6 @@ pub(super) fn cancelled_while_asking() -> Plan {
 }
 
 /// Another workflow, of two steps; `inner` is its input.
-fn another(name: &str, second: &serde_json::Value) -> serde_json::Value {
-    let mut second = second.clone();
-    second["id"] = "second".into();
-    second["after"] = json!(["first"]);
-    json!({
-        "name": name,
-        "version": 1,
-        "input": { "type": "object", "required": ["from"] },
-        "deadline": "1s",
-        "steps": [
-            { "id": "first", "call": { "capability": "do.it" }, "input": "${input.from}" },
-            second,
-        ],
-        "output": { "first": "${steps.first.output}", "second": "${steps.second.output}" },
-    })
-}
-
-pub(super) fn a_workflow_inside() -> Plan {
-    let inner =
-        json!({ "call": { "capability": "do.it" }, "input": ["${input.from}", "${steps.first.output}"] });
-    let parts = vec![
-        part("first", &[]).fates(&[Fate::Answer("\"outer\"")]),
-        part("nested", &["first"])
-            .does("sub", json!({ "workflow": "another" }))
-            .inside("first", &[Fate::Answer("\"inner\"")])
-            .inside("second", &[Fate::Answer("2")]),
-        part("last", &["nested"]),
-    ];
-    Plan { subs: vec![another("another", &inner)], ..plan(parts) }
-}
-
-pub(super) fn workflows_in_each_other() -> Plan {
-    let list = json!({
-        "map": { "over": ["${steps.first.output}", "${input.from}"], "call": { "capability": "do.it" } },
-        "input": { "item": "${item}", "of": "${steps.first.output}" },
-    });
-    let deeper = json!({ "sub": { "workflow": "innermost" }, "input": { "from": "${steps.first.output}" } });
-    let parts = vec![
-        part("outer", &[])
-            .input(&[("from", "${input.question}")])
-            .does("sub", json!({ "workflow": "middle" }))
-            .inside("first", &[Fate::Answer("\"m\"")])
-            .inside("second/first", &[Fate::Answer("\"i\"")])
-            .fates(&[Fate::Answer("10"), Fate::Answer("11")]),
-    ];
-    Plan { subs: vec![another("middle", &deeper), another("innermost", &list)], ..plan(parts) }
-}
-
-pub(super) fn a_workflow_inside_fails() -> Plan {
-    let inner = json!({ "call": { "capability": "do.it" } });
-    let parts = vec![
-        part("nested", &[])
-            .optional()
-            .input(&[("from", "${input.question}")])
-            .does("sub", json!({ "workflow": "another" }))
-            .inside("first", &[Fate::Fail(Class::AgentError, Began::Yes)]),
-        part("last", &["nested"]),
-    ];
-    Plan { subs: vec![another("another", &inner)], ..plan(parts) }
-}
-
-pub(super) fn a_workflow_inside_refuses() -> Plan {
-    let inner = json!({ "call": { "capability": "do.it" } });
-    let parts = vec![
-        part("first", &[]),
-        part("nested", &["first"]).input(&[]).does("sub", json!({ "workflow": "another" })),
-    ];
-    Plan { subs: vec![another("another", &inner)], ..plan(parts) }
-}
-
-pub(super) fn a_workflow_inside_is_late() -> Plan {
-    let inner = json!({ "wait": { "signal": "go" } });
-    let parts =
-        vec![part("nested", &[]).input(&[("from", "1")]).does("sub", json!({ "workflow": "another" }))];
-    Plan { subs: vec![another("another", &inner)], ..plan(parts) }
-}
-
-pub(super) fn a_signal_for_a_workflow_inside() -> Plan {
-    Plan { signals: vec![(5, "go", "\"went\"")], ..a_workflow_inside_is_late() }
-}
-
 /// Every golden run, for those who crash each of them everywhere.
 pub(super) fn all() -> Vec<(&'static str, Plan)> {
     let mut all = vec![
@@ -354,82 +232,8 @@ pub(super) fn all() -> Vec<(&'static str, Plan)> {
     ];
     all.extend(teams::all());
     all.extend(super::budgets::all());
+    all.extend(super::remedies::all());
     all
-}
-
-pub(super) fn transcript(plan: Plan) -> String {
-    let world = World::new(plan).finish();
-    let mut text = String::new();
-    let mut run: Option<Run> = None;
-    for transition in &world.log {
-        write_events(&mut text, transition);
-        match &mut run {
-            Some(run) => run.fold(transition).unwrap(),
-            None => run = Some(Run::begin(transition, world.plan.workflow(), world.run.id).unwrap()),
-        }
-        let owed = outstanding(run.as_ref().unwrap());
-        let calls: Vec<String> = owed
-            .calls
-            .iter()
-            .map(|call| format!("{} #{} {}", call.step, call.attempt.number, call.input))
-            .collect();
-        let wake = owed.wake_at.map_or("never".to_owned(), |at| format!("{at:?}"));
-        writeln!(text, "          owed: [{}], wake {wake}", calls.join(", ")).unwrap();
-    }
-    let usage = world.run.usage;
-    writeln!(text, "used: {} + {} tokens, {} n$", usage.tokens_in, usage.tokens_out, usage.cost_nano_usd)
-        .unwrap();
-    text
-}
-
-fn write_events(text: &mut String, transition: &Transition) {
-    for (number, event) in (transition.first_event..).zip(&transition.events) {
-        let line = match event {
-            Event::RunStarted { workflow, input, intent, deadline, .. } => {
-                format!(
-                    "run started: {} version {}, {input}, {intent:?}, until {deadline:?}",
-                    workflow.name, workflow.version
-                )
-            }
-            Event::StepStarted { step, attempt, input } => {
-                let input = input.as_ref().map_or("same input".to_owned(), ToString::to_string);
-                format!("{step} started: #{} {input}", attempt.number)
-            }
-            Event::StepOpened { step, input, until } => {
-                let until = until.map_or(String::new(), |until| format!(", until {until:?}"));
-                format!("{step} opened: {input}{until}")
-            }
-            Event::StepsGrafted { step, grafts } => {
-                let grafts = grafts.iter().map(|graft| format!("{} {}", graft.id, graft.input));
-                format!("{step} grew: {}", grafts.collect::<Vec<_>>().join(", "))
-            }
-            Event::AttemptFailed { step, failure, next, retry_at, reason, .. } => {
-                format!("{step} delayed: {}; {reason}; #{} at {retry_at:?}", failure.code, next.number)
-            }
-            Event::SignalReceived { name, value } => format!("signal {name}: {value}"),
-            Event::StepAnswered { step, answer } => {
-                format!("{step} answered: {} by {}", answer.verdict.as_str(), answer.by)
-            }
-            Event::StepCompleted { step, answer, .. } => {
-                let warnings: Vec<String> = answer.warnings.iter().map(|text| format!(" ({text})")).collect();
-                format!("{step} completed: {}{}", answer.output, warnings.concat())
-            }
-            Event::StepFailed { step, failure, reason, .. } => {
-                format!("{step} failed: {}: {} ({reason})", failure.code, failure.message)
-            }
-            Event::StepSkipped { step, reason } => format!("{step} skipped: {reason}"),
-            Event::StepCancelled { step } => format!("{step} cancelled"),
-            Event::CancelRequested { reason } => format!("cancel requested: {reason}"),
-            Event::RunEnded { state, output, failure, step } => {
-                let output = output.as_ref().map_or(String::new(), |output| format!(": {output}"));
-                let failure =
-                    failure.as_ref().map_or(String::new(), |f| format!(": {}: {}", f.code, f.message));
-                let step = step.as_ref().map_or(String::new(), |step| format!(" [{step}]"));
-                format!("run {}{output}{failure}{step}", state.as_str())
-            }
-        };
-        writeln!(text, "{:>8} {number:>2}. {line}", format!("{:?}", transition.at)).unwrap();
-    }
 }
 
 #[test]

@@ -33,6 +33,7 @@ fn any_class() -> impl Strategy<Value = Class> {
 fn any_fate() -> impl Strategy<Value = Fate> {
     prop_oneof![
         4 => Just(Fate::Answer("1")),
+        1 => Just(Fate::Unsure("2", 4_000)),
         1 => Just(Fate::Answer(r#"{"a":null}"#)),
         3 => (any_class(), any_began()).prop_map(|(class, began)| Fate::Fail(class, began)),
     ]
@@ -96,6 +97,21 @@ fn any_shape() -> impl Strategy<Value = Shape> {
     ]
 }
 
+/// What a step falls back on, as far as it fits.
+fn any_recourse() -> impl Strategy<Value = (Vec<Value>, Option<&'static str>, Vec<Fate>)> {
+    let fallback = |capability: &str| json!({ "fallback": { "capability": capability } });
+    let ask =
+        |default: &str| json!({ "escalate": { "ask": "Well?", "within": "300ms", "default": default } });
+    let last = vec![json!("skip"), json!({ "default": 7 }), ask("approve"), ask("reject")];
+    let remedies =
+        (0..3_usize, prop::option::of(prop::sample::select(last))).prop_map(move |(fallbacks, last)| {
+            let fallbacks = ["other", "third"].into_iter().take(fallbacks).map(fallback);
+            fallbacks.chain(last).collect::<Vec<_>>()
+        });
+    let below = prop::option::of(prop::sample::select(vec!["accept", "retry", "fallback", "escalate"]));
+    (remedies, below, prop::collection::vec(any_fate(), 1..3))
+}
+
 /// Step number `n` of an acyclic graph: it depends on some of the steps before it.
 fn any_part(n: usize) -> impl Strategy<Value = Part> {
     let after = prop::collection::vec(prop::bool::weighted(0.3), n);
@@ -107,9 +123,10 @@ fn any_part(n: usize) -> impl Strategy<Value = Part> {
         Just((true, Some(Mode::Degraded))),
         Just((true, Some(Mode::Emergency))),
     ];
+    let recourse = prop::option::weighted(0.4, any_recourse());
     let uses = (-2..30_i64, prop_oneof![9 => 0..40_u64, 1 => Just(u64::MAX)], any_budget());
-    (after, optional, 1..4_u32, any_effect(), 0..400_i64, fates, strict, (any_shape(), uses)).prop_map(
-        move |(after, optional, tries, effect, takes, fates, strict, (shape, (cents, tokens, budget)))| {
+    (after, optional, 1..4_u32, any_effect(), 0..400_i64, fates, strict, (any_shape(), uses, recourse)).prop_map(
+        move |(after, optional, tries, effect, takes, fates, strict, (shape, (cents, tokens, budget), recourse))| {
             let after: Vec<String> =
                 after.iter().enumerate().filter(|(_, yes)| **yes).map(|(i, _)| format!("s{i}")).collect();
             let after: Vec<&str> = after.iter().map(String::as_str).collect();
@@ -129,6 +146,9 @@ fn any_part(n: usize) -> impl Strategy<Value = Part> {
                 part.input = vec![("strict", format!("${{{field}.a}}"))];
             }
             (part.optional, part.drop_in) = optional;
+            if let Some((remedies, below, instead)) = recourse {
+                part = falls_back(part, &shape, remedies, below).instead(&instead);
+            }
             match shape {
                 Shape::Call => part,
                 Shape::Map(count, parallel, partial, within_ms) => {
@@ -199,6 +219,32 @@ fn any_part(n: usize) -> impl Strategy<Value = Part> {
             }
         },
     )
+}
+
+/// Leaves out what would contradict the rest of the step.
+fn falls_back(part: Part, shape: &Shape, remedies: Vec<Value>, below: Option<&'static str>) -> Part {
+    let fits = |remedy: &Value| match shape {
+        Shape::Wait(_) | Shape::Signal(..) => remedy.get("fallback").is_none(),
+        Shape::Approve(..) => remedy.get("escalate").is_none() && (remedy.get("fallback").is_none()),
+        Shape::Call
+        | Shape::Map(..)
+        | Shape::Choose(..)
+        | Shape::Sub(_)
+        | Shape::Consensus(..)
+        | Shape::Supervise(..) => true,
+    };
+    let remedies: Vec<Value> = remedies.into_iter().filter(fits).collect();
+    let has = |name: &str| remedies.iter().any(|remedy| remedy.get(name).is_some());
+    let below = below.filter(|below| match *below {
+        "retry" => part.max_attempts > 1,
+        "fallback" | "escalate" => has(below),
+        _ => true,
+    });
+    let part = match below.filter(|_| matches!(shape, Shape::Call)) {
+        Some(below) => part.confidence(0.5, below),
+        None => part,
+    };
+    if remedies.is_empty() { part } else { part.on_failure(Value::from(remedies)) }
 }
 
 pub(super) fn any_plan() -> impl Strategy<Value = Plan> {
@@ -281,6 +327,16 @@ fn any_event() -> impl Strategy<Value = Event> {
             step,
             failure: failed(),
             reason: words(),
+            attempts: Vec::new(),
+            effect_stands: false
+        }),
+        (step.clone(), 0..3_usize).prop_map(move |(step, remedy)| Event::RemedyBegun {
+            step,
+            remedy,
+            failure: failed(),
+            reason: words(),
+            answer: None,
+            until: None,
             attempts: Vec::new()
         }),
         step.clone().prop_map(|step| Event::StepSkipped { step, reason: SkipReason::RunEnded }),
@@ -305,12 +361,17 @@ proptest! {
         prop_assert_eq!(end.state == EndState::Completed, end.failure.is_none());
         prop_assert_eq!(end.state == EndState::Completed, end.output.is_some());
         let critical = world.run.steps.iter().zip(&world.plan.parts).any(|(step, part)| {
+            let skips = part.recourse.iter().any(|(_, what)| what.to_string().contains("skip"));
             let unpaid = world.plan.budget["on_exhausted"] == "partial"
                 && step.failure.as_ref().is_some_and(|failure| failure.class == Class::OverBudget);
-            step.state == crate::run::StepState::Failed && !part.optional && !unpaid
+            step.state == crate::run::StepState::Failed && !part.optional && !unpaid && !skips
         });
         prop_assert!(!(critical && end.state == EndState::Completed), "a critical failure is never passed over");
         prop_assert!(end.state != EndState::Completed || end.at < world.run.deadline);
+        let usages = world.run.usages();
+        let of_steps = &usages[..world.plan.parts.len()];
+        let of_steps = of_steps.iter().fold(0_u64, |sum, usage| sum.saturating_add(usage.tokens_in));
+        prop_assert_eq!(of_steps, world.run.usage.tokens_in, "what the steps cost is what the run cost");
     }
 
     #[test]
@@ -349,7 +410,8 @@ proptest! {
         events in prop::collection::vec(prop::collection::vec(any_event(), 0..3), 0..40),
         gap in 0..20_u64,
     ) {
-        let plan = plan(vec![part("s0", &[]), part("s1", &[]).drop_in(Mode::Degraded), part("s2", &["s0", "s1"]).input(&[])]);
+        let remedies = json!([{ "fallback": { "capability": "c" } }, "skip"]);
+        let plan = plan(vec![part("s0", &[]).on_failure(remedies), part("s1", &[]).drop_in(Mode::Degraded), part("s2", &["s0", "s1"]).input(&[])]);
         let mut run: Run = World::new(plan).run;
         for events in events {
             // One in twenty comes with a wrong number.

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::effect::EffectClass;
+use super::part::fields;
+pub(super) use super::part::{Fate, List, Part, list, part, ruling};
 use crate::id::{AttemptId, RunId};
 use crate::json::{Json, Limits};
 use crate::mode::Mode;
@@ -18,8 +19,8 @@ use crate::play::{self, First};
 use crate::retry::Retries;
 use crate::retry::budget::Leave;
 use crate::run::{
-    Attempt, AttemptRecord, Call, Event, Ignored, Input, Ruling, Run, Start, StepState, Transition, Verdict,
-    asked, outstanding, start, step,
+    Attempt, AttemptRecord, Call, Event, Ignored, Input, Run, Start, StepState, Transition, asked,
+    outstanding, start, step,
 };
 use crate::time::Wall;
 use crate::workflow::{Linked, StepId, Sub, Workflow};
@@ -30,7 +31,7 @@ pub(super) const RUN: RunId = RunId::from_bytes([7; 16]);
 const MOST_TRANSITIONS: usize = 2_000;
 
 /// What a call uses where nothing else is said.
-const USAGE: Usage = Usage { tokens_in: 10, tokens_out: 1, cost_nano_usd: 5, agent_micros: 100 };
+pub(super) const USAGE: Usage = Usage { tokens_in: 10, tokens_out: 1, cost_nano_usd: 5, agent_micros: 100 };
 
 pub(super) fn text(text: &str) -> Json {
     Json::parse(text.as_bytes(), &Limits::default()).unwrap()
@@ -46,195 +47,6 @@ pub(super) fn id(text: &str) -> StepId {
 
 pub(super) const fn at(ms: i64) -> Wall {
     Wall::from_millis(ms)
-}
-
-/// How a try ends.
-#[derive(Debug, Clone)]
-pub(super) enum Fate {
-    Answer(&'static str),
-    Fail(Class, Began),
-}
-
-/// A step of a plan: its part of the workflow and its agent's behaviour, try by try; the last one repeats.
-#[derive(Debug, Clone)]
-pub(super) struct Part {
-    pub(super) id: String,
-    pub(super) after: Vec<String>,
-    pub(super) optional: bool,
-    pub(super) drop_in: Option<Mode>,
-    pub(super) max_attempts: u32,
-    pub(super) input: Vec<(&'static str, String)>,
-    pub(super) output_schema: Option<&'static str>,
-    pub(super) effect: EffectClass,
-    pub(super) takes_ms: i64,
-    pub(super) fates: Vec<Fate>,
-    pub(super) list: Option<List>,
-    /// What it does, if it neither calls an agent nor goes over a list: the field of its kind and what that says.
-    pub(super) kind: Option<(&'static str, Value)>,
-    /// Its budget.
-    pub(super) budget: Value,
-    /// What each of its calls uses.
-    pub(super) uses: Usage,
-    /// How calls inside it end, by their name below it; those not named here end as `fates` say.
-    pub(super) inside: Vec<(&'static str, Vec<Fate>)>,
-    /// What a person answers to it, so long after it asked.
-    pub(super) says: Option<(u64, Ruling)>,
-}
-
-/// What a step goes over: each item has a fate of its own, the last one holds for the rest.
-#[derive(Debug, Clone)]
-pub(super) struct List {
-    pub(super) over: Value,
-    pub(super) max_items: usize,
-    pub(super) parallel: usize,
-    pub(super) partial: bool,
-    pub(super) within_ms: Option<u64>,
-}
-
-pub(super) fn list(over: Value) -> List {
-    List { over, max_items: 10, parallel: 2, partial: false, within_ms: None }
-}
-
-pub(super) fn part(id: &str, after: &[&str]) -> Part {
-    Part {
-        id: id.to_owned(),
-        after: after.iter().map(|&name| name.to_owned()).collect(),
-        optional: false,
-        drop_in: None,
-        max_attempts: 1,
-        input: after.iter().map(|dep| ("from", format!("${{steps.{dep}.output}}"))).collect(),
-        output_schema: None,
-        effect: EffectClass::ReadOnly,
-        takes_ms: 10,
-        fates: vec![Fate::Answer("1")],
-        list: None,
-        kind: None,
-        budget: Value::Null,
-        uses: USAGE,
-        inside: Vec::new(),
-        says: None,
-    }
-}
-
-pub(super) fn ruling(verdict: Verdict) -> Ruling {
-    Ruling { verdict, value: None, by: "ann".to_owned(), comment: String::new() }
-}
-
-impl Part {
-    pub(super) fn optional(mut self) -> Self {
-        self.optional = true;
-        self
-    }
-    pub(super) fn drop_in(mut self, mode: Mode) -> Self {
-        (self.optional, self.drop_in) = (true, Some(mode));
-        self
-    }
-    pub(super) fn tries(mut self, max_attempts: u32) -> Self {
-        self.max_attempts = max_attempts;
-        self
-    }
-    pub(super) fn takes(mut self, ms: i64) -> Self {
-        self.takes_ms = ms;
-        self
-    }
-    pub(super) fn effect(mut self, effect: EffectClass) -> Self {
-        self.effect = effect;
-        self
-    }
-    pub(super) fn input(mut self, fields: &[(&'static str, &str)]) -> Self {
-        self.input = fields.iter().map(|&(key, value)| (key, value.to_owned())).collect();
-        self
-    }
-    pub(super) fn output_schema(mut self, schema: &'static str) -> Self {
-        self.output_schema = Some(schema);
-        self
-    }
-    pub(super) fn fates(mut self, fates: &[Fate]) -> Self {
-        self.fates = fates.to_vec();
-        self
-    }
-    pub(super) fn over(mut self, list: List) -> Self {
-        self.input = vec![("item", "${item}".to_owned()), ("at", "${index}".to_owned())];
-        self.list = Some(list);
-        self
-    }
-    pub(super) fn does(mut self, kind: &'static str, what: Value) -> Self {
-        self.kind = Some((kind, what));
-        self
-    }
-    pub(super) fn budget(mut self, budget: Value) -> Self {
-        self.budget = budget;
-        self
-    }
-    pub(super) fn costs(mut self, nano: i64, tokens: u64) -> Self {
-        self.uses = Usage { tokens_in: tokens, cost_nano_usd: nano, ..Usage::default() };
-        self
-    }
-    pub(super) fn inside(mut self, name: &'static str, fates: &[Fate]) -> Self {
-        self.inside.push((name, fates.to_vec()));
-        self
-    }
-    pub(super) fn says(mut self, after_ms: u64, ruling: Ruling) -> Self {
-        self.says = Some((after_ms, ruling));
-        self
-    }
-    fn document(&self) -> Value {
-        let mut step = json!({
-            "id": self.id,
-            "after": self.after,
-            "call": { "capability": "do.it" },
-            "input": fields(&self.input),
-            "retry": { "max_attempts": self.max_attempts },
-            "optional": self.optional,
-            "budget": self.budget,
-        });
-        if let Some(list) = &self.list {
-            let call = step["call"].take();
-            step.as_object_mut().unwrap().remove("call");
-            step["map"] = json!({
-                "over": list.over,
-                "call": call,
-                "max_items": list.max_items,
-                "parallel": list.parallel,
-                "partial": list.partial,
-                "within": list.within_ms.map(|ms| format!("{ms}ms")),
-            });
-        }
-        if let Some((kind, what)) = &self.kind {
-            let fields = step.as_object_mut().unwrap();
-            fields.remove("call");
-            if matches!(*kind, "wait" | "approve" | "sub") {
-                fields.remove("retry");
-            }
-            if *kind == "wait" {
-                fields.remove("input");
-            }
-            fields.insert((*kind).to_owned(), what.clone());
-        }
-        if let Some(mode) = self.drop_in {
-            step["drop_in"] = mode.as_str().into();
-        }
-        if let Some(schema) = self.output_schema {
-            step["output_schema"] = text(schema).value();
-        }
-        step
-    }
-    fn fate(&self, step: &StepId, number: u32) -> &Fate {
-        let below = step.as_str().split_once('/').map_or("", |(_, below)| below);
-        if let Some((_, fates)) = self.inside.iter().find(|(name, _)| *name == below) {
-            return &fates[(fates.len() - 1).min(number as usize - 1)];
-        }
-        let item = below.rsplit('/').next().and_then(|item| item.parse::<usize>().ok());
-        &self.fates[(self.fates.len() - 1).min(item.unwrap_or(number as usize - 1))]
-    }
-}
-
-fn fields(fields: &[(&'static str, String)]) -> Value {
-    fields
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), Value::from(value.as_str())))
-        .collect::<Map<_, _>>()
-        .into()
 }
 
 /// A workflow and everything the world will do to a run of it.
@@ -448,6 +260,9 @@ impl World {
         let part = self.plan.part(&call.step);
         let (class, result) = match part.fate(&call.step, call.attempt.number) {
             Fate::Answer(text) => (Class::Success, Ok(answer(text))),
+            Fate::Unsure(text, bp) => {
+                (Class::Success, Ok(Answer { confidence_bp: Some(*bp), ..answer(text) }))
+            }
             Fate::Fail(class, began) => (*class, Err(failure(*class, *began))),
         };
         let usage = part.uses;
@@ -478,6 +293,7 @@ impl World {
                 }
                 let (Event::AttemptFailed { attempts, .. }
                 | Event::StepCompleted { attempts, .. }
+                | Event::RemedyBegun { attempts, .. }
                 | Event::StepFailed { attempts, .. }) = event
                 else {
                     continue;

@@ -23,7 +23,7 @@ const MAP_FIELDS: [&str; 6] = ["over", "call", "max_items", "parallel", "partial
 const BRANCH_FIELDS: [&str; 3] = ["when", "call", "value"];
 const WAIT_FIELDS: [&str; 5] = ["for", "signal", "schema", "within", "default"];
 const SUB_FIELDS: [&str; 2] = ["workflow", "version"];
-const APPROVE_FIELDS: [&str; 5] = ["ask", "form", "assignee", "within", "default"];
+pub(super) const APPROVE_FIELDS: [&str; 5] = ["ask", "form", "assignee", "within", "default"];
 
 /// Longest name of whom a question is for, in characters.
 const MAX_ASSIGNEE_CHARS: usize = 128;
@@ -92,7 +92,7 @@ fn list() -> String {
     KINDS.map(|kind| format!("`{kind}`")).join(", ")
 }
 
-fn call(field: &Field<'_>, report: &mut Report<'_>) -> Option<Call> {
+pub(super) fn call(field: &Field<'_>, report: &mut Report<'_>) -> Option<Call> {
     let mut fields = Fields::open(field.node, field.path.clone(), &CALL_FIELDS, report);
     let capability = fields.required("capability").and_then(|field| field.name(report));
     let agent = fields.optional("agent").and_then(|field| field.name(report));
@@ -190,7 +190,11 @@ fn wait(field: &Field<'_>, report: &mut Report<'_>) -> Option<Wait> {
 }
 
 fn approve(field: &Field<'_>, report: &mut Report<'_>) -> Option<Approve> {
-    let mut fields = Fields::open(field.node, field.path.clone(), &APPROVE_FIELDS, report);
+    approve_of(Fields::open(field.node, field.path.clone(), &APPROVE_FIELDS, report), report)
+}
+
+/// A question to a person, whose fields stand among these.
+pub(super) fn approve_of(mut fields: Fields<'_>, report: &mut Report<'_>) -> Option<Approve> {
     let ask = fields.required("ask").and_then(|field| {
         field.text(report)?;
         field.mapping(report)

@@ -9,7 +9,7 @@ fn problems(text: &str) -> Vec<Problem> {
 }
 
 /// The problems of a workflow with these steps, without their places.
-fn of_steps(steps: &str) -> Vec<String> {
+pub(super) fn of_steps(steps: &str) -> Vec<String> {
     let text = format!("name: w\nversion: 1\nsteps:\n{steps}");
     let shown = |p: Problem| format!("{} {}: {} ({})", p.code, p.path, p.message, p.hint);
     problems(&text).into_iter().map(shown).collect()
