@@ -143,6 +143,8 @@ impl Exit {
             | R::DrillTargetUnfit
             | R::RecordSound
             | R::ContextKeyInvalid
+            | R::ArtifactTooLarge
+            | R::ArtifactMismatch
             | R::RunEnded => Self::Refused,
             R::LeaseUnknown
             | R::WorkflowNotFound
@@ -162,6 +164,7 @@ impl Exit {
             | R::BudgetNotFound
             | R::RecordNotFound
             | R::ContextNotFound
+            | R::ArtifactNotFound
             | R::ContextVersionNotKept
             | R::CapabilityNotServed => Self::NotFound,
             R::NoInstance
@@ -178,6 +181,7 @@ impl Exit {
             | R::ContextStale
             | R::ContextConflict
             | R::ContextFull
+            | R::ArtifactQuota
             | R::ServerDraining => Self::TryAgain,
             R::InstanceHeld | R::LeaseNotYours | R::ContextNotOwner => Self::Denied,
             R::RecordDamaged | R::Internal => Self::Internal,

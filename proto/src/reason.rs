@@ -169,6 +169,20 @@ reasons! {
         "The rollout cannot be turned that way as it stands: it is over, or it is held already, or it is not held.",
         "`mainstay rollouts show NAME` says where it stands and why. A rollout that was rolled back begins again with a new version of its document.";
 
+    // Artifacts.
+    ArtifactNotFound = "ARTIFACT_NOT_FOUND", NotFound,
+        "No artifact of that reference is there for this tenant: it was never put, or no kept run names it any more and its time of grace is over.",
+        "`mainstay artifacts list` shows what is there; `mainstay artifacts put FILE` stores a document again, under the same reference.";
+    ArtifactTooLarge = "ARTIFACT_TOO_LARGE", ResourceExhausted,
+        "The document is larger than the server takes for one artifact. Nothing of it was kept.",
+        "Divide it, or raise `--max-artifact` (1 GiB at most).";
+    ArtifactQuota = "ARTIFACT_QUOTA", ResourceExhausted,
+        "The tenant's artifacts are as many bytes, or as many, as they may be. Nothing of this one was kept.",
+        "Raise `--artifact-quota`, or keep fewer runs (`--keep-runs`, `--keep-runs-for`): artifacts go with the last run that names them.";
+    ArtifactMismatch = "ARTIFACT_MISMATCH", InvalidArgument,
+        "The bytes that came are not those of the reference that was announced. Nothing was kept.",
+        "Compute the BLAKE3 hash of the very bytes that are sent, or leave `expected_ref` out: the answer has the reference.";
+
     // Schedules.
     ScheduleInvalid = "SCHEDULE_INVALID", InvalidArgument,
         "The schedule's document has errors; nothing was stored.",
