@@ -166,6 +166,31 @@ fn events() -> Vec<Event> {
             }),
         },
         started_with_context(),
+        Event::StepFailed {
+            step: step(),
+            failure: failure.clone(),
+            reason: "its answer was not taken".to_owned(),
+            attempts: vec![],
+            effect_stands: true,
+        },
+        Event::RemedyBegun {
+            step: step(),
+            remedy: 1,
+            failure: failure.clone(),
+            reason: "every attempt".to_owned(),
+            answer: Some(Arc::new(answer("null"))),
+            until: Some(at(9_000)),
+            attempts: vec![],
+        },
+        Event::RemedyBegun {
+            step: step(),
+            remedy: 0,
+            failure: failure.clone(),
+            reason: "every attempt".to_owned(),
+            answer: None,
+            until: None,
+            attempts: vec![],
+        },
         Event::StepInformed {
             step: step(),
             finding: Arc::new(Finding::Offers(vec![Offered {
@@ -194,33 +219,8 @@ fn events() -> Vec<Event> {
                 response: Some(text("null")),
             })),
         },
-        Event::StepInformed { step: step(), finding: Arc::new(Finding::Nothing(failure.clone())) },
+        Event::StepInformed { step: step(), finding: Arc::new(Finding::Nothing(failure)) },
         Event::PlanAccepted { step: step(), plan: "name: plan".into() },
-        Event::StepFailed {
-            step: step(),
-            failure: failure.clone(),
-            reason: "its answer was not taken".to_owned(),
-            attempts: vec![],
-            effect_stands: true,
-        },
-        Event::RemedyBegun {
-            step: step(),
-            remedy: 1,
-            failure: failure.clone(),
-            reason: "every attempt".to_owned(),
-            answer: Some(Arc::new(answer("null"))),
-            until: Some(at(9_000)),
-            attempts: vec![],
-        },
-        Event::RemedyBegun {
-            step: step(),
-            remedy: 0,
-            failure,
-            reason: "every attempt".to_owned(),
-            answer: None,
-            until: None,
-            attempts: vec![],
-        },
     ]
 }
 
