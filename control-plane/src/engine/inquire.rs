@@ -16,10 +16,14 @@ use mainstay_kernel::run::{About, Finding, Input, Inquiry, Offered, State, Way};
 use mainstay_kernel::workflow::Call;
 
 use super::Shared;
+use crate::documents::CatalogError;
 use crate::routing;
 
 /// How long a routing document may take to decide: its own classifier and router agent are bounded tighter.
 const DECIDES_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long a disk that cannot be read is left alone.
+const ASKS_AGAIN: Duration = Duration::from_secs(1);
 
 const ROUTE_NOT_FOUND: &str = "ROUTE_NOT_FOUND";
 
@@ -85,7 +89,17 @@ async fn way(shared: &Shared, asker: Asker, document: Name, version: Option<u32>
         retries: asker.retries,
         priority: asker.priority,
     };
-    match shared.routing.decide(request, terms).await {
+    let decided = loop {
+        match shared.routing.decide(request.clone(), terms.clone()).await {
+            // No fault of the run's, and not to be put on its record: it asks again until the disk can be read.
+            Err(CatalogError::Unavailable(error)) => {
+                tracing::warn!(%error, route = %request.route, "a routing document cannot be read now");
+                tokio::time::sleep(ASKS_AGAIN).await;
+            }
+            decided => break decided,
+        }
+    };
+    match decided {
         Ok(routing::Found { id, decision, response }) => Finding::Way(Way {
             decision: id.to_string(),
             rung: decision.rung.as_str().to_owned(),

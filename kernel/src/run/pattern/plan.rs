@@ -75,7 +75,8 @@ pub(super) fn next(run: &State, at: usize, plan: &Plan, over: bool) -> Progress 
             return fail(failure.clone(), "what may be planned with cannot be found out");
         }
         Some(Finding::Way(_)) => {
-            return fail(own(Class::CallerFault, PLAN_FAILED, "what was found are no offers".to_owned()), "");
+            let failure = own(Class::CallerFault, PLAN_FAILED, "what was found are no offers".to_owned());
+            return fail(failure, "nothing can be planned with it");
         }
     };
     let missing = plan.capabilities.iter().find(|name| offers.iter().all(|offer| offer.capability != **name));
