@@ -37,3 +37,30 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<(RunId, Fallen), RecordError> 
     let (_, id) = key.split_last_chunk().ok_or_else(|| malformed(KIND, "its key is cut short"))?;
     Ok((RunId::from_bytes(*id), super::decode(KIND, SCHEMA, value)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use mainstay_kernel::time::Wall;
+
+    use super::*;
+
+    #[test]
+    fn falls_that_the_first_program_wrote_are_read() {
+        let (key, tenant) = (key("acme", RunId::from_bytes([7; 16])), Name::new("acme").unwrap());
+        let mut bytes = vec![0, 1];
+        bytes.extend_from_slice(
+            br#"{"tenant":"acme","at_event":4,"here":2,"in_all":3,"last":1800000000000,"reason":"panicked: x"}"#,
+        );
+        let falls = Falls {
+            at_event: 4,
+            here: 2,
+            in_all: 3,
+            last: Wall::from_millis(1_800_000_000_000),
+            reason: "panicked: x".to_owned(),
+        };
+        let fallen = Fallen { tenant, falls };
+        assert_eq!(encode(&fallen).unwrap(), bytes);
+        assert_eq!(decode(&key, &bytes).unwrap(), (RunId::from_bytes([7; 16]), fallen));
+        assert!(decode(&key[..4], &bytes).is_err());
+    }
+}
