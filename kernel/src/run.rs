@@ -29,6 +29,7 @@
 //! - [`input`]: what it can be told.
 //! - [`people`]: what comes from outside: signals, and what people answer.
 //! - [`remedy`]: what a step that failed falls back on.
+//! - [`undo`]: what is undone before a run that failed ends.
 //! - [`decide`]: what happens next.
 //! - [`owed`]: what is to be under way.
 
@@ -47,6 +48,7 @@ pub mod remedy;
 pub mod state;
 #[cfg(test)]
 mod tests;
+pub mod undo;
 mod usage;
 
 pub use self::decide::{start, step};
@@ -59,3 +61,4 @@ pub use self::owed::{Call, Durability, Owed, durability, outstanding, urgency};
 pub use self::people::{Asked, Ruling, Verdict, asked};
 pub use self::remedy::Remedied;
 pub use self::state::{End, Run, State, StepRun, StepState};
+pub use self::undo::{Left, Undo, Undoing};

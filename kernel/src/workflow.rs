@@ -24,6 +24,7 @@ use crate::retry::RetryPolicy;
 use crate::schema::Schema;
 use crate::yaml;
 
+mod compensation;
 mod compile;
 mod document;
 mod graph;
@@ -35,6 +36,7 @@ mod step_id;
 #[cfg(test)]
 mod tests;
 
+pub use self::compensation::{Compensate, Compensation, DEFAULT_UNDOING};
 pub use self::kind::{
     Approve, Branch, Call, Choose, Consensus, DEFAULT_ITEMS, DEFAULT_ITEMS_AT_ONCE, DEFAULT_ROUNDS,
     DEFAULT_TASKS, DEFAULT_TASKS_AT_ONCE, Judge, MAX_BRANCHES, MAX_ITEMS, MAX_ROUNDS, MAX_RUBRIC_CHARS,
@@ -79,6 +81,7 @@ pub struct Workflow {
     max_parallel: usize,
     max_retries: u32,
     drop_in: Option<Mode>,
+    compensation: Compensation,
     steps: Vec<Step>,
     index: HashMap<StepId, usize>,
     order: Vec<usize>,
@@ -189,6 +192,12 @@ impl Workflow {
     #[must_use]
     pub const fn drop_in(&self) -> Option<Mode> {
         self.drop_in
+    }
+
+    /// When its runs undo what they did.
+    #[must_use]
+    pub const fn compensation(&self) -> &Compensation {
+        &self.compensation
     }
 
     /// The steps, in the order of the document.

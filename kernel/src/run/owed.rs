@@ -97,7 +97,7 @@ pub fn outstanding(run: &State) -> Owed {
     if run.end.is_some() {
         return Owed::default();
     }
-    let mut owed = Owed { calls: Vec::with_capacity(run.active()), wake_at: Some(run.deadline) };
+    let mut owed = Owed { calls: Vec::with_capacity(run.active()), wake_at: Some(run.cut_at()) };
     for (at, (spec, step)) in run.each().enumerate() {
         match (step.state, &spec.kind) {
             (StepState::Running { attempt }, StepKind::Call(call)) => owed.calls.push(Call {
@@ -109,7 +109,7 @@ pub fn outstanding(run: &State) -> Owed {
                 agent: call.agent.clone(),
                 input: step.input.clone().unwrap_or_default(),
                 timeout: spec.timeout,
-                deadline: run.deadline,
+                deadline: run.cut_at(),
                 intent: run.intent.clone(),
                 labels: Arc::clone(&run.labels),
                 retries: run.retries,

@@ -9,4 +9,5 @@ mod part;
 mod people;
 mod remedies;
 mod rules;
+mod undos;
 mod world;

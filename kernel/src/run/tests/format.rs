@@ -9,7 +9,8 @@ use crate::mode::Mode;
 use crate::outcome::{Answer, Began, Class, Failure, Usage};
 use crate::retry::Retries;
 use crate::run::{
-    Attempt, AttemptRecord, EndState, Event, Graft, Ruling, SkipReason, Transition, Verdict, WorkflowRef,
+    Attempt, AttemptRecord, EndState, Event, Graft, Left, Ruling, SkipReason, Transition, Undo, Verdict,
+    WorkflowRef,
 };
 use crate::workflow::{Call, StepId, Sub, Work, WorkflowHash};
 
@@ -152,11 +153,27 @@ fn events() -> Vec<Event> {
         Event::RemedyBegun {
             step: step(),
             remedy: 0,
-            failure,
+            failure: failure.clone(),
             reason: "every attempt".to_owned(),
             answer: None,
             until: None,
             attempts: vec![],
+        },
+        Event::UndoBegun {
+            state: EndState::Cancelled,
+            failure: None,
+            step: None,
+            until: at(9_000),
+            undos: vec![Arc::new(Undo { id: StepId::path("draft/undo").unwrap(), input: text("null") })],
+            left: vec![Left { step: step(), why: "nobody can tell".to_owned() }],
+        },
+        Event::UndoBegun {
+            state: EndState::Failed,
+            failure: Some(failure),
+            step: Some(step()),
+            until: at(9_000),
+            undos: vec![],
+            left: vec![],
         },
     ]
 }

@@ -232,6 +232,7 @@ pub(super) fn all() -> Vec<(&'static str, Plan)> {
     ];
     all.extend(teams::all());
     all.extend(super::remedies::all());
+    all.extend(super::undos::all());
     all
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Part {
     pub(super) list: Option<List>,
     /// What it does, if it neither calls an agent nor goes over a list: the field of its kind and what that says.
     pub(super) kind: Option<(&'static str, Value)>,
-    /// Its fields `confidence` and `on_failure`.
+    /// Its fields `confidence`, `on_failure` and `compensate`.
     pub(super) recourse: Vec<(&'static str, Value)>,
     /// What whoever is asked instead answers, each once.
     pub(super) instead: Vec<Fate>,
@@ -127,6 +127,10 @@ impl Part {
     }
     pub(super) fn on_failure(mut self, remedies: Value) -> Self {
         self.recourse.push(("on_failure", remedies));
+        self
+    }
+    pub(super) fn undone_by(mut self, undo: Value) -> Self {
+        self.recourse.push(("compensate", undo));
         self
     }
     pub(super) fn confidence(mut self, min: f64, below: &str) -> Self {

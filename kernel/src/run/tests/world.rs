@@ -53,6 +53,8 @@ pub(super) struct Plan {
     pub(super) max_retries: u32,
     pub(super) deadline_ms: u64,
     pub(super) output: Vec<(&'static str, String)>,
+    /// When its runs undo, if it says so.
+    pub(super) compensation: Option<Value>,
     pub(super) cancel_at: Option<i64>,
     /// Signals from outside: when, which, and what it carries.
     pub(super) signals: Vec<(i64, &'static str, &'static str)>,
@@ -71,6 +73,7 @@ pub(super) fn plan(parts: Vec<Part>) -> Plan {
         max_retries: 100,
         deadline_ms: 60_000,
         output,
+        compensation: None,
         cancel_at: None,
         signals: Vec::new(),
         mode: Mode::Full,
@@ -81,7 +84,7 @@ pub(super) fn plan(parts: Vec<Part>) -> Plan {
 impl Plan {
     pub(super) fn workflow(&self) -> Linked {
         let steps: Vec<Value> = self.parts.iter().map(Part::document).collect();
-        let document = json!({
+        let mut document = json!({
             "name": "trip",
             "version": 3,
             "input": { "type": "object" },
@@ -91,6 +94,9 @@ impl Plan {
             "steps": steps,
             "output": fields(&self.output),
         });
+        if let Some(compensation) = &self.compensation {
+            document["compensation"] = compensation.clone();
+        }
         let subs: Vec<Arc<Workflow>> = self.subs.iter().map(parsed).collect();
         let find = |sub: &Sub| {
             subs.iter().find(|known| *known.name() == sub.workflow).cloned().ok_or("it is not in the plan")
