@@ -87,7 +87,7 @@ async fn a_person_is_asked_about_a_failure_and_the_answer_outlives_a_kill() {
     world.restart().await;
 
     let run = world.until_ended(&id).await;
-    assert_eq!(String::from_utf8_lossy(&run.output), r#"{"booked":{"x":7}}"#);
+    assert_eq!(String::from_utf8_lossy(&run.output), r#"{"booked":{"x": 7}}"#);
     assert_eq!(step(&run, "book").remedy, "escalate");
     assert_eq!(worker.begun(), 2, "the work, and what was asked instead");
 }

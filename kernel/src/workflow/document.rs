@@ -94,9 +94,9 @@ impl DraftStep {
     fn recourses(&self) -> Vec<(&Mapping, Path)> {
         let path = self.path.key("on_failure");
         let remedies = self.recourse.remedies.iter();
-        let asks = remedies.filter_map(|remedy| match remedy {
-            Remedy::Escalate(escalate) => Some(&escalate.question.ask),
-            _ => None,
+        let asks = remedies.filter_map(|remedy| {
+            let Remedy::Escalate(escalate) = remedy else { return None };
+            Some(&escalate.question.ask)
         });
         let undo = self.recourse.compensate.as_deref();
         let undo = undo.map(|compensate| (&compensate.input, self.path.key("compensate").key("input")));

@@ -202,7 +202,12 @@ fn falls_back(part: Part, shape: &Shape, remedies: Vec<Value>, below: Option<&'s
     let fits = |remedy: &Value| match shape {
         Shape::Wait(_) | Shape::Signal(..) => remedy.get("fallback").is_none(),
         Shape::Approve(..) => remedy.get("escalate").is_none() && (remedy.get("fallback").is_none()),
-        _ => true,
+        Shape::Call
+        | Shape::Map(..)
+        | Shape::Choose(..)
+        | Shape::Sub(_)
+        | Shape::Consensus(..)
+        | Shape::Supervise(..) => true,
     };
     let remedies: Vec<Value> = remedies.into_iter().filter(fits).collect();
     let has = |name: &str| remedies.iter().any(|remedy| remedy.get(name).is_some());

@@ -81,9 +81,10 @@ fn below(
 
 /// One remedy, or a list of them.
 fn remedies(field: &Field<'_>, beside: &Beside<'_>, report: &mut Report<'_>) -> Vec<Remedy> {
-    let items = match &field.node.kind {
-        Kind::List(_) => field.list(report),
-        _ => vec![Field { node: field.node, path: field.path.clone() }],
+    let items = if matches!(field.node.kind, Kind::List(_)) {
+        field.list(report)
+    } else {
+        vec![Field { node: field.node, path: field.path.clone() }]
     };
     if items.is_empty() || items.len() > MAX_REMEDIES {
         let message = format!("has {} remedies", items.len());

@@ -49,7 +49,6 @@ pub(super) fn over_a_list_cancelled() -> Plan {
 }
 
 /// A question triaged and answered by whoever does that.
-
 fn another(name: &str, second: &serde_json::Value) -> serde_json::Value {
     let mut second = second.clone();
     second["id"] = "second".into();
