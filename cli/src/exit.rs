@@ -105,7 +105,8 @@ impl Exit {
             | R::Rejected
             | R::NotAnswered
             | R::RunCancelled
-            | R::RunDeadline => Self::Badly,
+            | R::RunDeadline
+            | R::BudgetExhausted => Self::Badly,
             R::FieldInvalid
             | R::NameInvalid
             | R::JsonInvalid

@@ -278,6 +278,19 @@ impl Handle {
             .map_or(EffectClass::SideEffecting, |route| route.strictest_effect())
     }
 
+    /// What a call of a capability costs by what the instances that hold a lease declare, in 10⁻⁹ US dollars: the most of
+    /// it; nothing if none does.
+    #[must_use]
+    pub fn declared_cost(&self, tenant: &Name, capability: &Name) -> Option<u64> {
+        let route = self.0.routes.get(tenant, capability)?;
+        let candidates = route.candidates();
+        let declared = candidates.iter().filter_map(|candidate| {
+            let capability = candidate.instance.spec.capability(capability.as_str())?;
+            u64::try_from(capability.cost_hint_nano_usd).ok().filter(|nano_usd| *nano_usd > 0)
+        });
+        declared.max()
+    }
+
     /// How many calls may wait for a capability.
     #[must_use]
     pub fn queue(&self) -> queue::Config {

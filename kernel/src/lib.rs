@@ -11,6 +11,7 @@ pub mod admission;
 pub mod agent;
 pub mod balance;
 pub mod breaker;
+pub mod budget;
 pub mod bulkhead;
 pub mod call;
 pub mod concurrency;

@@ -31,9 +31,11 @@
 //! - [`remedy`]: what a step that failed falls back on.
 //! - [`undo`]: what is undone before a run that failed ends.
 //! - [`decide`]: what happens next.
+//! - [`mod@budget`]: what it may use up, and has.
 //! - [`owed`]: what is to be under way.
 
 mod attempt;
+pub mod budget;
 pub mod decide;
 pub mod event;
 pub mod fold;
@@ -51,6 +53,7 @@ mod tests;
 pub mod undo;
 mod usage;
 
+pub use self::budget::{Allowance, Estimates};
 pub use self::decide::{start, step};
 pub use self::event::{Attempt, AttemptRecord, EndState, Event, SkipReason, Transition, WorkflowRef};
 pub use self::fold::FoldError;

@@ -14,6 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::budget::{Limits, OnExhausted};
 use crate::document::Report;
 pub use crate::document::{Code, DocumentHash as WorkflowHash, MAX_DESCRIPTION_CHARS, Problem};
 use crate::expr::{ExprError, Mapping, Scope};
@@ -80,6 +81,8 @@ pub struct Workflow {
     deadline: Duration,
     max_parallel: usize,
     max_retries: u32,
+    budget: Budget,
+    has_budgets: bool,
     drop_in: Option<Mode>,
     compensation: Compensation,
     steps: Vec<Step>,
@@ -90,6 +93,20 @@ pub struct Workflow {
     source: Arc<str>,
     /// Found while reading; places are known only then.
     warnings: Vec<Problem>,
+}
+
+/// What all calls of a run may use up, and what follows when they have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// How much.
+    pub limits: Limits,
+    /// What follows.
+    pub on_exhausted: OnExhausted,
+}
+
+impl Budget {
+    /// No limit at all.
+    pub const NONE: Self = Self { limits: Limits::NONE, on_exhausted: OnExhausted::Fail };
 }
 
 /// One step. `after` and `dependents` are indices into [`Workflow::steps`].
@@ -109,6 +126,8 @@ pub struct Step {
     pub timeout: Duration,
     /// Whether and when it is tried again.
     pub retry: RetryPolicy,
+    /// What its calls may use up.
+    pub budget: Limits,
     /// Whether the run goes on without it. A step that is not optional is critical: if it fails, the run fails.
     pub optional: bool,
     /// The operating mode from which on it is left out, if the run goes on without it then. Only an optional step may be.
@@ -186,6 +205,18 @@ impl Workflow {
     #[must_use]
     pub const fn max_retries(&self) -> u32 {
         self.max_retries
+    }
+
+    /// What its runs may use up.
+    #[must_use]
+    pub const fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Whether anything of it is limited, so that a run must keep books.
+    #[must_use]
+    pub const fn has_budgets(&self) -> bool {
+        self.has_budgets
     }
 
     /// The operating mode from which on no run of it starts.

@@ -216,6 +216,9 @@ reasons! {
     StepFailed = "STEP_FAILED", Aborted,
         "A critical step failed, and with it the run.",
         "`mainstay trace RUN` shows the step, its attempts and where the failure began.";
+    BudgetExhausted = "BUDGET_EXHAUSTED", ResourceExhausted,
+        "A budget has no room for what is next: what is left of a limit on money, tokens, calls or time is less than what the next call may take.",
+        "The error names the limit and what was left; `mainstay trace RUN` shows what each call took. Raise `budget` of the workflow or the step, or let the run go on without what it cannot pay for: `on_exhausted: partial`, or `optional: true` on the step.";
     RunCancelled = "RUN_CANCELLED", Cancelled,
         "The run was cancelled.",
         "The record says by what reason. Start it again if nobody meant to.";

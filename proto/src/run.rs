@@ -1,7 +1,9 @@
 //! Runs, their steps and their events, as clients see them.
 
 use mainstay_kernel::outcome::Usage;
-use mainstay_kernel::run::{AttemptRecord, EndState, Event, Run, StepRun, StepState, Transition, Verdict};
+use mainstay_kernel::run::{
+    Allowance, AttemptRecord, EndState, Event, Run, StepRun, StepState, Transition, Verdict,
+};
 use mainstay_kernel::workflow::{Remedy, Step, StepKind};
 
 use crate::{outcome, pb, time};
@@ -60,6 +62,20 @@ impl From<&Run> for pb::Run {
             usage: Some(run.usage.into()),
             last_event: run.last_event,
             idempotency_key: run.idempotency_key.as_deref().unwrap_or_default().to_owned(),
+            gaps: run.gaps(),
+            allowances: run.allowances().into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<Allowance> for pb::Allowance {
+    fn from(allowance: Allowance) -> Self {
+        Self {
+            step_id: allowance.step.unwrap_or_default(),
+            limit: allowance.limit.as_str().to_owned(),
+            most: allowance.most,
+            spent: allowance.spent,
+            reserved: allowance.held,
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Input: `{"x": 1}` answers `{"x": 2}`. Beside `x`: `sleep_ms` (works that long), `fail` (answers 500 with this text),
 //! `fail_times` (fails so often for the same run and step, then works), `bad` (answers what breaks its schema), `garbage`
-//! (answers what is not JSON), `gate` (works until a test opens the gate of that name), `abort` (the process dies).
+//! (answers what is not JSON), `gate` (works until a test opens the gate of that name), `abort` (the process dies),
+//! `cost_usd` and `tokens` (says that this is what it used).
 //! Asked as a router agent, it does what `router` in the request's input says: `say` (answers this very text), `fill` (answers
 //! so many bytes), `sleep_ms`. Told nothing, it names the first of the `candidates`, nine tenths sure.
 //! `POST /sick` and `POST /well` change what `GET /health` says; `POST /open/NAME` opens a gate; `POST /fail/PERCENT` makes so
@@ -63,6 +64,8 @@ struct Wanted {
     garbage: bool,
     gate: Option<String>,
     abort: bool,
+    cost_usd: String,
+    tokens: u64,
     candidates: Vec<Candidate>,
     input: Asked,
 }
@@ -138,7 +141,24 @@ async fn fail(State(agent): State<Arc<Agent>>, Segment(percent): Segment<u32>) {
     agent.failing.store(percent, Ordering::SeqCst);
 }
 
-async fn work(State(agent): State<Arc<Agent>>, headers: HeaderMap, body: String) -> (StatusCode, String) {
+async fn work(
+    State(agent): State<Arc<Agent>>,
+    headers: HeaderMap,
+    body: String,
+) -> (StatusCode, [(&'static str, String); 2], String) {
+    let wanted: Wanted = serde_json::from_str(&body).unwrap_or_default();
+    let cost = if wanted.cost_usd.is_empty() { "0".to_owned() } else { wanted.cost_usd.clone() };
+    let used = [("mainstay-cost-usd", cost), ("mainstay-tokens-in", wanted.tokens.to_string())];
+    let (status, output) = answer(agent, &headers, body, wanted).await;
+    (status, used, output)
+}
+
+async fn answer(
+    agent: Arc<Agent>,
+    headers: &HeaderMap,
+    body: String,
+    wanted: Wanted,
+) -> (StatusCode, String) {
     let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     let mut row = Row {
         key: header("idempotency-key"),
@@ -148,7 +168,6 @@ async fn work(State(agent): State<Arc<Agent>>, headers: HeaderMap, body: String)
         output: None,
     };
     agent.write(&row);
-    let wanted: Wanted = serde_json::from_str(&body).unwrap_or_default();
     if let Some(told) = wanted.input.router {
         tokio::time::sleep(Duration::from_millis(told.sleep_ms)).await;
         let fill = serde_json::json!({ "capability": "anything", "why": "x".repeat(told.fill) });

@@ -1,11 +1,13 @@
 //! Runs as a table, their ends, and answers of single calls.
 
+use mainstay_kernel::budget::Limit;
+
 use super::paint::{Tone, paint};
 use super::table::{Grid, cell, toned};
 use super::text::{count, lines, plain, short};
 use crate::console::Style;
 use crate::view::call::{AnswerView, FailureView, UsageView};
-use crate::view::run::{RunView, RunsView};
+use crate::view::run::{AllowanceView, RunView, RunsView};
 use crate::view::value::Payload;
 
 /// Characters of an intent that a table shows.
@@ -44,10 +46,33 @@ pub fn end(run: &RunView, style: Style) -> String {
         text += &format!(" hint: `mainstay trace {id}` shows where it began\n");
         text += &format!(" more: mainstay explain {}\n", plain(&failure.code));
     }
+    for gap in &run.gaps {
+        text += &format!("{} {}\n", paint("gap:", Tone::Busy, style), plain(gap));
+    }
     if let Some(output) = &run.output {
         text += &format!("{}\n", document(output));
     }
     text
+}
+
+/// How a budget stands, a limit each: `budget  $0.08 of $0.10 spent`.
+#[must_use]
+pub fn budget(allowances: &[AllowanceView]) -> String {
+    let shown = allowances.iter().map(|allowance| {
+        let of = if allowance.step.is_empty() { "run" } else { &allowance.step };
+        let limit = Limit::ALL.into_iter().find(|limit| limit.as_str() == allowance.limit);
+        let amount = |amount: u64| match limit {
+            Some(limit) => limit.amount(amount).to_string(),
+            None => format!("{amount} {}", plain(&allowance.limit)),
+        };
+        let reserved = match allowance.reserved {
+            0 => String::new(),
+            much => format!(", {} set aside", amount(much)),
+        };
+        let (spent, most) = (amount(allowance.spent), amount(allowance.most));
+        format!("budget  {}: {spent} of {most}{reserved}\n", plain(of))
+    });
+    shown.collect()
 }
 
 /// The answer of one call.

@@ -82,6 +82,10 @@ fn head(run: &RunView, style: Style) -> String {
     if let Some(failure) = &run.failure {
         text += &format!("{}     {}\n", paint("why", Tone::Bad, style), why(failure));
     }
+    text += &super::run::budget(&run.budget);
+    for gap in &run.gaps {
+        text += &format!("{}     {}\n", paint("gap", Tone::Busy, style), plain(gap));
+    }
     text
 }
 

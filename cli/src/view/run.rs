@@ -53,11 +53,40 @@ pub struct RunView {
     pub steps: Vec<StepView>,
     /// Sum over all attempts.
     pub usage: UsageView,
+    /// What it went on without because a budget did not reach for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<String>,
+    /// How its budget stands, and that of its steps.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub budget: Vec<AllowanceView>,
     /// Number of the last event on record.
     pub last_event: u64,
     /// The key it was started with.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub idempotency_key: String,
+}
+
+/// How one limit of a budget stands. Money is in 10⁻⁹ US dollars, time in milliseconds.
+#[derive(Debug, Clone, Serialize)]
+pub struct AllowanceView {
+    /// Whose it is; absent for the run's own.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub step: String,
+    /// `usd`, `tokens`, `calls` or `time`.
+    pub limit: String,
+    /// How much there is.
+    pub most: u64,
+    /// How much is spent.
+    pub spent: u64,
+    /// How much is set aside for calls under way.
+    pub reserved: u64,
+}
+
+impl From<pb::Allowance> for AllowanceView {
+    fn from(allowance: pb::Allowance) -> Self {
+        let pb::Allowance { step_id, limit, most, spent, reserved } = allowance;
+        Self { step: step_id, limit, most, spent, reserved }
+    }
 }
 
 /// A step of a run.
@@ -180,6 +209,8 @@ impl From<pb::Run> for RunView {
             failure: run.failure.map(Into::into),
             steps: run.steps.into_iter().map(Into::into).collect(),
             usage: run.usage.unwrap_or_default().into(),
+            gaps: run.gaps,
+            budget: run.allowances.into_iter().map(Into::into).collect(),
             last_event: run.last_event,
             idempotency_key: run.idempotency_key,
         }

@@ -12,7 +12,7 @@ use mainstay_kernel::name::Name;
 use mainstay_kernel::pause::Pause;
 use mainstay_kernel::priority::Priority;
 use mainstay_kernel::retry::Retries;
-use mainstay_kernel::run::{self, Run};
+use mainstay_kernel::run::{self, Estimates, Run};
 use mainstay_kernel::workflow::{Call, LinkError, Linked, Sub};
 use mainstay_store::CommitError;
 
@@ -142,6 +142,7 @@ pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result
         retries: request.retries,
         priority: request.priority,
         mode,
+        estimates: estimates(shared, &request.tenant, &workflow),
     };
     let first = run::start(start, now)?;
     let run = Run::begin(&first, workflow, id).map_err(LoadError::from)?;
@@ -188,6 +189,19 @@ async fn workflow(shared: &Arc<Shared>, request: &StartRequest) -> Result<Linked
         })
     })
     .await
+}
+
+/// What the calls of `workflow` cost by what is declared now; nothing where no budget asks for it.
+fn estimates(shared: &Shared, tenant: &Name, workflow: &Linked) -> Estimates {
+    if !workflow.has_budgets() {
+        return Estimates::default();
+    }
+    let calls = workflow.all_steps().flat_map(|step| step.kind.calls());
+    let declared = calls.filter_map(|call| {
+        let nano_usd = shared.registry.declared_cost(tenant, &call.capability)?;
+        Some((call.capability.clone(), nano_usd))
+    });
+    Arc::new(declared.collect())
 }
 
 fn check(shared: &Shared, request: &StartRequest, workflow: &Linked) -> Result<(), StartError> {

@@ -10,6 +10,7 @@ use crate::id::AttemptId;
 use crate::outcome::{Answer, Failure, OUTCOME_UNKNOWN};
 use crate::retry::budget::Leave;
 use crate::retry::{self, GiveUp, Retries, Retry, Verdict};
+use crate::run::budget;
 use crate::run::event::{Attempt, AttemptRecord, Event};
 use crate::run::hand_off;
 use crate::run::remedy::{self, Assessed, Failed};
@@ -37,6 +38,7 @@ pub(super) fn ended(
     let spec = run.spec(at);
     let step = spec.id.clone();
     let answered = result.is_ok();
+    run.remarks(at, &attempts).into_iter().for_each(|remark| note(&mut attempts, remark));
     let checked = result.and_then(|answer| hand_off::check_output(spec, answer));
     let (mut failure, doubtful) = match checked.map(|answer| remedy::assess(spec, answer)) {
         Ok(Assessed::Good(answer)) => {
@@ -63,6 +65,13 @@ pub(super) fn ended(
     };
     let why = match verdict {
         Verdict::Retry { after, same_key } if now + after < cut_at => {
+            if let Err(over) = run.fit_again(at, &attempts, now) {
+                note(&mut attempts, format!("not tried again: {}", over.message));
+                let reason = over.message.clone();
+                let failure = budget::instead_of_retry(over, &failure);
+                let attempts = shared(attempts);
+                return Some(Event::StepFailed { step, failure, reason, attempts, effect_stands: false });
+            }
             match may_retry(run, &attempts, |agent| leave(agent, remaining)) {
                 Ok(Granted { later, .. }) if now + later >= cut_at => GiveUp::DeadlineTooNear,
                 Ok(Granted { budget, later }) => {

@@ -20,9 +20,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::budget::Exhausted;
 use crate::mode::Mode;
+use crate::outcome::Began;
 use crate::retry::budget::Leave;
 use crate::run::attempt::{Ended, ended};
+use crate::run::budget::{self, Fit};
 use crate::run::event::{Attempt, EndState, Event, SkipReason, Transition, WorkflowRef};
 use crate::run::fold::FoldError;
 use crate::run::hand_off;
@@ -41,7 +44,7 @@ use crate::workflow::StepId;
 /// [`StartError`]; nothing has happened then.
 pub fn start(start: Start, now: Wall) -> Result<Transition, StartError> {
     let Start { id, tenant, workflow, input, intent, labels, idempotency_key, deadline, .. } = start;
-    let Start { retries, priority, mode, .. } = start;
+    let Start { retries, priority, mode, estimates, .. } = start;
     let latest = now + workflow.deadline();
     let deadline = deadline.map_or(latest, |wanted| wanted.min(latest));
     if deadline <= now {
@@ -60,6 +63,7 @@ pub fn start(start: Start, now: Wall) -> Result<Transition, StartError> {
         deadline,
         retries,
         priority,
+        estimates,
     };
     let first = Transition { first_event: 1, at: now, events: vec![started] };
     let run = Run::begin(&first, workflow, id)?;
@@ -117,6 +121,8 @@ pub(super) enum Move {
     Again(usize, Attempt),
     /// Go on with the step at this place, which is open.
     GoOn(usize),
+    /// Give up the step at this place: a budget has no room for it, or not any more.
+    GiveUp(usize, Exhausted),
     /// End the run.
     End(Cause),
 }
@@ -149,7 +155,7 @@ pub(super) fn next_move(run: &State, now: Wall) -> Option<Move> {
         return Some(Move::End(Cause::Deadline));
     }
     let (mut active, mut ready, mut again, mut onwards) = (0, None, None, None);
-    let (own, mut gathering) = (run.workflow.steps().len(), 0);
+    let (own, mut gathering, mut held_back) = (run.workflow.steps().len(), 0, 0);
     let room = pattern::Room::of(run);
     for (at, (spec, step)) in run.each().enumerate() {
         match step.state {
@@ -163,16 +169,19 @@ pub(super) fn next_move(run: &State, now: Wall) -> Option<Move> {
                     onwards = Some(Move::GoOn(at));
                 }
             }
-            StepState::Pending if spec.kind.is_open() && run.is_ready(at) => {
-                // It takes nobody's place.
-                onwards = onwards.or(Some(Move::Begin(at)));
-            }
-            StepState::Pending if ready.is_none() && run.is_ready(at) && room.has(run, at) => {
-                ready = Some(Move::Begin(at));
-            }
+            StepState::Pending if onwards.is_none() && run.is_ready(at) => match run.fit(at, now) {
+                Fit::Never(over) => onwards = Some(Move::GiveUp(at, over)),
+                // It takes nobody's place, and what is set aside is for those that grow in it.
+                Fit::Now | Fit::Later if spec.kind.is_open() => onwards = Some(Move::Begin(at)),
+                Fit::Now if ready.is_none() && room.has(run, at) => ready = Some(Move::Begin(at)),
+                Fit::Now | Fit::Later => held_back += 1,
+            },
             StepState::BackingOff { next, until } => {
                 active += 1;
-                again = again.or((until <= now).then_some(Move::Again(at, next)));
+                again = again.or((until <= now).then(|| match run.fit_held(at) {
+                    Some(over) => Move::GiveUp(at, over),
+                    None => Move::Again(at, next),
+                }));
             }
             StepState::Running { .. } => active += 1,
             StepState::Pending
@@ -182,11 +191,14 @@ pub(super) fn next_move(run: &State, now: Wall) -> Option<Move> {
             | StepState::Cancelled => {}
         }
     }
+    if let Some((at, over)) = run.overdue(now) {
+        return Some(Move::GiveUp(at, over));
+    }
     match ready {
         _ if onwards.is_some() => onwards,
         _ if again.is_some() => again,
         Some(_) => ready.filter(|_| active < run.workflow.max_parallel()),
-        None => (active + gathering == 0).then_some(Move::End(Cause::Done)),
+        None => (active + gathering + held_back == 0).then_some(Move::End(Cause::Done)),
     }
 }
 
@@ -211,6 +223,7 @@ impl Draft {
             match next {
                 Move::Begin(at) => self.begin(at)?,
                 Move::GoOn(at) => self.go_on(at)?,
+                Move::GiveUp(at, over) => self.give_up(at, over)?,
                 Move::Again(at, attempt) => {
                     let step = self.name(at);
                     self.record(Event::StepStarted { step, attempt, input: None })?;
@@ -250,6 +263,19 @@ impl Draft {
             }
         };
         self.record(event)
+    }
+
+    /// Leaves a step out that a budget has no room for, or lets it fail where something must know.
+    fn give_up(&mut self, at: usize, over: Exhausted) -> Result<(), FoldError> {
+        let step = self.name(at);
+        let state = self.state.steps[at].state;
+        if state == StepState::Pending && self.state.may_lack(at) {
+            return self.record(Event::StepSkipped { step, reason: SkipReason::Budget(over) });
+        }
+        let under_way = matches!(state, StepState::Running { .. });
+        let failure = budget::failure(over, if under_way { Began::Unknown } else { Began::No });
+        let reason = "trying again would not change that".to_owned();
+        self.record(Event::StepFailed { step, failure, reason, attempts: Vec::new(), effect_stands: false })
     }
 
     /// Goes on with a step that is open.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Exhausted;
 use crate::id::{AttemptId, RunId};
 use crate::json::Json;
 use crate::mode::Mode;
@@ -19,6 +20,7 @@ use crate::name::Name;
 use crate::outcome::{Answer, Class, Failure, Usage};
 use crate::priority::Priority;
 use crate::retry::Retries;
+use crate::run::budget::Estimates;
 use crate::run::graft::Graft;
 use crate::run::people::Ruling;
 use crate::run::undo::{Left, Undo};
@@ -125,6 +127,9 @@ pub enum Event {
         /// How urgent it is, and everything done for it.
         #[serde(default, skip_serializing_if = "Priority::is_default")]
         priority: Priority,
+        /// What a call costs by what its capability declares, in 10⁻⁹ US dollars; only where the workflow limits something.
+        #[serde(default, skip_serializing_if = "nothing")]
+        estimates: Estimates,
     },
     /// A try of a step was decided; from here on its call is owed.
     StepStarted {
@@ -315,6 +320,8 @@ pub enum SkipReason {
     NotNeeded,
     /// Its turn came in this operating mode, and its workflow leaves it out then. The run goes on without it.
     Mode(Mode),
+    /// A budget has no room for it. The run goes on without it.
+    Budget(Exhausted),
 }
 
 impl WorkflowRef {
@@ -397,6 +404,7 @@ impl fmt::Display for SkipReason {
         match self {
             Self::RunEnded => f.write_str("the run ended before its turn came"),
             Self::NotNeeded => f.write_str("what it is a part of ended before its turn came"),
+            Self::Budget(over) => over.fmt(f),
             Self::Mode(mode) => write!(f, "the mode was {mode}, and the workflow leaves the step out then"),
         }
     }
@@ -405,6 +413,11 @@ impl fmt::Display for SkipReason {
 /// A payload that is there may be `null`, and that is not the same as one that is not there.
 pub(super) fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
     Json::deserialize(deserializer).map(Some)
+}
+
+/// Whether no cost is declared.
+fn nothing(estimates: &Estimates) -> bool {
+    estimates.is_empty()
 }
 
 mod micros {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::id::RunId;
 use crate::outcome::Usage;
+use crate::run::budget::{Fit, Ledger};
 use crate::run::event::{Attempt, AttemptRecord, EndState, Event, SkipReason, Transition, WorkflowRef};
 use crate::run::remedy::Remedied;
 use crate::run::state::{End, Run, State, StepRun, StepState};
@@ -54,14 +55,17 @@ pub(super) const fn next_state(state: StepState, happening: Happening) -> Option
         }
         (S::Running { .. } | S::Gathering { .. }, H::Completed) => Some(S::Completed),
         // Pending: its input could not be made, so it was never tried.
-        (S::Pending | S::Running { .. } | S::Gathering { .. }, H::Failed) => Some(S::Failed),
+        // Backing off: its time was over before its next try.
+        (S::Pending | S::Running { .. } | S::BackingOff { .. } | S::Gathering { .. }, H::Failed) => {
+            Some(S::Failed)
+        }
         (S::Pending, H::Skipped) => Some(S::Skipped),
         (S::Running { .. } | S::BackingOff { .. } | S::Gathering { .. }, H::Cancelled) => Some(S::Cancelled),
         (S::Pending, H::Delayed(..) | H::Completed | H::Cancelled)
         | (S::Running { .. }, H::Started(_) | H::Opened(_) | H::Skipped)
         | (
             S::BackingOff { .. },
-            H::Opened(_) | H::Delayed(..) | H::Remedied(_) | H::Completed | H::Failed | H::Skipped,
+            H::Opened(_) | H::Delayed(..) | H::Remedied(_) | H::Completed | H::Skipped,
         )
         | (S::Gathering { .. }, H::Started(_) | H::Opened(_) | H::Delayed(..) | H::Skipped)
         | (
@@ -130,6 +134,7 @@ impl State {
             deadline,
             retries,
             priority,
+            estimates,
         } = start
         else {
             return Err(FoldError::NoStart);
@@ -170,6 +175,8 @@ impl State {
             retries: *retries,
             priority: *priority,
             retried: 0,
+            estimates: Arc::clone(estimates),
+            books: Ledger::default(),
         })
     }
 
@@ -178,10 +185,11 @@ impl State {
         if self.end.is_some() {
             return Err(FoldError::AfterEnd);
         }
+        self.pass(at);
         match event {
             Event::RunStarted { .. } => return Err(FoldError::StartedTwice),
             Event::StepStarted { step, attempt, input } => {
-                self.check_start(step, *attempt, input.is_some())?;
+                self.check_start(step, *attempt, input.is_some(), at)?;
                 let run = self.advance(step, Happening::Started(*attempt))?;
                 run.started_at = run.started_at.or(Some(at));
                 if input.is_some() {
@@ -236,7 +244,7 @@ impl State {
                 self.finish(ended, at);
             }
             Event::StepSkipped { step, reason } => {
-                self.check_skip(step, *reason)?;
+                self.check_skip(step, *reason, at)?;
                 self.advance(step, Happening::Skipped)?.skipped = Some(*reason);
                 let ended = self.position(step)?;
                 self.finish(ended, at);
@@ -268,6 +276,10 @@ impl State {
                 let (output, failure, step) = (output.clone(), failure.clone(), step.clone());
                 self.end = Some(End { state: *state, at, output, failure, step });
             }
+        }
+        if let Some(step) = event.step().filter(|_| self.workflow.has_budgets()) {
+            let place = self.position(step)?;
+            self.hold(place);
         }
         self.last_event = self.last_event.saturating_add(1);
         self.last_at = at;
@@ -302,7 +314,13 @@ impl State {
 
     /// What the law of steps cannot see: the step's turn, the try's identity, the input. A step in a state that cannot
     /// begin is left to the law.
-    fn check_start(&self, step: &StepId, attempt: Attempt, has_input: bool) -> Result<(), FoldError> {
+    fn check_start(
+        &self,
+        step: &StepId,
+        attempt: Attempt,
+        has_input: bool,
+        now: Wall,
+    ) -> Result<(), FoldError> {
         let at = self.position(step)?;
         let (due, first) = match self.steps[at].state {
             StepState::Pending => (Attempt::first(self.id, step.as_str()), true),
@@ -316,7 +334,8 @@ impl State {
         };
         // One that grew was given its input then.
         let lacks_input = first && self.steps[at].input.is_none();
-        if first && !(self.is_ready(at) && self.has_room()) {
+        let spent = !first && self.fit_held(at).is_some();
+        if spent || first && !(self.is_ready(at) && self.has_room() && self.fit(at, now) == Fit::Now) {
             Err(FoldError::TooEarly { step: step.clone() })
         } else if attempt != due {
             Err(FoldError::WrongAttempt { step: step.clone() })
@@ -341,18 +360,20 @@ impl State {
         if open { Err(FoldError::OpenInside { step: step.clone() }) } else { Ok(()) }
     }
 
-    /// A mode leaves out only what the workflow lets it, when its turn has come.
-    fn check_skip(&self, step: &StepId, reason: SkipReason) -> Result<(), FoldError> {
-        let SkipReason::Mode(mode) = reason else { return Ok(()) };
+    /// A mode or a budget leaves out only what the workflow lets it, when its turn has come.
+    fn check_skip(&self, step: &StepId, reason: SkipReason, now: Wall) -> Result<(), FoldError> {
         let at = self.position(step)?;
         let spec = self.spec(at);
         // What makes no call of its own needs no place.
         let its_turn = self.is_ready(at) && (spec.kind.is_open() || self.has_room());
-        if spec.drop_in.is_some_and(|from| mode >= from) && its_turn {
-            Ok(())
-        } else {
-            Err(FoldError::TooEarly { step: step.clone() })
-        }
+        let right = match reason {
+            SkipReason::RunEnded | SkipReason::NotNeeded => true,
+            SkipReason::Mode(mode) => its_turn && spec.drop_in.is_some_and(|from| mode >= from),
+            SkipReason::Budget(over) => {
+                self.is_ready(at) && self.may_lack(at) && self.fit(at, now) == Fit::Never(over)
+            }
+        };
+        if right { Ok(()) } else { Err(FoldError::TooEarly { step: step.clone() }) }
     }
 
     fn check_next(&self, step: &StepId, next: Attempt) -> Result<(), FoldError> {
@@ -381,6 +402,7 @@ impl State {
     fn record(&mut self, step: &StepId, attempts: &[Arc<AttemptRecord>]) -> Result<usize, FoldError> {
         let at = self.position(step)?;
         self.steps[at].attempts.extend_from_slice(attempts);
+        self.settle(at, attempts.iter().map(|attempt| &**attempt));
         self.usage = attempts.iter().fold(self.usage, |total, attempt| sum(total, attempt.usage));
         Ok(at)
     }
@@ -400,7 +422,9 @@ impl State {
         match self.steps[at].state {
             StepState::Completed => true,
             StepState::Failed => self.goes_on_without(at),
-            StepState::Skipped => matches!(self.steps[at].skipped, Some(SkipReason::Mode(_))),
+            StepState::Skipped => {
+                matches!(self.steps[at].skipped, Some(SkipReason::Mode(_) | SkipReason::Budget(_)))
+            }
             StepState::Pending
             | StepState::Running { .. }
             | StepState::BackingOff { .. }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Limits;
 use crate::expr::Mapping;
 use crate::json::Json;
 use crate::run::fold::FoldError;
@@ -152,6 +153,8 @@ impl State {
                 input: Mapping::nothing(),
                 timeout: spec.timeout,
                 retry: spec.retry.clone(),
+                // What it uses up is its host's.
+                budget: Limits::NONE,
                 optional: graft.optional,
                 drop_in: None,
                 output_schema: self.schema_inside(inside, &graft.id),

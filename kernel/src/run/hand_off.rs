@@ -1,5 +1,6 @@
 //! Where values pass from one to the next: into a step, out of it, out of the run. And how it is said when they cannot.
 
+use crate::budget::BUDGET_EXHAUSTED;
 use crate::expr::ExprError;
 use crate::json::Json;
 use crate::outcome::{Answer, Began, Class, Failure};
@@ -29,9 +30,16 @@ pub(super) fn input(run: &State, at: usize) -> Result<Json, Failure> {
 
 /// What the run makes of its steps' answers.
 pub(super) fn output(run: &State) -> Result<Json, Failure> {
-    run.workflow
-        .output(&View::outermost(run).scope())
-        .map_err(|error| unmapped("the output of the workflow", &error))
+    run.workflow.output(&View::outermost(run).scope()).map_err(|error| {
+        let unmapped = unmapped("the output of the workflow", &error);
+        match run.gaps().as_slice() {
+            [] => unmapped,
+            // It could not be made of what is there: the budget, not the document, is at fault.
+            gaps => {
+                own(Class::OverBudget, BUDGET_EXHAUSTED, format!("{}; {}", unmapped.message, gaps.join("; ")))
+            }
+        }
+    })
 }
 
 /// Passes `answer` on if it holds to what the workflow expects of the step.
@@ -55,6 +63,10 @@ pub(super) fn brought_down(run: &State, at: usize) -> Failure {
     let Some(cause) = &run.steps[at].failure else {
         return own(Class::AgentError, STEP_FAILED, format!("step `{name}` failed"));
     };
+    if cause.code == BUDGET_EXHAUSTED {
+        // Whoever started the run is told at once that it is a matter of money.
+        return Failure { message: format!("step `{name}`: {}", cause.message), ..cause.clone() };
+    }
     let message = format!("step `{name}` failed: {}: {}", cause.code, cause.message);
     Failure { began: cause.began, ..own(cause.class, STEP_FAILED, message) }
 }

@@ -11,6 +11,7 @@ use crate::name::Name;
 use crate::outcome::{Answer, Failure};
 use crate::priority::Priority;
 use crate::retry::Retries;
+use crate::run::budget::Estimates;
 use crate::run::event::{Attempt, AttemptRecord};
 use crate::run::fold::FoldError;
 use crate::run::hand_off;
@@ -44,6 +45,8 @@ pub struct Start {
     pub priority: Priority,
     /// The operating mode. It is not kept; what it leaves out is.
     pub mode: Mode,
+    /// What a call costs by what its capability declares, in 10⁻⁹ US dollars, where the workflow limits something.
+    pub estimates: Estimates,
 }
 
 /// Why a run does not start.

@@ -131,6 +131,9 @@ pub fn outstanding(run: &State) -> Owed {
             ) => {}
         }
     }
+    if let Some(at) = run.time_ends() {
+        owed.wake_at = owed.wake_at.min(Some(at));
+    }
     // A journal that ends in the middle of a decision (none that we write does) is taken up at once.
     if next_move(run, run.last_at).is_some() {
         owed.wake_at = owed.wake_at.min(Some(run.last_at));

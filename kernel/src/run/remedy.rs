@@ -247,11 +247,11 @@ pub(super) struct Asking<'a> {
 }
 
 impl State {
-    /// Whether those who depend on the step at `at` begin although it failed.
-    pub(super) fn goes_on_without(&self, at: usize) -> bool {
-        let spec = self.spec(at);
-        let taken = self.steps[at].remedied.as_ref().map(|remedied| &spec.recourse.remedies[remedied.remedy]);
-        spec.optional || matches!(taken, Some(Remedy::Skip))
+    /// Whether the step at `at` failed and its workflow goes on as if it were optional.
+    pub(super) fn is_passed_over(&self, at: usize) -> bool {
+        let remedies = &self.spec(at).recourse.remedies;
+        let taken = self.steps[at].remedied.as_ref().map(|remedied| &remedies[remedied.remedy]);
+        matches!(taken, Some(Remedy::Skip))
     }
 
     /// What the step at `at` asks a person, by its kind or because it failed.

@@ -13,6 +13,7 @@ use crate::name::Name;
 use crate::outcome::{Failure, Usage};
 use crate::priority::Priority;
 use crate::retry::Retries;
+use crate::run::budget::{Estimates, Ledger};
 use crate::run::event::{Attempt, AttemptRecord, EndState, SkipReason};
 use crate::run::frame::Frame;
 use crate::run::graft::Grafted;
@@ -75,6 +76,10 @@ pub struct State {
     pub priority: Priority,
     /// How often one was.
     pub retried: u32,
+    /// What a call costs by what its capability declared when the run started, in 10⁻⁹ US dollars.
+    pub estimates: Estimates,
+    /// What its calls used up, where that is limited.
+    pub books: Ledger,
 }
 
 /// How far a step is.
@@ -195,6 +200,8 @@ impl fmt::Debug for State {
             .field("retries", &self.retries)
             .field("priority", &self.priority)
             .field("retried", &self.retried)
+            .field("estimates", &self.estimates)
+            .field("books", &self.books)
             .finish()
     }
 }

@@ -1,5 +1,6 @@
 //! Runs without a world: agents, ledgers and clients are simulated, crashes cut the log.
 
+mod budgets;
 mod crash;
 mod format;
 mod golden;

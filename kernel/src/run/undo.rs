@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Limits;
 use crate::expr::Mapping;
 use crate::json::Json;
 use crate::outcome::{Began, Class, Failure, OUTCOME_UNKNOWN};
@@ -181,8 +182,12 @@ fn completed(run: &State, at: usize) -> Effect {
     let Some(remedied) = &run.steps[at].remedied else { return Effect::Happened };
     match &run.spec(at).recourse.remedies[remedied.remedy] {
         Remedy::Fallback(_) => Effect::Happened,
-        _ if remedied.answer.is_some() => Effect::Happened,
-        _ => failed(&remedied.failure).or(|| inside(run, at)),
+        Remedy::Default(_) | Remedy::Skip | Remedy::Escalate(_) | Remedy::Abort | Remedy::Compensate => {
+            match &remedied.answer {
+                Some(_) => Effect::Happened,
+                None => failed(&remedied.failure).or(|| inside(run, at)),
+            }
+        }
     }
 }
 
@@ -198,7 +203,14 @@ fn inside(run: &State, at: usize) -> Effect {
     let did = |child: &StepRun| match child.state {
         StepState::Completed => child.started_at.is_some(),
         StepState::Cancelled => true,
-        _ => child.effect_stands || child.failure.as_ref().is_some_and(|why| failed(why) != Effect::None),
+        StepState::Pending
+        | StepState::Running { .. }
+        | StepState::BackingOff { .. }
+        | StepState::Gathering { .. }
+        | StepState::Failed
+        | StepState::Skipped => {
+            child.effect_stands || child.failure.as_ref().is_some_and(|why| failed(why) != Effect::None)
+        }
     };
     if run.within(at).any(|child| did(&run.steps[child])) { Effect::Unknown } else { Effect::None }
 }
@@ -227,13 +239,15 @@ impl State {
     pub fn not_undone(&self) -> Vec<Left> {
         let Some(undoing) = &self.undoing else { return Vec::new() };
         let undos = undoing.undos.iter().filter_map(|&at| {
-            let why = match (self.steps[at].state, &self.steps[at].failure) {
-                (StepState::Failed, Some(failure)) => format!("{}: {}", failure.code, failure.message),
-                (StepState::Failed | StepState::Cancelled | StepState::Skipped, _) => {
-                    "the time for undoing was over".to_owned()
-                }
-                _ => return None,
-            };
+            let step = &self.steps[at];
+            if !step.state.has_ended() || step.state == StepState::Completed {
+                return None;
+            }
+            let failed = step.failure.as_ref().filter(|_| step.state == StepState::Failed);
+            let why = failed.map_or_else(
+                || "the time for undoing was over".to_owned(),
+                |failure| format!("{}: {}", failure.code, failure.message),
+            );
             Some(Left { step: self.spec(self.inside(at)?).id.clone(), why })
         });
         undos.chain(undoing.left.iter().cloned()).collect()
@@ -294,6 +308,7 @@ fn undo_step(undo: &Undo, compensate: &Compensate, after: Vec<usize>) -> Step {
         // One that cannot be undone does not keep the others from it.
         optional: true,
         drop_in: None,
+        budget: Limits::NONE,
         output_schema: Schema::anything(),
         recourse: Recourse::default(),
     }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::document::Draft;
 use super::graph::Graph;
-use super::{Step, StepId, Workflow, WorkflowHash};
+use super::{Budget, Step, StepId, Workflow, WorkflowHash};
 use crate::document::{Code, Problem, Report, nearest};
 use crate::expr::Mapping;
 use crate::yaml::Path;
@@ -77,6 +77,7 @@ pub(super) fn build(
             input: step.input?,
             timeout: step.timeout,
             retry: step.retry,
+            budget: step.budget,
             optional: step.optional,
             drop_in: step.drop_in,
             output_schema: step.output_schema,
@@ -87,6 +88,7 @@ pub(super) fn build(
     let (Some(name), Some(steps), Some(output)) = parts else {
         return Err(vec![Problem::incomplete()]);
     };
+    let has_budgets = draft.budget != Budget::NONE || steps.iter().any(|step: &Step| !step.budget.is_empty());
     Ok(Workflow {
         name,
         version: draft.version,
@@ -95,6 +97,8 @@ pub(super) fn build(
         deadline: draft.deadline,
         max_parallel: draft.max_parallel,
         max_retries: draft.max_retries,
+        budget: draft.budget,
+        has_budgets,
         drop_in: draft.drop_in,
         compensation: draft.compensation,
         steps,

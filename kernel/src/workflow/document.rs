@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::{
-    Compensation, DEFAULT_DEADLINE, DEFAULT_PARALLEL, DEFAULT_RETRIES, DEFAULT_TIMEOUT, MAX_DEADLINE,
-    MAX_PARALLEL, MAX_RETRIES, MAX_STEPS, MAX_TIMEOUT, Recourse, Remedy, StepId, StepIdError, StepKind, Then,
+    Budget, Compensation, DEFAULT_DEADLINE, DEFAULT_PARALLEL, DEFAULT_RETRIES, DEFAULT_TIMEOUT, MAX_DEADLINE, MAX_PARALLEL,
+    MAX_RETRIES, MAX_STEPS, MAX_TIMEOUT, Recourse, Remedy, StepId, StepIdError, StepKind, Then,
 };
+use crate::budget::Limits;
 use crate::document::{Code, Field, Fields, Report};
 use crate::expr::Mapping;
 use crate::mode::Mode;
@@ -14,11 +15,12 @@ use crate::retry::RetryPolicy;
 use crate::schema::Schema;
 use crate::yaml::{self, Node, Path};
 
+mod budget;
 mod compensation;
 mod kind;
 mod recourse;
 
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 12] = [
     "name",
     "version",
     "description",
@@ -26,12 +28,13 @@ const FIELDS: [&str; 11] = [
     "deadline",
     "max_parallel",
     "max_retries",
+    "budget",
     "drop_in",
     "compensation",
     "steps",
     "output",
 ];
-const STEP_FIELDS: [&str; 19] = [
+const STEP_FIELDS: [&str; 20] = [
     "id",
     "after",
     "call",
@@ -45,6 +48,7 @@ const STEP_FIELDS: [&str; 19] = [
     "input",
     "timeout",
     "retry",
+    "budget",
     "optional",
     "drop_in",
     "output_schema",
@@ -62,6 +66,7 @@ pub(super) struct Draft {
     pub(super) deadline: Duration,
     pub(super) max_parallel: usize,
     pub(super) max_retries: u32,
+    pub(super) budget: Budget,
     pub(super) drop_in: Option<Mode>,
     pub(super) compensation: Compensation,
     pub(super) steps: Vec<DraftStep>,
@@ -77,6 +82,7 @@ pub(super) struct DraftStep {
     pub(super) input: Option<Mapping>,
     pub(super) timeout: Duration,
     pub(super) retry: RetryPolicy,
+    pub(super) budget: Limits,
     pub(super) optional: bool,
     pub(super) drop_in: Option<Mode>,
     pub(super) output_schema: Schema,
@@ -159,6 +165,7 @@ pub(super) fn read(tree: &Node, report: &mut Report<'_>) -> Draft {
         max_retries: fields
             .optional("max_retries")
             .map_or(DEFAULT_RETRIES, |field| field.number(0..=MAX_RETRIES, report)),
+        budget: fields.optional("budget").map_or(Budget::NONE, |field| budget::of_workflow(&field, report)),
         drop_in: fields.optional("drop_in").and_then(|field| drop_in(&field, report)),
         compensation: fields
             .optional("compensation")
@@ -192,6 +199,7 @@ fn step(item: &Field<'_>, report: &mut Report<'_>) -> DraftStep {
             .optional("timeout")
             .map_or(DEFAULT_TIMEOUT, |field| field.duration(DEFAULT_TIMEOUT, MAX_TIMEOUT, report)),
         retry: fields.optional("retry").map_or(RetryPolicy::DEFAULT, |field| retry(&field, report)),
+        budget: fields.optional("budget").map_or(Limits::NONE, |field| budget::of_step(&field, report)),
         optional: fields.optional("optional").is_some_and(|field| field.truth(report)),
         drop_in: fields.optional("drop_in").and_then(|field| drop_in(&field, report)),
         output_schema: fields

@@ -123,6 +123,12 @@ impl Linked {
         }
     }
 
+    /// Whether anything in any of them is limited, so that a run must keep books.
+    #[must_use]
+    pub fn has_budgets(&self) -> bool {
+        self.own.has_budgets() || self.subs.iter().any(|sub| sub.has_budgets())
+    }
+
     /// The steps of all of them.
     pub fn all_steps(&self) -> impl Iterator<Item = &Step> {
         self.own.steps().iter().chain(self.subs.iter().flat_map(|sub| sub.steps()))

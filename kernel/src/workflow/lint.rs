@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::document::{Draft, DraftStep};
 use super::graph::Graph;
 use super::{StepId, StepKind};
+use crate::budget::OnExhausted;
 use crate::document::{Code, Problem, Report};
 use crate::expr::Mapping;
 use crate::time::text::Human;
@@ -45,16 +46,22 @@ fn unused_outputs(draft: &Draft, graph: &Graph, report: &mut Report<'_>) {
 }
 
 fn unguarded_reads(draft: &Draft, graph: &Graph, report: &mut Report<'_>) {
+    let partial = draft.budget.on_exhausted == OnExhausted::Partial;
     for (mapping, base) in mappings(draft) {
         for (id, read) in &mapping.references().steps {
             let step = graph.index.get(id.as_str()).and_then(|&at| draft.steps.get(at));
-            let (Some(path), true) =
-                (&read.unguarded, step.is_some_and(|step| step.optional || step.recourse.skips()))
-            else {
+            let optional = step.is_some_and(|step| step.optional);
+            let skips = step.is_some_and(|step| step.recourse.skips());
+            let (Some(path), true) = (&read.unguarded, optional || skips || partial) else {
                 continue;
             };
-            let why = if step.is_some_and(|step| step.optional) { "is optional" } else { "may be skipped" };
-            let message = format!("`{id}` {why}: its output is null when it was skipped or failed");
+            let message = match (optional, skips) {
+                (true, _) => format!("`{id}` is optional: its output is null when it was skipped or failed"),
+                (false, true) => format!("`{id}` may be skipped: its output is null when it failed"),
+                (false, false) => {
+                    format!("the output of `{id}` is null when the budget did not reach for it")
+                }
+            };
             let hint = format!("ask first: `steps.{id}.ok ? … : …`");
             report.add(Code::OptionalUnguarded, &base.join(path), message, hint);
         }

@@ -125,6 +125,7 @@ impl Filler {
                 retries: Retries::Allowed,
                 priority: Priority::default(),
                 mode: Mode::Full,
+                estimates: run::Estimates::default(),
             },
             now,
         )?;

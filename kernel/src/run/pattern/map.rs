@@ -115,7 +115,11 @@ fn gathered(run: &State, at: usize) -> Progress {
     text.push(']');
     if count > 0 && gaps.len() == count {
         let message = format!("none of {count} items has an answer; {}", gaps[0]);
-        return fail(own(Class::AgentError, ITEMS_MISSING, message), "there is nothing to go on with");
+        // What could not be paid for is not the agent's fault.
+        let classes = || run.within(at).filter_map(|child| Some(run.steps[child].failure.as_ref()?.class));
+        let unpaid = classes().count() == count && classes().all(|class| class == Class::OverBudget);
+        let class = if unpaid { Class::OverBudget } else { Class::AgentError };
+        return fail(own(class, ITEMS_MISSING, message), "there is nothing to go on with");
     }
     match Json::parse(text.as_bytes(), &Limits::default()) {
         Ok(output) => {

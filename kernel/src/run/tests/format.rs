@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::world::{RUN, answer, at, id, name, record, ruling, text};
+use crate::budget::{Exhausted, Limit, Scope};
 use crate::mode::Mode;
 use crate::outcome::{Answer, Began, Class, Failure, Usage};
 use crate::retry::Retries;
@@ -51,6 +52,7 @@ fn events() -> Vec<Event> {
             deadline: at(61_000),
             retries: Retries::Allowed,
             priority: crate::priority::Priority::default(),
+            estimates: Arc::default(),
         },
         Event::StepStarted { step: step(), attempt, input: Some(text("null")) },
         Event::AttemptFailed {
@@ -126,6 +128,7 @@ fn events() -> Vec<Event> {
             deadline: at(61_000),
             retries: Retries::Allowed,
             priority: crate::priority::Priority::default(),
+            estimates: Arc::default(),
         },
         Event::StepsGrafted {
             step: step(),
@@ -133,6 +136,29 @@ fn events() -> Vec<Event> {
                 work: Work::Sub(Sub { workflow: name("deeper"), version: Some(2) }),
                 ..graft("draft/1_0", &[])
             })],
+        },
+        Event::RunStarted {
+            tenant: name("default"),
+            workflow: workflow("answer"),
+            subs: Vec::new(),
+            input: text("null"),
+            intent: "".into(),
+            labels: Arc::default(),
+            idempotency_key: None,
+            deadline: at(61_000),
+            retries: Retries::Allowed,
+            priority: crate::priority::Priority::default(),
+            estimates: Arc::new(BTreeMap::from([(name("text.draft"), 1_500_000)])),
+        },
+        Event::StepSkipped {
+            step: step(),
+            reason: SkipReason::Budget(Exhausted {
+                scope: Scope::Run,
+                limit: Limit::Usd,
+                most: 500_000_000,
+                left: 1_000_000,
+                wanted: 1_500_000,
+            }),
         },
         Event::StepFailed {
             step: step(),

@@ -231,6 +231,7 @@ pub(super) fn all() -> Vec<(&'static str, Plan)> {
         ("a signal for a workflow inside", a_signal_for_a_workflow_inside()),
     ];
     all.extend(teams::all());
+    all.extend(super::budgets::all());
     all.extend(super::remedies::all());
     all.extend(super::undos::all());
     all

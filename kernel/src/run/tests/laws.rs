@@ -42,6 +42,27 @@ fn any_effect() -> impl Strategy<Value = EffectClass> {
     prop_oneof![Just(EffectClass::ReadOnly), Just(EffectClass::Idempotent), Just(EffectClass::SideEffecting)]
 }
 
+fn any_budget() -> impl Strategy<Value = Value> {
+    let some = |range| prop::option::weighted(0.4, range);
+    let limits = (some(1..40_u64), some(1..60_u64), some(1..8_u64), some(1..900_u64), any::<bool>());
+    prop_oneof![
+        3 => Just(Value::Null),
+        2 => limits.prop_map(|(cents, tokens, calls, ms, partial)| {
+            let mut budget = json!({ "calls": calls.unwrap_or(50), "on_exhausted": if partial { "partial" } else { "fail" } });
+            if let Some(cents) = cents {
+                budget["usd"] = json!(cents as f64 / 100.0);
+            }
+            if let Some(tokens) = tokens {
+                budget["tokens"] = tokens.into();
+            }
+            if let Some(ms) = ms {
+                budget["time"] = format!("{ms}ms").into();
+            }
+            budget
+        }),
+    ]
+}
+
 /// What a step does.
 #[derive(Debug, Clone)]
 enum Shape {
@@ -102,14 +123,22 @@ fn any_part(n: usize) -> impl Strategy<Value = Part> {
         Just((true, Some(Mode::Emergency))),
     ];
     let compensate = prop::option::weighted(0.4, any::<bool>());
-    let recourse = (prop::option::weighted(0.4, any_recourse()), compensate);
-    (after, optional, 1..4_u32, any_effect(), 0..400_i64, fates, strict, (any_shape(), recourse)).prop_map(
-        move |(after, optional, tries, effect, takes, fates, strict, (shape, (recourse, compensate)))| {
+    let recourse = (prop::option::weighted(0.4, any_recourse()), prop::option::weighted(0.4, any::<bool>()));
+    let uses = (-2..30_i64, prop_oneof![9 => 0..40_u64, 1 => Just(u64::MAX)], any_budget());
+    (after, optional, 1..4_u32, any_effect(), 0..400_i64, fates, strict, (any_shape(), uses, recourse)).prop_map(
+        move |(after, optional, tries, effect, takes, fates, strict, (shape, (cents, tokens, budget), (recourse, compensate)))| {
             let after: Vec<String> =
                 after.iter().enumerate().filter(|(_, yes)| **yes).map(|(i, _)| format!("s{i}")).collect();
             let after: Vec<&str> = after.iter().map(String::as_str).collect();
             let mut part =
                 part(&format!("s{n}"), &after).tries(tries).effect(effect).takes(takes).fates(&fates);
+            part = part.costs(cents * 10_000_000, tokens);
+            if matches!(shape, Shape::Call | Shape::Map(..) | Shape::Choose(..)) {
+                part.budget = budget;
+                if let Some(fields) = part.budget.as_object_mut() {
+                    fields.remove("on_exhausted");
+                }
+            }
             part.input = part.input.into_iter().take(1).collect();
             if strict {
                 // Fails unless what comes before answers with this field.
@@ -226,9 +255,12 @@ fn falls_back(part: Part, shape: &Shape, remedies: Vec<Value>, below: Option<&'s
 pub(super) fn any_plan() -> impl Strategy<Value = Plan> {
     let parts = (1..8_usize).prop_flat_map(|n| (0..n).map(any_part).collect::<Vec<_>>());
     let signal = prop::option::of(0..1_500_i64);
+    let budget = (any_budget(), prop::option::of(0..200_000_000_u64));
     let (mode, cancel) = (prop::sample::select(&Mode::ALL), prop::option::weighted(0.3, 0..1_500_i64));
-    (parts, 1..4_usize, 1..3_000_u64, cancel, signal, mode).prop_map(
-        |(parts, max_parallel, deadline_ms, cancel_at, signal, mode)| Plan {
+    (parts, 1..4_usize, 1..3_000_u64, cancel, signal, mode, budget).prop_map(
+        |(parts, max_parallel, deadline_ms, cancel_at, signal, mode, (budget, declared))| Plan {
+            budget,
+            estimates: declared.map(|nano| ("do.it", nano)).into_iter().collect(),
             signals: signal
                 .filter(|_| {
                     parts
@@ -335,12 +367,15 @@ proptest! {
         prop_assert_eq!(end.state == EndState::Completed, end.output.is_some());
         let critical = world.run.steps.iter().zip(&world.plan.parts).any(|(step, part)| {
             let skips = part.recourse.iter().any(|(_, what)| what.to_string().contains("skip"));
-            step.state == crate::run::StepState::Failed && !part.optional && !skips
+            let unpaid = world.plan.budget["on_exhausted"] == "partial"
+                && step.failure.as_ref().is_some_and(|failure| failure.class == Class::OverBudget);
+            step.state == crate::run::StepState::Failed && !part.optional && !unpaid && !skips
         });
         prop_assert!(!(critical && end.state == EndState::Completed), "a critical failure is never passed over");
         prop_assert!(end.state != EndState::Completed || end.at < world.run.deadline);
         let usages = world.run.usages();
-        let of_steps: u64 = usages[..world.plan.parts.len()].iter().map(|usage| usage.tokens_in).sum();
+        let of_steps = &usages[..world.plan.parts.len()];
+        let of_steps = of_steps.iter().fold(0_u64, |sum, usage| sum.saturating_add(usage.tokens_in));
         prop_assert_eq!(of_steps, world.run.usage.tokens_in, "what the steps cost is what the run cost");
     }
 

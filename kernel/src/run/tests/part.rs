@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::world::text;
+use super::world::{USAGE, text};
 use crate::effect::EffectClass;
 use crate::mode::Mode;
-use crate::outcome::{Began, Class};
+use crate::outcome::{Began, Class, Usage};
 use crate::run::{Ruling, Verdict};
 use crate::workflow::StepId;
 
@@ -34,6 +34,10 @@ pub(super) struct Part {
     pub(super) list: Option<List>,
     /// What it does, if it neither calls an agent nor goes over a list: the field of its kind and what that says.
     pub(super) kind: Option<(&'static str, Value)>,
+    /// Its budget.
+    pub(super) budget: Value,
+    /// What each of its calls uses.
+    pub(super) uses: Usage,
     /// Its fields `confidence`, `on_failure` and `compensate`.
     pub(super) recourse: Vec<(&'static str, Value)>,
     /// What whoever is asked instead answers, each once.
@@ -72,6 +76,8 @@ pub(super) fn part(id: &str, after: &[&str]) -> Part {
         fates: vec![Fate::Answer("1")],
         list: None,
         kind: None,
+        budget: Value::Null,
+        uses: USAGE,
         recourse: Vec::new(),
         instead: Vec::new(),
         inside: Vec::new(),
@@ -125,6 +131,14 @@ impl Part {
         self.kind = Some((kind, what));
         self
     }
+    pub(super) fn budget(mut self, budget: Value) -> Self {
+        self.budget = budget;
+        self
+    }
+    pub(super) fn costs(mut self, nano: i64, tokens: u64) -> Self {
+        self.uses = Usage { tokens_in: tokens, cost_nano_usd: nano, ..Usage::default() };
+        self
+    }
     pub(super) fn on_failure(mut self, remedies: Value) -> Self {
         self.recourse.push(("on_failure", remedies));
         self
@@ -157,6 +171,7 @@ impl Part {
             "input": fields(&self.input),
             "retry": { "max_attempts": self.max_attempts },
             "optional": self.optional,
+            "budget": self.budget,
         });
         if let Some(list) = &self.list {
             let call = step["call"].take();

@@ -391,7 +391,7 @@ const HAPPENINGS: [Happening; 8] = [
 ];
 
 /// Every (state, happening) that may be.
-const LEGAL: [(&str, &str, &str); 16] = [
+const LEGAL: [(&str, &str, &str); 17] = [
     ("pending", "started", "running"),
     ("pending", "failed", "failed"),
     ("pending", "skipped", "skipped"),
@@ -401,6 +401,7 @@ const LEGAL: [(&str, &str, &str); 16] = [
     ("running", "cancelled", "cancelled"),
     ("backing-off", "started", "running"),
     ("backing-off", "cancelled", "cancelled"),
+    ("backing-off", "failed", "failed"),
     ("pending", "opened", "gathering"),
     ("pending", "remedied", "gathering"),
     ("running", "remedied", "gathering"),

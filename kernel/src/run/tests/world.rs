@@ -29,6 +29,9 @@ pub(super) const RUN: RunId = RunId::from_bytes([7; 16]);
 /// A run ends within this many transitions or never: no plan here has as many tries and cancels.
 const MOST_TRANSITIONS: usize = 2_000;
 
+/// What a call uses where nothing else is said.
+pub(super) const USAGE: Usage = Usage { tokens_in: 10, tokens_out: 1, cost_nano_usd: 5, agent_micros: 100 };
+
 pub(super) fn text(text: &str) -> Json {
     Json::parse(text.as_bytes(), &Limits::default()).unwrap()
 }
@@ -60,6 +63,10 @@ pub(super) struct Plan {
     pub(super) signals: Vec<(i64, &'static str, &'static str)>,
     /// The operating mode.
     pub(super) mode: Mode,
+    /// The workflow's budget.
+    pub(super) budget: Value,
+    /// What calls cost by what their capabilities declare.
+    pub(super) estimates: Vec<(&'static str, u64)>,
     /// Workflows that steps run.
     pub(super) subs: Vec<Value>,
 }
@@ -77,6 +84,8 @@ pub(super) fn plan(parts: Vec<Part>) -> Plan {
         cancel_at: None,
         signals: Vec::new(),
         mode: Mode::Full,
+        budget: Value::Null,
+        estimates: Vec::new(),
         subs: Vec::new(),
     }
 }
@@ -91,6 +100,7 @@ impl Plan {
             "deadline": format!("{}ms", self.deadline_ms),
             "max_parallel": self.max_parallel,
             "max_retries": self.max_retries,
+            "budget": self.budget,
             "steps": steps,
             "output": fields(&self.output),
         });
@@ -117,6 +127,7 @@ impl Plan {
             retries: Retries::Allowed,
             priority: crate::priority::Priority::default(),
             mode: self.mode,
+            estimates: Arc::new(self.estimates.iter().map(|(c, nano)| (name(c), *nano)).collect()),
         }
     }
 
@@ -254,12 +265,53 @@ impl World {
             }
             Fate::Fail(class, began) => (*class, Err(failure(*class, *began))),
         };
-        let record = record(call.attempt, self.begun[&call.attempt], self.takes(call), class);
+        let usage = part.uses;
+        let record = AttemptRecord {
+            usage,
+            ..record(call.attempt, self.begun[&call.attempt], self.takes(call), class)
+        };
         Input::AttemptEnded { attempt: call.attempt, effect: part.effect, result, attempts: vec![record] }
+    }
+
+    /// No call begins once a budget it belongs to is spent: so none is exceeded by more than what was under way. Summed
+    /// from the records alone, not from the run's own books.
+    fn check_budgets(&self) {
+        let mut used: BTreeMap<String, [u64; 3]> = BTreeMap::new();
+        for event in self.log.iter().flat_map(|transition| &transition.events) {
+            let Some(step) = event.step() else { continue };
+            let part = self.plan.part(step);
+            let own = (part.id.clone(), &part.budget);
+            for (whose, budget) in [own, (String::new(), &self.plan.budget)] {
+                let limits = [("usd", 1e9), ("tokens", 1.0), ("calls", 1.0)]
+                    .map(|(field, unit)| budget[field].as_f64().map(|most| (most * unit).round() as u64));
+                let used = used.entry(whose).or_default();
+                // What a run did is undone though nothing is left.
+                let undoes = step.as_str().ends_with("/undo");
+                if matches!(event, Event::StepStarted { .. }) && !undoes {
+                    let over =
+                        limits.iter().zip(*used).any(|(most, used)| most.is_some_and(|most| used >= most));
+                    assert!(!over, "{step} began on a spent budget: {used:?} of {limits:?}");
+                }
+                let (Event::AttemptFailed { attempts, .. }
+                | Event::StepCompleted { attempts, .. }
+                | Event::RemedyBegun { attempts, .. }
+                | Event::StepFailed { attempts, .. }) = event
+                else {
+                    continue;
+                };
+                for usage in attempts.iter().map(|attempt| attempt.usage) {
+                    let now = [u64::try_from(usage.cost_nano_usd).unwrap_or(0), usage.tokens_in, 1];
+                    used.iter_mut().zip(now).for_each(|(used, now)| *used = used.saturating_add(now));
+                }
+            }
+        }
     }
 
     /// What must hold after every transition.
     fn check(&self, before: Option<&Run>) {
+        if self.run.workflow.has_budgets() {
+            self.check_budgets();
+        }
         let (run, owed) = (&self.run, outstanding(&self.run));
         let transition = self.log.last().unwrap();
         assert_eq!(transition.last_event(), run.last_event);
@@ -339,7 +391,7 @@ pub(super) fn record(attempt: Attempt, started_at: Wall, duration: Duration, cla
         duration,
         class,
         failure: None,
-        usage: Usage { tokens_in: 10, tokens_out: 1, cost_nano_usd: 5, agent_micros: 100 },
+        usage: USAGE,
         waited: Duration::ZERO,
         hedge_after: None,
         notes: Vec::new(),

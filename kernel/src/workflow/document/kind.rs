@@ -77,9 +77,10 @@ fn refuse_what_has_no_meaning(step: &Fields<'_>, kind: &StepKind, report: &mut R
         | StepKind::Choose(_)
         | StepKind::Consensus(_)
         | StepKind::Supervise(_) => &[],
+        StepKind::Approve(_) => &["timeout", "retry", "budget"],
         // The steps of another workflow say that themselves.
-        StepKind::Approve(_) | StepKind::Sub(_) => &["timeout", "retry"],
-        StepKind::Wait(_) => &["timeout", "retry", "input"],
+        StepKind::Sub(_) => &["timeout", "retry"],
+        StepKind::Wait(_) => &["timeout", "retry", "budget", "input"],
     };
     for field in meaningless.iter().filter_map(|name| step.optional(name)) {
         let message = format!("has no meaning for a step that does `{}`", kind.as_str());

@@ -57,3 +57,16 @@ fn reading_into_an_optional_output_without_asking_is_pointed_out() {
     }
     assert_eq!(lints("", &steps("steps.a.output.f", false)), [""; 0], "a critical step has its output");
 }
+
+#[test]
+fn what_a_partial_run_may_lack_is_to_be_read_with_care() {
+    let b = "  - {id: b, after: [a], call: {capability: c}, input: \"${steps.a.output.text}\"}\n";
+    assert_eq!(lints("", &format!("{A}{b}")), [""; 0]);
+    let found = lints("budget: {usd: 1, on_exhausted: partial}", &format!("{A}{b}"));
+    assert_eq!(
+        found,
+        [
+            "OPTIONAL_UNGUARDED steps[1].input: the output of `a` is null when the budget did not reach for it (ask first: `steps.a.ok ? … : …`)"
+        ]
+    );
+}

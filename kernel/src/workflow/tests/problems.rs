@@ -273,3 +273,24 @@ fn a_condition_reads_only_steps_upstream() {
         ]
     );
 }
+
+#[test]
+fn a_budget_says_what_it_limits_within_reason_and_only_where_something_is_used_up() {
+    let steps = "  - {id: a, call: {capability: c}, budget: {usd: 1e3, tokens: 0, on_exhausted: partial}}\n  - {id: b, wait: {for: 1s}, budget: {calls: 1}}\n  - {id: c, call: {capability: c}, budget: {}}\n";
+    assert_eq!(
+        of_steps(steps),
+        [
+            "FIELD_RANGE steps[0].budget.usd: is 1e3 (give US dollars, more than 0 and at most $1000000.00, such as `0.50`)",
+            "FIELD_RANGE steps[0].budget.tokens: is 0 (give a whole number from 1 to 4294967295)",
+            "FIELD_UNKNOWN steps[0].budget.on_exhausted: there is no such field (there are usd, tokens, calls, time)",
+            "FIELD_UNKNOWN steps[1].budget: has no meaning for a step that does `wait` (take it out)",
+            "FIELD_MISSING steps[2].budget: limits nothing (give one of `usd`, `tokens`, `calls` and `time`, or take it out)",
+        ]
+    );
+    let text = "name: w\nversion: 1\nbudget: {usd: \"0.5\", time: 31d, on_exhausted: stop}\nsteps: [{id: a, call: {capability: c}}]";
+    let found: Vec<_> = problems(text).iter().map(|p| format!("{} {}", p.code, p.path)).collect();
+    assert_eq!(
+        found,
+        ["FIELD_TYPE budget.usd", "FIELD_RANGE budget.time", "FIELD_RANGE budget.on_exhausted"]
+    );
+}
