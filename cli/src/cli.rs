@@ -15,8 +15,8 @@ use crate::commands::routes::RoutesCommand;
 use crate::commands::workflows::WorkflowsCommand;
 use crate::commands::{
     agents, backup, breakers, cancel, completions, doctor, drill, escalations, events, explain, invoke,
-    limits, mode, pauses, resolve, rollouts, routes, run, runs, serve, sidecar, signal, status, trace,
-    workflows,
+    limits, mode, pauses, replay, resolve, rollouts, routes, run, runs, serve, sidecar, signal, status,
+    trace, workflows,
 };
 use crate::console::{Console, Output, tell_failure};
 use crate::demo;
@@ -94,6 +94,8 @@ enum Command {
     Runs(runs::RunsArgs),
     /// Tell the story of a run: who did what, when, how long, and where it failed
     Trace(trace::TraceArgs),
+    /// Run a journal again against the answers on record, also with a changed workflow; calls nobody
+    Replay(replay::ReplayArgs),
     /// Cancel a run
     Cancel(cancel::CancelArgs),
     /// Send word to a run that waits for it
@@ -168,6 +170,7 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         Command::Explain(args) => explain::run(&args, &console),
         Command::Completions(args) => completions::run(&args, &console),
         Command::Workflows(WorkflowsCommand::Lint(args)) => workflows::lint(&args, &console),
+        Command::Workflows(WorkflowsCommand::Test(args)) => workflows::test::run(&args, &console),
         Command::Routes(RoutesCommand::Lint(args)) => routes::lint(&args, &console),
         // Whatever is read from a file or standard input is read before anything is connected.
         Command::Run(args) => {
@@ -221,6 +224,10 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         }
         Command::Runs(args) => asking(globals, async |client| runs::run(args, client, &console).await),
         Command::Trace(args) => asking(globals, async |client| trace::run(args, client, &console).await),
+        Command::Replay(args) => {
+            let changed = replay::changed(&args)?;
+            asking(globals, async |client| replay::run(args, changed, client, &console).await)
+        }
         Command::Resolve(args) => asking(globals, async |client| resolve::run(args, client, &console).await),
         Command::Cancel(args) => asking(globals, async |client| cancel::run(args, client, &console).await),
         Command::Signal(args) => asking(globals, async |client| signal::run(args, client, &console).await),

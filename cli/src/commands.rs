@@ -14,6 +14,7 @@ pub mod invoke;
 pub mod limits;
 pub mod mode;
 pub mod pauses;
+pub mod replay;
 pub mod resolve;
 pub mod rollouts;
 pub mod routes;

@@ -11,7 +11,7 @@ use tonic::Code;
 pub enum Exit {
     /// It did what was asked.
     Ok = 0,
-    /// The run or call ended badly, or a document has errors.
+    /// The run or call ended badly, a document has errors, a test failed, or a replay differs.
     Badly = 1,
     /// The command line is wrong. (clap's own.)
     Usage = 2,
@@ -43,7 +43,7 @@ impl Exit {
     /// Every code with what it means, for `--help` and the documentation.
     pub const TABLE: &'static [(Self, &'static str)] = &[
         (Self::Ok, "it did what was asked"),
-        (Self::Badly, "the run or call ended badly, or lint found errors"),
+        (Self::Badly, "the run or call ended badly, lint found errors, a test failed, or a replay differs"),
         (Self::Usage, "the command line is wrong"),
         (Self::Config, "the configuration or manifest is wrong, or an address is taken"),
         (Self::Refused, "the request or its input was refused as wrong"),
@@ -86,13 +86,13 @@ impl Exit {
             | R::MappingFailed
             | R::CallCancelled
             | R::StepFailed
-            | R::ItemFailed
-            | R::ItemsMissing
-            | R::BranchFailed
             | R::SubFailed
             | R::SubTimedOut
             | R::TooManySteps
             | R::LowConfidence
+            | R::ItemFailed
+            | R::ItemsMissing
+            | R::BranchFailed
             | R::GatheringTimedOut
             | R::QuorumMissed
             | R::JudgeFailed

@@ -20,6 +20,8 @@ pub mod mode;
 pub mod page;
 pub mod paint;
 pub mod pause;
+pub mod rehearsal;
+pub mod replay;
 pub mod rollout;
 pub mod routing;
 pub mod run;

@@ -19,6 +19,8 @@ pub mod log;
 pub mod mode;
 pub mod page;
 pub mod pause;
+pub mod rehearsal;
+pub mod replay;
 pub mod rollout;
 pub mod routing;
 pub mod run;

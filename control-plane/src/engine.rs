@@ -32,7 +32,7 @@ mod start;
 mod task;
 mod word;
 
-pub use journal::{AppendError, LoadError};
+pub use journal::{AppendError, JournalPage, LoadError};
 pub use recovery::Recovered;
 pub use start::{StartError, StartRequest, Started};
 pub use word::{Escalation, TellError};
@@ -251,6 +251,17 @@ impl Handle {
     ) -> Result<Vec<Transition>, LoadError> {
         let tenant = tenant.clone();
         blocking(&self.0, move |shared| shared.journal.transitions(tenant.as_str(), id, after)).await
+    }
+
+    /// A page of the journal of a run as it is on disk: what follows `after`, or what it begins with.
+    pub async fn journal_page(
+        &self,
+        tenant: &Name,
+        id: RunId,
+        after: Option<u64>,
+    ) -> Result<JournalPage, LoadError> {
+        let tenant = tenant.clone();
+        blocking(&self.0, move |shared| shared.journal.page(tenant.as_str(), id, after)).await
     }
 
     /// Told of each transition of a run as it reaches the disk.

@@ -43,7 +43,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-pub use self::condition::{Condition, Facts};
+pub use self::condition::{Condition, Ended, Facts};
 pub use self::mapping::Mapping;
 
 /// Longest expression in bytes. What is longer belongs into an agent.

@@ -1,4 +1,4 @@
-//! `mainstay workflows put | list | get | lint`.
+//! `mainstay workflows put | list | get | lint | test`.
 
 use clap::{Args, Subcommand};
 use mainstay_kernel::workflow::Workflow;
@@ -12,6 +12,8 @@ use crate::render::text::lines;
 use crate::view::finding::{FindingView, LintView};
 use crate::view::workflow::{PutView, WorkflowView};
 use crate::{input, render};
+
+pub mod test;
 
 /// Workflows asked for at once; the answer is read page by page.
 const PAGE: i32 = 500;
@@ -27,6 +29,8 @@ pub enum WorkflowsCommand {
     Get(GetArgs),
     /// Check documents and store nothing; needs no server
     Lint(LintArgs),
+    /// Run workflows off-line against canned agents and check what comes of it; needs no server
+    Test(test::TestArgs),
 }
 
 /// Flags of `workflows put`.

@@ -194,6 +194,24 @@ impl pb::orchestrator_server::Orchestrator for Api {
         Ok(Response::new(answers.take_until(self.stopping.clone().cancelled_owned()).boxed()))
     }
 
+    async fn read_journal(
+        &self,
+        request: Request<pb::ReadJournalRequest>,
+    ) -> Result<Response<pb::ReadJournalResponse>, Status> {
+        let request = request.into_inner();
+        let (tenant, id) = (agent::tenant(&request.tenant)?, run_id(&request.run_id)?);
+        let after = (request.after != 0).then_some(request.after);
+        let page =
+            self.engine.journal_page(&tenant, id, after).await.map_err(|error| load_fault(id, error))?;
+        if page.transitions.is_empty() && after.is_none() {
+            return Err(load_fault(id, LoadError::NotFound).into());
+        }
+        Ok(Response::new(pb::ReadJournalResponse {
+            transitions: page.transitions.into_iter().map(Into::into).collect(),
+            next: page.next.unwrap_or_default(),
+        }))
+    }
+
     async fn cancel_run(
         &self,
         request: Request<pb::CancelRunRequest>,

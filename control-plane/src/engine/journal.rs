@@ -27,11 +27,23 @@ const BUSY_WAIT: Duration = Duration::from_millis(5);
 /// Transitions read at once. A run has a few per step; a page holds most runs whole.
 const PAGE: usize = 256;
 
+/// Bytes on one page for a client, at most one transition more: a message of this size is sent in milliseconds.
+const PAGE_BYTES: usize = 1024 * 1024;
+
 /// The journals of all runs.
 #[derive(Debug, Clone)]
 pub(super) struct Journal {
     store: Arc<dyn Store>,
     blobs: Blobs,
+}
+
+/// A part of a journal, as text.
+#[derive(Debug)]
+pub struct JournalPage {
+    /// Transitions in order, each JSON text.
+    pub transitions: Vec<Vec<u8>>,
+    /// Behind what the next page begins; nothing if there is none.
+    pub next: Option<u64>,
 }
 
 /// A transition that could not be written.
@@ -156,6 +168,37 @@ impl Journal {
                 None => return Ok(transitions),
             }
         }
+    }
+
+    /// Reads the first transitions of a run whose first event is above `after`, until they make a page. Blocks on the disk.
+    pub(super) fn page(
+        &self,
+        tenant: &str,
+        run: RunId,
+        after: Option<u64>,
+    ) -> Result<JournalPage, LoadError> {
+        let prefix = transition::prefix(tenant, run);
+        let from = after.map(|first_event| transition::key(tenant, run, first_event));
+        let page = self.store.scan(&prefix, from.as_deref(), PAGE).map_err(read_error)?;
+        if let Some(damaged) = page.damaged.first() {
+            return Err(LoadError::Damaged(damaged.to_string()));
+        }
+        let damaged = |error: &dyn std::fmt::Display| LoadError::Damaged(error.to_string());
+        let (mut transitions, mut bytes, mut last) = (Vec::new(), 0, None);
+        let mut more = page.next.is_some();
+        for (_, entry) in &page.entries {
+            if bytes >= PAGE_BYTES {
+                more = true;
+                break;
+            }
+            let transition: Transition = spill::decode(transition::KIND, &entry.value, &self.blobs)
+                .map_err(|error| damaged(&error))?;
+            let text = serde_json::to_vec(&transition).map_err(|error| damaged(&error))?;
+            bytes += text.len();
+            last = Some(transition.first_event);
+            transitions.push(text);
+        }
+        Ok(JournalPage { transitions, next: last.filter(|_| more) })
     }
 
     /// Rebuilds a run from its journal. Blocks on the disk.

@@ -1,8 +1,10 @@
 //! One expression that is true or false of a request.
 
+use std::fmt;
+
 use super::eval::{Evaluation, Outcome};
 use super::expression::{Expression, Vocabulary};
-use super::{CompileError, ExprError, shorten};
+use super::{CompileError, ExprError, Outputs, shorten};
 use crate::json::Json;
 use crate::yaml::Path;
 
@@ -17,6 +19,17 @@ pub struct Facts<'a> {
     pub tenant: &'a str,
 }
 
+/// What an expectation is about: a run that has ended.
+#[derive(Clone, Copy)]
+pub struct Ended<'a> {
+    /// What it came to; `null` if it did not complete.
+    pub output: &'a Json,
+    /// What it was given.
+    pub input: &'a Json,
+    /// The steps' outputs.
+    pub outputs: &'a dyn Outputs,
+}
+
 /// A compiled condition.
 #[derive(Debug)]
 pub struct Condition(Expression);
@@ -27,7 +40,19 @@ impl Condition {
     /// # Errors
     /// [`CompileError`] says what is wrong with it.
     pub fn compile(source: &str) -> Result<Self, CompileError> {
-        Expression::compile(source.trim(), Vocabulary::Request).map(Self).map_err(|message| CompileError {
+        Self::of(source, Vocabulary::Request)
+    }
+
+    /// Compiles an expectation of a run that has ended: it sees `output`, `input` and `steps`, nothing of a request.
+    ///
+    /// # Errors
+    /// [`CompileError`] says what is wrong with it.
+    pub fn compile_for_ended(source: &str) -> Result<Self, CompileError> {
+        Self::of(source, Vocabulary::Ended)
+    }
+
+    fn of(source: &str, vocabulary: Vocabulary) -> Result<Self, CompileError> {
+        Expression::compile(source.trim(), vocabulary).map(Self).map_err(|message| CompileError {
             path: Path::default(),
             expression: shorten(source),
             message,
@@ -45,7 +70,19 @@ impl Condition {
     /// # Errors
     /// [`ExprError`] if it has no value for this request, or one that is neither true nor false.
     pub fn holds(&self, facts: Facts<'_>) -> Result<bool, ExprError> {
-        let outcome = Evaluation::of_request(facts).evaluate(&self.0).and_then(|outcome| match outcome {
+        self.truth(&Evaluation::of_request(facts))
+    }
+
+    /// Whether an expectation holds of a run that has ended.
+    ///
+    /// # Errors
+    /// [`ExprError`] if it has no value for this run, or one that is neither true nor false.
+    pub fn holds_of(&self, ended: Ended<'_>) -> Result<bool, ExprError> {
+        self.truth(&Evaluation::of_ended(ended))
+    }
+
+    fn truth(&self, evaluation: &Evaluation<'_>) -> Result<bool, ExprError> {
+        let outcome = evaluation.evaluate(&self.0).and_then(|outcome| match outcome {
             Outcome::Value(serde_json::Value::Bool(holds)) => Ok(holds),
             Outcome::Text(text) if text == "true" || text == "false" => Ok(text == "true"),
             Outcome::Text(_) | Outcome::Value(_) => Err("is neither true nor false".to_owned()),
@@ -55,6 +92,15 @@ impl Condition {
             expression: shorten(&self.0.source),
             message,
         })
+    }
+}
+
+impl fmt::Debug for Ended<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ended")
+            .field("output", self.output)
+            .field("input", self.input)
+            .finish_non_exhaustive()
     }
 }
 

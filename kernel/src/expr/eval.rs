@@ -12,7 +12,7 @@ use cel::{Context, ExecutionError, IdedExpr, Value};
 use super::cost::Step;
 use super::expression::{ENV, Expression, Form, Reads, Root};
 use super::path::{Segment, follow};
-use super::{Facts, Item, MAX_COST, MAX_ITEMS, Scope, convert, cost};
+use super::{Ended, Facts, Item, MAX_COST, MAX_ITEMS, Scope, convert, cost};
 use crate::id::RunId;
 use crate::json::Json;
 
@@ -23,6 +23,8 @@ pub(super) struct Evaluation<'a> {
     facts: Option<Facts<'a>>,
     /// The item of a list, where the expression is evaluated for each.
     item: Option<Item<'a>>,
+    /// What the run came to, where that is known.
+    result: Option<&'a Json>,
     parsed: RefCell<BTreeMap<Source, Parsed>>,
 }
 
@@ -33,6 +35,7 @@ enum Source {
     Output(String),
     Labels,
     Item,
+    Result,
 }
 
 #[derive(Clone)]
@@ -51,7 +54,7 @@ pub(super) enum Outcome<'a> {
 
 impl<'a> Evaluation<'a> {
     pub(super) fn new(scope: &Scope<'a>) -> Self {
-        Self { scope: *scope, facts: None, item: None, parsed: RefCell::default() }
+        Self { scope: *scope, facts: None, item: None, result: None, parsed: RefCell::default() }
     }
 
     /// For one item of a list.
@@ -64,6 +67,13 @@ impl<'a> Evaluation<'a> {
         static NONE: BTreeMap<String, Json> = BTreeMap::new();
         let scope = Scope { input: facts.input, run: RunId::from_bytes([0; 16]), intent: "", outputs: &NONE };
         Self { facts: Some(facts), ..Self::new(&scope) }
+    }
+
+    /// Over a run that has ended.
+    pub(super) fn of_ended(ended: Ended<'a>) -> Self {
+        let scope =
+            Scope { input: ended.input, run: RunId::from_bytes([0; 16]), intent: "", outputs: ended.outputs };
+        Self { result: Some(ended.output), ..Self::new(&scope) }
     }
 
     pub(super) fn evaluate(&self, expression: &Expression) -> Result<Outcome<'a>, String> {
@@ -90,6 +100,7 @@ impl<'a> Evaluation<'a> {
             Root::Tenant => copied(&quoted(self.tenant()), segments),
             Root::Item => follow(self.item(), segments).map(Cow::Borrowed),
             Root::Index => copied(&self.index().to_string(), segments),
+            Root::Result => follow(self.result(), segments).map(Cow::Borrowed),
             Root::RunId => copied(&quoted(&self.scope.run.to_string()), segments),
             Root::Intent => copied(&quoted(self.scope.intent), segments),
             Root::Step(id) => Err(format!("reads step `{id}` itself; read its `output` or `ok`")),
@@ -106,6 +117,10 @@ impl<'a> Evaluation<'a> {
 
     fn item(&self) -> &'a str {
         self.item.map_or("null", |item| item.value.as_str())
+    }
+
+    fn result(&self) -> &'a str {
+        self.result.map_or("null", Json::as_str)
     }
 
     fn index(&self) -> usize {
@@ -147,7 +162,8 @@ impl<'a> Evaluation<'a> {
         let mut longest = 0;
         let labels = reads.labels.then_some(Source::Labels);
         let item = reads.item.then_some(Source::Item);
-        let given = reads.input.then_some(Source::Input).into_iter().chain(labels).chain(item);
+        let result = reads.result.then_some(Source::Result);
+        let given = reads.input.then_some(Source::Input).into_iter().chain(labels).chain(item).chain(result);
         for source in given.chain(outputs) {
             let known = self.parsed.borrow().get(&source).map(|parsed| parsed.longest);
             let of_source = match known {
@@ -157,6 +173,7 @@ impl<'a> Evaluation<'a> {
                         Source::Input => self.scope.input.as_str(),
                         Source::Labels => self.labels(),
                         Source::Item => self.item(),
+                        Source::Result => self.result(),
                         Source::Output(id) => self.output(id),
                     };
                     let mut longest = 0;
@@ -182,6 +199,9 @@ impl<'a> Evaluation<'a> {
         }
         if reads.item {
             context.add_variable_from_value("item", value(&Source::Item));
+        }
+        if reads.result {
+            context.add_variable_from_value("output", value(&Source::Result));
         }
         if reads.index {
             let index = i64::try_from(self.index()).unwrap_or(i64::MAX);
@@ -236,6 +256,7 @@ impl cost::Sizes for Sizes<'_, '_> {
             ("labels", rest) => follow(self.evaluation.labels(), rest).ok()?,
             ("item", rest) => follow(self.evaluation.item(), rest).ok()?,
             ("index", _) => "",
+            ("output", rest) => follow(self.evaluation.result(), rest).ok()?,
             ("tenant", _) => self.evaluation.tenant(),
             ("run", _) => scope.intent,
             _ => return None,

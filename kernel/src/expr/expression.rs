@@ -89,6 +89,7 @@ pub(super) enum Root {
     Tenant,
     Item,
     Index,
+    Result,
 }
 
 /// What an expression reads.
@@ -100,6 +101,7 @@ pub(super) struct Reads {
     pub(super) tenant: bool,
     pub(super) item: bool,
     pub(super) index: bool,
+    pub(super) result: bool,
     pub(super) steps: Vec<StepRead>,
 }
 
@@ -121,6 +123,8 @@ pub(super) enum Vocabulary {
     Item,
     /// Those of a request that is to be routed, for conditions.
     Request,
+    /// Those of a run that has ended, for expectations.
+    Ended,
 }
 
 impl Vocabulary {
@@ -129,6 +133,7 @@ impl Vocabulary {
             Self::Run => &["input", "steps", "run"],
             Self::Item => &["item", "index", "input", "steps", "run"],
             Self::Request => &["input", "labels", "tenant"],
+            Self::Ended => &["output", "input", "steps"],
         }
     }
 
@@ -235,6 +240,7 @@ impl Chain<'_> {
             ("tenant", ..) => Some((Root::Tenant, rest(0))),
             ("item", ..) => Some((Root::Item, rest(0))),
             ("index", ..) => Some((Root::Index, rest(0))),
+            ("output", ..) => Some((Root::Result, rest(0))),
             ("run", Some("id"), _) => Some((Root::RunId, rest(1))),
             ("run", Some("intent"), _) => Some((Root::Intent, rest(1))),
             ("steps", Some(id), Some("output")) => Some((Root::Output(id.to_owned()), rest(2))),
@@ -351,6 +357,7 @@ impl Check {
             (Some((Root::Tenant, _)), _) => self.reads.tenant = true,
             (Some((Root::Item, _)), _) => self.reads.item = true,
             (Some((Root::Index, _)), _) => self.reads.index = true,
+            (Some((Root::Result, _)), _) => self.reads.result = true,
             (Some((Root::Input, _)), _) => self.reads.input = true,
             (Some((Root::RunId | Root::Intent, _)), _) => self.reads.run = true,
             (Some((Root::Output(id), rest)), _) => {

@@ -108,7 +108,8 @@ impl Mapping {
                 | Root::Labels
                 | Root::Tenant
                 | Root::Item
-                | Root::Index => {}
+                | Root::Index
+                | Root::Result => {}
             }
         }
         self.write(Evaluation::new(scope))

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::dice::Dice;
 use crate::effect::EffectClass;
 use crate::id::AttemptId;
-use crate::outcome::{Answer, Failure, OUTCOME_UNKNOWN};
+use crate::outcome::{Answer, Began, Class, Failure, OUTCOME_UNKNOWN};
 use crate::retry::budget::Leave;
 use crate::retry::{self, GiveUp, Retries, Retry, Verdict};
 use crate::run::budget;
@@ -16,7 +16,6 @@ use crate::run::hand_off;
 use crate::run::remedy::{self, Assessed, Failed};
 use crate::run::state::{State, StepState};
 use crate::time::Wall;
-use crate::workflow::Below;
 
 /// How a try ended; see [`crate::run::Input::AttemptEnded`].
 pub(super) struct Ended {
@@ -44,7 +43,7 @@ pub(super) fn ended(
         Ok(Assessed::Good(answer)) => {
             return Some(Event::StepCompleted { step, answer: Arc::new(answer), attempts: shared(attempts) });
         }
-        Ok(Assessed::Doubtful { failure, answer, below }) => (failure, Some((answer, below))),
+        Ok(Assessed::Doubtful { failure, answer }) => (failure, Some(answer)),
         Err(failure) => (failure, None),
     };
     // Rolled from the number of the try to come, not from its key: tries under one key must not wait alike.
@@ -55,7 +54,7 @@ pub(super) fn ended(
     let verdict = if answered && effect == EffectClass::Idempotent {
         // The key that the work would be repeated under has this very answer on record.
         Verdict::GiveUp { why: GiveUp::AnswerStands }
-    } else if matches!(doubtful, Some((_, Below::Escalate | Below::Fallback))) {
+    } else if failure.class == Class::LowConfidence && spec.recourse.has_a_way_for_doubt() {
         // The workflow has another way for it.
         Verdict::GiveUp { why: GiveUp::NotRetryable(failure.class) }
     } else {
@@ -104,13 +103,11 @@ pub(super) fn ended(
         Verdict::GiveUp { why } => why,
     };
     note(&mut attempts, format!("not tried again: {why}"));
-    let failed = Failed {
-        failure,
-        reason: why.to_string(),
-        attempts: shared(attempts),
-        doubtful: doubtful.map(|(answer, _)| answer),
-        effect_stands: answered && effect == EffectClass::SideEffecting,
-    };
+    // Whoever answered did the work, whatever the answer is worth.
+    let refused = matches!(failure.class, Class::ContractBreach | Class::LowConfidence);
+    let effect_stands = effect == EffectClass::SideEffecting && refused && failure.began == Began::Yes;
+    let failed =
+        Failed { effect_stands, failure, reason: why.to_string(), attempts: shared(attempts), doubtful };
     Some(remedy::follows(run, at, failed, now))
 }
 

@@ -56,7 +56,7 @@ pub(super) enum Assessed {
     /// It goes on.
     Good(Answer),
     /// It does not.
-    Doubtful { failure: Failure, answer: Answer, below: Below },
+    Doubtful { failure: Failure, answer: Answer },
 }
 
 impl Failed {
@@ -67,23 +67,29 @@ impl Failed {
 }
 
 /// Whether `answer` is as sure as `step` wants it.
-pub(super) fn assess(step: &Step, mut answer: Answer) -> Assessed {
+pub(super) fn assess(step: &Step, answer: Answer) -> Assessed {
     let Some(Confidence { min_bp, below }) = step.recourse.confidence else { return Assessed::Good(answer) };
     let Some(found) = answer.confidence_bp else {
-        answer.warnings.push(format!("its confidence is not known; {} is wanted", Share(min_bp)));
-        return Assessed::Good(answer);
+        return warned(answer, format!("its confidence is not known; {} is wanted", Share(min_bp)));
     };
     if found >= min_bp {
         return Assessed::Good(answer);
     }
     let message = format!("its confidence is {}; {} is wanted", Share(found), Share(min_bp));
     if below == Below::Accept {
-        answer.warnings.push(message);
-        return Assessed::Good(answer);
+        return warned(answer, message);
     }
     let failure =
         Failure { began: Began::Yes, ..hand_off::own(Class::LowConfidence, LOW_CONFIDENCE, message) };
-    Assessed::Doubtful { failure, answer, below }
+    Assessed::Doubtful { failure, answer }
+}
+
+/// An answer that goes on with a word of warning; one read off the record has it already.
+fn warned(mut answer: Answer, warning: String) -> Assessed {
+    if !answer.warnings.contains(&warning) {
+        answer.warnings.push(warning);
+    }
+    Assessed::Good(answer)
 }
 
 /// What follows from a failure that trying again does not mend: the step's next remedy, or its end.

@@ -9,6 +9,7 @@ mod laws;
 mod part;
 mod people;
 mod remedies;
+mod replays;
 mod rules;
 mod undos;
 mod world;

@@ -81,6 +81,13 @@ impl Recourse {
         self.remedies.iter().filter_map(Remedy::call).chain(undo)
     }
 
+    /// Whether an answer that is not sure enough is not asked for again, because there is another way for it.
+    #[must_use]
+    pub fn has_a_way_for_doubt(&self) -> bool {
+        self.confidence
+            .is_some_and(|confidence| matches!(confidence.below, Below::Escalate | Below::Fallback))
+    }
+
     /// Whether the run goes on without the step if nothing else helps.
     #[must_use]
     pub fn skips(&self) -> bool {

@@ -15,6 +15,7 @@ use crate::json::{Json, Limits};
 use crate::mode::Mode;
 use crate::name::Name;
 use crate::outcome::{Answer, Began, Class, Failure, Usage};
+use crate::play::{self, First};
 use crate::retry::Retries;
 use crate::retry::budget::Leave;
 use crate::run::{
@@ -185,34 +186,38 @@ impl World {
             for call in &owed.calls {
                 self.begun.entry(call.attempt).or_insert(self.now);
             }
-            let due = |call: &Call| self.begun[&call.attempt] + self.takes(call);
-            let first = owed.calls.iter().map(|call| (due(call), call.clone())).min_by_key(|(due, _)| *due);
+            let due = |call: &Call| Some(self.begun[&call.attempt] + self.takes(call));
             let cancel =
                 self.plan.cancel_at.map(at).filter(|_| self.run.cancel.is_none() && self.run.end.is_none());
             let word = self.word();
-            let said = word.as_ref().map(|(at, _)| *at);
-            let next = first.iter().map(|(due, _)| *due).chain(owed.wake_at).chain(said).chain(cancel).min();
-            let Some(next) = next.map(|next| next.max(self.now)).filter(|next| *next <= limit) else {
+            let said = word.as_ref().map(|(at, _)| *at).into_iter().chain(cancel).min();
+            let Some((next, first)) = play::first(&owed, due, said) else { return };
+            let next = next.max(self.now);
+            if next > limit {
                 return;
-            };
+            }
             self.now = next;
-            if owed.wake_at.is_some_and(|wake| wake <= next) {
-                self.tell(Input::Woken).expect("was to be woken now");
-            } else if let Some((_, call)) = first.filter(|(due, _)| *due <= next) {
-                let result = self.result(&call);
-                self.tell(result.clone()).expect("was owed");
-                assert!(
-                    matches!(self.tell(result), Err(Ignored::Stale(_) | Ignored::RunEnded)),
-                    "a second delivery changes nothing"
-                );
-            } else if let Some((_, word)) = word.filter(|(at, _)| *at <= next) {
-                self.tell(word.clone()).expect("was waited for");
-                assert!(
-                    matches!(self.tell(word), Err(Ignored::Repeated | Ignored::RunEnded)),
-                    "said twice, it changes nothing"
-                );
-            } else {
-                self.tell(Input::Cancel { reason: "enough".to_owned() }).expect("was not cancelled before");
+            match (first, word) {
+                (First::Wake, _) => self.tell(Input::Woken).expect("was to be woken now"),
+                (First::End(call), _) => {
+                    let result = self.result(&call);
+                    self.tell(result.clone()).expect("was owed");
+                    assert!(
+                        matches!(self.tell(result), Err(Ignored::Stale(_) | Ignored::RunEnded)),
+                        "a second delivery changes nothing"
+                    );
+                }
+                (First::Word, Some((at, word))) if at <= next => {
+                    self.tell(word.clone()).expect("was waited for");
+                    assert!(
+                        matches!(self.tell(word), Err(Ignored::Repeated | Ignored::RunEnded)),
+                        "said twice, it changes nothing"
+                    );
+                }
+                (First::Word, _) => {
+                    self.tell(Input::Cancel { reason: "enough".to_owned() })
+                        .expect("was not cancelled before");
+                }
             }
         }
         panic!("the run does not end");
@@ -268,6 +273,7 @@ impl World {
         let usage = part.uses;
         let record = AttemptRecord {
             usage,
+            failure: result.as_ref().err().cloned(),
             ..record(call.attempt, self.begun[&call.attempt], self.takes(call), class)
         };
         Input::AttemptEnded { attempt: call.attempt, effect: part.effect, result, attempts: vec![record] }
