@@ -45,7 +45,12 @@ pub async fn follow(
     let capabilities = run
         .each()
         .filter_map(|(step, _)| Some((step.id.to_string(), step.kind.call()?.capability.to_string())));
-    let capabilities = capabilities.collect();
+    // What undoes a step is known before it grows.
+    let undos = run.each().filter_map(|(step, _)| {
+        let compensate = step.recourse.compensate.as_ref()?;
+        Some((step.id.inside("undo")?.to_string(), compensate.call.capability.to_string()))
+    });
+    let capabilities = undos.chain(capabilities).collect();
     let mut follower = Follower {
         engine,
         tenant,

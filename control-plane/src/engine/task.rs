@@ -152,6 +152,9 @@ impl Driver {
     fn count_end(&self) {
         if let Some(end) = &self.run.end {
             self.shared.metrics.run_ended(end.state);
+            for left in self.run.not_undone() {
+                tracing::warn!(run = %self.run.id, step = %left.step, why = left.why, "what the run did stands");
+            }
         }
     }
 

@@ -120,6 +120,7 @@ fn word(run: &Run, transition: &Transition) -> Word {
         | Event::StepsGrafted { .. }
         | Event::StepSkipped { .. }
         | Event::StepCancelled { .. }
+        | Event::UndoBegun { .. }
         | Event::RunEnded { .. } => None,
     }
     .unwrap_or(Word::Woken)

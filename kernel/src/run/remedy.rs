@@ -109,7 +109,7 @@ pub(super) fn follows(run: &State, at: usize, failed: Failed, now: Wall) -> Even
 
 /// The place of the remedy that comes next, if there is one.
 fn next(run: &State, at: usize, failure: &Failure, doubtful: bool, effect_stands: bool) -> Option<usize> {
-    let Recourse { confidence, remedies } = &run.spec(at).recourse;
+    let Recourse { confidence, remedies, .. } = &run.spec(at).recourse;
     let from = match &run.steps[at].remedied {
         None => 0,
         Some(Remedied { remedy, .. }) if matches!(remedies[*remedy], Remedy::Escalate(_)) => return None,

@@ -122,7 +122,6 @@ fn any_part(n: usize) -> impl Strategy<Value = Part> {
         Just((true, Some(Mode::Degraded))),
         Just((true, Some(Mode::Emergency))),
     ];
-    let compensate = prop::option::weighted(0.4, any::<bool>());
     let recourse = (prop::option::weighted(0.4, any_recourse()), prop::option::weighted(0.4, any::<bool>()));
     let uses = (-2..30_i64, prop_oneof![9 => 0..40_u64, 1 => Just(u64::MAX)], any_budget());
     (after, optional, 1..4_u32, any_effect(), 0..400_i64, fates, strict, (any_shape(), uses, recourse)).prop_map(
