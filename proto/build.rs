@@ -8,6 +8,7 @@ const FILES: &[&str] = &[
     "sidecar",
     "workflows",
     "rollouts",
+    "context",
     "routes",
     "orchestrator",
     "operations",

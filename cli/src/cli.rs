@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::client::Client;
 use crate::commands::breakers::BreakersCommand;
+use crate::commands::context::ContextCommand;
 use crate::commands::drill::DrillCommand;
 use crate::commands::escalations::EscalationsCommand;
 use crate::commands::limits::LimitsCommand;
@@ -14,9 +15,9 @@ use crate::commands::rollouts::RolloutsCommand;
 use crate::commands::routes::RoutesCommand;
 use crate::commands::workflows::WorkflowsCommand;
 use crate::commands::{
-    agents, backup, breakers, cancel, completions, doctor, drill, escalations, events, explain, invoke,
-    limits, mode, pauses, replay, resolve, rollouts, routes, run, runs, serve, sidecar, signal, status,
-    trace, workflows,
+    agents, backup, breakers, cancel, completions, context, doctor, drill, escalations, events, explain,
+    invoke, limits, mode, pauses, replay, resolve, rollouts, routes, run, runs, serve, sidecar, signal,
+    status, trace, workflows,
 };
 use crate::console::{Console, Output, tell_failure};
 use crate::demo;
@@ -103,6 +104,9 @@ enum Command {
     /// Questions of runs that wait for people: list, answer
     #[command(subcommand)]
     Escalations(EscalationsCommand),
+    /// What agents and people know together: put, get, history, list, remove
+    #[command(subcommand)]
+    Context(ContextCommand),
     /// Call a capability once, without a run
     Invoke(invoke::InvokeArgs),
     /// Let nothing begin at an agent, instance, capability, workflow or tenant until it is resumed
@@ -233,6 +237,10 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         Command::Signal(args) => asking(globals, async |client| signal::run(args, client, &console).await),
         Command::Escalations(command) => {
             asking(globals, async |client| escalations::run(command, client, &console).await)
+        }
+        Command::Context(command) => {
+            let value = command.value()?;
+            asking(globals, async |client| context::run(command, value, client, &console).await)
         }
         Command::Limits(command) => {
             asking(globals, async |client| limits::run(command, client, &console).await)

@@ -9,6 +9,7 @@ use mainstay_proto::pb::operations_client::OperationsClient;
 use mainstay_proto::pb::orchestrator_client::OrchestratorClient;
 use mainstay_proto::pb::rollouts_client::RolloutsClient;
 use mainstay_proto::pb::routes_client::RoutesClient;
+use mainstay_proto::pb::shared_context_client::SharedContextClient;
 use mainstay_proto::pb::workflows_client::WorkflowsClient;
 use mainstay_proto::priority;
 use mainstay_transport::retry;
@@ -91,6 +92,12 @@ impl Client {
     #[must_use]
     pub fn operations(&self) -> OperationsClient<Channel> {
         OperationsClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
+    }
+
+    /// What agents and people know together.
+    #[must_use]
+    pub fn context(&self) -> SharedContextClient<Channel> {
+        SharedContextClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
     }
 
     /// Faults on purpose.

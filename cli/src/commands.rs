@@ -5,6 +5,7 @@ pub mod backup;
 pub mod breakers;
 pub mod cancel;
 pub mod completions;
+pub mod context;
 pub mod doctor;
 pub mod drill;
 pub mod escalations;

@@ -135,6 +135,7 @@ impl Exit {
             | R::DrillsNotAllowed
             | R::DrillTargetUnfit
             | R::RecordSound
+            | R::ContextKeyInvalid
             | R::RunEnded => Self::Refused,
             R::LeaseUnknown
             | R::WorkflowNotFound
@@ -151,6 +152,8 @@ impl Exit {
             | R::DrillNotFound
             | R::LimitNotFound
             | R::RecordNotFound
+            | R::ContextNotFound
+            | R::ContextVersionNotKept
             | R::CapabilityNotServed => Self::NotFound,
             R::NoInstance
             | R::Paused
@@ -163,8 +166,11 @@ impl Exit {
             | R::BackupOutrun
             | R::Overloaded
             | R::RateLimited
+            | R::ContextStale
+            | R::ContextConflict
+            | R::ContextFull
             | R::ServerDraining => Self::TryAgain,
-            R::InstanceHeld | R::LeaseNotYours => Self::Denied,
+            R::InstanceHeld | R::LeaseNotYours | R::ContextNotOwner => Self::Denied,
             R::RecordDamaged | R::Internal => Self::Internal,
         }
     }

@@ -8,6 +8,7 @@ use crate::view::run::RunView;
 pub mod agent;
 pub mod board;
 pub mod breaker;
+pub mod context;
 pub mod decision;
 pub mod drill;
 pub mod escalation;

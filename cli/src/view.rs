@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod breaker;
 pub mod call;
+pub mod context;
 pub mod decision;
 pub mod drill;
 pub mod escalation;

@@ -1,5 +1,6 @@
 //! The gRPC services: parse, ask a handle, answer. No decision is taken here.
 
+pub mod context;
 pub(crate) mod documents;
 pub mod drills;
 pub mod operations;

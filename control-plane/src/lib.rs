@@ -9,6 +9,7 @@
 //! - Versions side by side: [`rollouts`].
 //! - Runs: [`engine`], [`workflows`] (their documents), [`follow`] and [`listing`] (looking at them).
 //! - Routing: [`routing`]. [`documents`] keeps the documents of both.
+//! - What agents and people know together: [`context`].
 //! - By an operator's hand: [`pauses`], [`rates`]. What was decided lately: [`events`]. How much is done at all: [`modes`].
 //! - On purpose: [`drills`] and the layer they act through, [`faults`].
 //! - On disk: [`records`]; [`backup`], [`retention`] of finished runs, [`doctor`] for what is damaged.
@@ -20,6 +21,7 @@ pub mod admission;
 pub mod api;
 pub mod backup;
 pub mod config;
+pub mod context;
 pub mod dispatch;
 pub mod doctor;
 pub mod documents;

@@ -5,6 +5,7 @@
 //! schema is brought up step by step (see `upcasts`).
 
 pub mod breaker;
+pub mod context;
 pub mod decision;
 pub mod describe;
 pub mod document;

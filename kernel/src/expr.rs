@@ -4,8 +4,8 @@
 //! it has no loops but bounded ones, no side effects, and people know it from Kubernetes and Envoy. A string that is
 //! one expression becomes its value, whatever its type; text around it makes it text. `$${` writes a literal `${`.
 //!
-//! Expressions see `input` (the run's), `steps.<id>.output` and `steps.<id>.ok` of steps before them, `run.id` and
-//! `run.intent`. The output of an optional step that was skipped or failed is `null` and its `ok` is false.
+//! Expressions see `input` (the run's), `steps.<id>.output` and `steps.<id>.ok` of steps before them, `context.<name>`
+//! that the run read of the shared context, `run.id` and `run.intent`. The output of an optional step that was skipped or failed is `null` and its `ok` is false.
 //!
 //! A mapping that is evaluated for each item of a list ([`Mapping::compile_for_items`]) also sees `item` and `index`.
 //!
@@ -118,6 +118,8 @@ pub struct References {
     pub input: bool,
     /// Whether it reads the run's id or intent.
     pub run: bool,
+    /// What it reads of the shared context, and where in the mapping first.
+    pub context: BTreeMap<String, Path>,
     /// The steps it reads, and how.
     pub steps: BTreeMap<String, StepUse>,
 }
@@ -153,6 +155,8 @@ pub struct Scope<'a> {
     pub run: RunId,
     /// The run's intent.
     pub intent: &'a str,
+    /// What the run read of the shared context: an object, by names.
+    pub context: &'a Json,
     /// The steps' outputs.
     pub outputs: &'a dyn Outputs,
 }

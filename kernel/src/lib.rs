@@ -15,6 +15,7 @@ pub mod budget;
 pub mod bulkhead;
 pub mod call;
 pub mod concurrency;
+pub mod context;
 pub mod dice;
 pub mod document;
 pub mod drill;

@@ -19,13 +19,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::context::{Pin, Pins, Read};
 use crate::id::RunId;
 use crate::play::{Play, Turn};
 use crate::priority::Priority;
 use crate::retry::Retries;
 use crate::run::{EndState, Start, StartError};
 use crate::time::Wall;
-use crate::workflow::Linked;
+use crate::workflow::{Linked, Workflow};
 use crate::yaml::DocumentError;
 
 mod cast;
@@ -170,7 +171,23 @@ fn start(case: &Case, workflow: &Linked) -> Start {
         priority: Priority::default(),
         mode: case.mode,
         estimates: case.estimates.clone(),
+        context: context(case, workflow),
     }
+}
+
+/// What the workflows read of the case's shared context. What it does not have is missing to their expressions.
+fn context(case: &Case, workflow: &Linked) -> Pins {
+    let pin = |(of, read): (Option<&Workflow>, &Read)| {
+        Some(Pin {
+            of: of.map(ToString::to_string).unwrap_or_default().into(),
+            name: Arc::clone(&read.name),
+            key: read.key.clone(),
+            version: 1,
+            at: BEGINNING,
+            value: case.context.get(&read.key)?.clone(),
+        })
+    };
+    Pins::new(workflow.reads().filter_map(pin).collect())
 }
 
 /// A case whose run does not start.

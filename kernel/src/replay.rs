@@ -166,6 +166,7 @@ fn begin(id: RunId, first: &Cue<'_>, pinned: &Linked, workflow: &Linked) -> Resu
         retries,
         priority,
         estimates,
+        context,
         ..
     }) = first.transition.events.first()
     else {
@@ -187,6 +188,7 @@ fn begin(id: RunId, first: &Cue<'_>, pinned: &Linked, workflow: &Linked) -> Resu
         priority: *priority,
         mode: first.mode,
         estimates: estimates.clone(),
+        context: context.clone(),
     };
     run::start(start, at).map_err(|error| error.to_string())
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::budget::{Limits, OnExhausted};
+use crate::context::Read;
 use crate::document::Report;
 pub use crate::document::{Code, DocumentHash as WorkflowHash, MAX_DESCRIPTION_CHARS, Problem};
 use crate::expr::{ExprError, Mapping, Scope};
@@ -84,7 +85,11 @@ pub struct Workflow {
     budget: Budget,
     has_budgets: bool,
     drop_in: Option<Mode>,
+<<<<<<< HEAD
     compensation: Compensation,
+=======
+    context: Vec<Read>,
+>>>>>>> failure
     steps: Vec<Step>,
     index: HashMap<StepId, usize>,
     order: Vec<usize>,
@@ -225,10 +230,17 @@ impl Workflow {
         self.drop_in
     }
 
+<<<<<<< HEAD
     /// When its runs undo what they did.
     #[must_use]
     pub const fn compensation(&self) -> &Compensation {
         &self.compensation
+=======
+    /// What its runs read of the shared context when they are accepted.
+    #[must_use]
+    pub fn context(&self) -> &[Read] {
+        &self.context
+>>>>>>> failure
     }
 
     /// The steps, in the order of the document.

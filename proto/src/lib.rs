@@ -4,10 +4,11 @@
 //! - [`reason`]: every reason code a client may see, with its page for `mainstay explain`.
 //! - [`pages`]: the same for findings about workflow documents and schemas, and one place to look for any code.
 //! - [`fault`]: one error shape, turned into a `tonic::Status` with `ErrorInfo` and `BadRequest` in one place.
-//! - [`agent`], [`drill`], [`event`], [`mode`], [`outcome`], [`pause`], [`priority`], [`rate`], [`route`], [`run`], [`time`]: conversions to and from the kernel's types; each names the field at fault.
+//! - [`agent`], [`context`], [`drill`], [`event`], [`mode`], [`outcome`], [`pause`], [`priority`], [`rate`], [`route`], [`run`], [`time`]: conversions to and from the kernel's types; each names the field at fault.
 
 pub mod agent;
 mod breaker;
+pub mod context;
 pub mod drill;
 pub mod event;
 pub mod fault;

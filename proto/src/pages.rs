@@ -145,6 +145,11 @@ const FINDINGS: &[Page] = &[
         "Add that step to `after`.",
     ),
     error(
+        "CONTEXT_UNKNOWN",
+        "A mapping reads `context.<name>`, and the workflow does not say which key of the shared context that is.",
+        "Add it to the workflow's `context:`, as in `context: { prices: { key: market/prices, max_age: 10m } }`, or correct the name.",
+    ),
+    error(
         "EXPRESSION_INVALID",
         "An expression cannot be read, uses something that does not exist, or would cost too much.",
         "The finding gives the place. Expressions are CEL inside `${…}` over `input`, `steps.ID.output` and `steps.ID.ok`.",

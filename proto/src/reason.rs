@@ -166,6 +166,29 @@ reasons! {
         "The rollout cannot be turned that way as it stands: it is over, or it is held already, or it is not held.",
         "`mainstay rollouts show NAME` says where it stands and why. A rollout that was rolled back begins again with a new version of its document.";
 
+    // Shared context.
+    ContextKeyInvalid = "CONTEXT_KEY_INVALID", InvalidArgument,
+        "A key of the shared context has a shape that keys do not have here.",
+        "Write 1 to 8 names with slashes between, at most 128 bytes, like `market/prices`; each name is 1 to 64 of a-z, 0-9, '.', '_' and '-'.";
+    ContextNotFound = "CONTEXT_NOT_FOUND", NotFound,
+        "No value was put under this key of the shared context for this tenant, or its owner removed it. A run whose workflow reads it does not start.",
+        "`mainstay context list` shows the keys there are. Put the value first, or correct `context:` in the workflow.";
+    ContextStale = "CONTEXT_STALE", FailedPrecondition,
+        "The value is older than its owner or its reader allows, so it is not handed over. A run whose workflow reads it does not start.",
+        "The error names the key, its age and the limit. Let its owner put it again, or ask for the version by its number (`mainstay context get KEY --as-of VERSION`) if an old one will do.";
+    ContextNotOwner = "CONTEXT_NOT_OWNER", PermissionDenied,
+        "Only the owner of a key writes or removes it, and the owner is whoever wrote it first. Nothing was changed.",
+        "Let the owner write it (the error says who that is), or use another key.";
+    ContextConflict = "CONTEXT_CONFLICT", Aborted,
+        "The key is at another version than the writer expected: somebody wrote in between, or the key is there already. Nothing was changed.",
+        "Read the value again, decide anew, and put with the version you read.";
+    ContextVersionNotKept = "CONTEXT_VERSION_NOT_KEPT", NotFound,
+        "The version asked for was never written, or too many were written since: the newest 64 of each key are kept.",
+        "`mainstay context history KEY` shows what is kept. What a run read stays in its own record: `mainstay trace RUN`.";
+    ContextFull = "CONTEXT_FULL", ResourceExhausted,
+        "The tenant has as many keys in the shared context as it may, 10,000. Nothing was changed.",
+        "Remove keys that nobody reads (`mainstay context remove KEY`), or keep together under one key what is read together.";
+
     // Contracts.
     InputSchemaMismatch = "INPUT_SCHEMA_MISMATCH", InvalidArgument,
         "The input breaks the schema it is declared to hold to.",

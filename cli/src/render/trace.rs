@@ -79,6 +79,7 @@ fn head(run: &RunView, style: Style) -> String {
     if !run.intent.is_empty() {
         text += &format!("intent  {}\n", plain(&run.intent));
     }
+    text += &super::context::pins(&run.context, style);
     if let Some(failure) = &run.failure {
         text += &format!("{}     {}\n", paint("why", Tone::Bad, style), why(failure));
     }

@@ -6,6 +6,7 @@ use mainstay_proto::pb;
 use serde::Serialize;
 
 use super::call::{AttemptView, FailureView, UsageView};
+use super::context::PinView;
 use super::value::{Payload, Span, When, word};
 
 /// A run. Lists leave out `input`, `output` and `steps`.
@@ -67,6 +68,9 @@ pub struct RunView {
     /// The key it was started with.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub idempotency_key: String,
+    /// What it read of the shared context.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub context: Vec<PinView>,
 }
 
 /// How one limit of a budget stands. Money is in 10⁻⁹ US dollars, time in milliseconds.
@@ -254,6 +258,7 @@ impl From<pb::Run> for RunView {
             last_event: run.last_event,
             undoing: run.undoing.map(Into::into),
             idempotency_key: run.idempotency_key,
+            context: run.context.into_iter().map(Into::into).collect(),
         }
     }
 }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
+use super::context::get_fault;
 use super::documents::catalog_fault;
 use super::page::Pages;
 use super::{spill_fault, store_fault};
@@ -109,6 +110,7 @@ impl Api {
             StartError::LeftOut { mode } => {
                 Fault::new(Reason::Overloaded, error).with("mode", mode).retry_after(MODE_RETRY)
             }
+            StartError::Context(error) => get_fault(error).violation("run.workflow", "reads it"),
             StartError::NotReady => self.not_ready(&error),
             StartError::Append(AppendError::Commit(error)) => store_fault(error),
             StartError::Append(AppendError::Spill(error)) => spill_fault(error),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use mainstay_kernel::context::Pins;
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::json::Json;
 use mainstay_kernel::mode::Mode;
@@ -18,6 +19,7 @@ use mainstay_store::CommitError;
 
 use super::journal::{AppendError, read_error};
 use super::{LoadError, Shared, blocking};
+use crate::context::{self, GetError};
 use crate::documents::CatalogError;
 use crate::records::idempotency;
 
@@ -99,6 +101,9 @@ pub enum StartError {
     /// The server takes no runs now: it recovers, heals or stops.
     #[error("the server is not ready to take runs")]
     NotReady,
+    /// What its workflow reads of the shared context is missing or too old.
+    #[error("the workflow reads the shared context: {0}")]
+    Context(#[from] GetError),
     /// The store refused it.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -126,6 +131,7 @@ pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result
         return Err(StartError::Paused(pause));
     }
     let now = shared.clock.wall();
+    let context = pins(shared, &request.tenant, &workflow).await?;
     let id: RunId = shared.clock.id().into();
     let body = body_digest(&request);
     let key = request.idempotency_key.clone();
@@ -142,6 +148,7 @@ pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result
         retries: request.retries,
         priority: request.priority,
         mode,
+        context,
         estimates: estimates(shared, &request.tenant, &workflow),
     };
     let first = run::start(start, now)?;
@@ -202,6 +209,19 @@ fn estimates(shared: &Shared, tenant: &Name, workflow: &Linked) -> Estimates {
         Some((call.capability.clone(), nano_usd))
     });
     Arc::new(declared.collect())
+}
+
+/// What the workflow and those its steps run read of the shared context, as it is now.
+async fn pins(shared: &Arc<Shared>, tenant: &Name, workflow: &Linked) -> Result<Pins, GetError> {
+    if workflow.reads().next().is_none() {
+        return Ok(Pins::default());
+    }
+    let (tenant, workflow) = (tenant.clone(), workflow.clone());
+    blocking(shared, move |shared| {
+        let now = shared.clock.wall();
+        context::pins(&**shared.journal.store(), &tenant, &workflow, now)
+    })
+    .await
 }
 
 fn check(shared: &Shared, request: &StartRequest, workflow: &Linked) -> Result<(), StartError> {

@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use super::spill::SpillError;
 use super::{
-    RecordError, breaker, decision, document, drill, event, idempotency, instance, key, limit, loose, mode,
-    open_run, pause, restored, rollout, run_summary, spill, transition,
+    RecordError, breaker, context, decision, document, drill, event, idempotency, instance, key, limit,
+    loose, mode, open_run, pause, restored, rollout, run_summary, spill, transition,
 };
 
 /// What a record is about.
@@ -196,6 +196,15 @@ fn global(kind: u8, tenant: &str, rest: &[u8]) -> (&'static str, String, &'stati
             let loss = "which documents of removed records go next: they stay, and cost space";
             ("loose documents", "of removed records".to_owned(), loss)
         }
+        key::CONTEXT => {
+            let loss = "who owns a key of the shared context and its versions: put the value again";
+            ("context entry", of(text(rest)), loss)
+        }
+        key::CONTEXT_VALUE => {
+            let what = context::value_parts(rest)
+                .map_or_else(|| text(rest), |(key, version)| format!("{key} version {version}"));
+            ("context value", of(what), "one version of a value in the shared context: put it again")
+        }
         key::SECRET => (
             "secret",
             "of this server".to_owned(),
@@ -238,6 +247,8 @@ fn read_global(kind: u8, rest: &[u8], value: &[u8], blobs: &Blobs) -> Result<Val
             let documents = loose::decode(value).map_err(Unusable::from)?;
             Ok(documents.iter().map(ToString::to_string).collect())
         }
+        key::CONTEXT => serde_json::to_value(context::decode(value).map_err(Unusable::from)?),
+        key::CONTEXT_VALUE => serde_json::to_value(context::decode_value(value).map_err(Unusable::from)?),
         // Never shown: whoever has it makes page tokens.
         key::SECRET if value.len() == 32 => Ok(Value::from("32 secret bytes")),
         key::SECRET => return Err(broken(format!("it has {} bytes instead of 32", value.len()))),
@@ -324,6 +335,7 @@ mod tests {
     fn every_kind_of_key_says_what_it_is_about() {
         let capability = Name::new("work").unwrap();
         let target = "agent/writer".parse().unwrap();
+        let prices = "market/prices".parse().unwrap();
         let keys = [
             transition::key("acme", RUN, 3),
             open_run::key("acme", RUN),
@@ -335,6 +347,8 @@ mod tests {
             pause::key("acme", &target),
             event::key(9),
             restored::key(),
+            context::key("acme", &prices),
+            context::value_key("acme", &prices, 7),
             key::global("default", key::SECRET),
         ];
         let lines: Vec<String> =
@@ -352,6 +366,8 @@ mod tests {
                 "pause: agent/writer of tenant acme",
                 "event: number 9",
                 "restore: of this store",
+                "context entry: market/prices of tenant acme",
+                "context value: market/prices version 7 of tenant acme",
                 "secret: of this server",
             ]
         );

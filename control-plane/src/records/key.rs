@@ -59,9 +59,13 @@ pub const RESTORED: u8 = 0x1e;
 pub const SECRET: u8 = 0x1f;
 /// Documents whose records are gone.
 pub const LOOSE: u8 = 0x20;
+/// A key of the shared context: its owner and its versions.
+pub const CONTEXT: u8 = 0x21;
+/// The value of a version of it.
+pub const CONTEXT_VALUE: u8 = 0x22;
 
 /// Every kind there is.
-pub const ALL: [u8; 19] = [
+pub const ALL: [u8; 21] = [
     TRANSITION,
     OPEN_RUN,
     INSTANCE,
@@ -81,6 +85,8 @@ pub const ALL: [u8; 19] = [
     RESTORED,
     SECRET,
     LOOSE,
+    CONTEXT,
+    CONTEXT_VALUE,
 ];
 
 /// The beginning of a key of `kind`, of whatever it is.

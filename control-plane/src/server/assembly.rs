@@ -23,8 +23,8 @@ use crate::listing::Listing;
 use crate::metrics::Metrics;
 use crate::records::key;
 use crate::{
-    api, backup, dispatch, drills, engine, events, health, invoke, modes, registry, retention, rollouts,
-    routing, workflows,
+    api, backup, context, dispatch, drills, engine, events, health, invoke, modes, registry, retention,
+    rollouts, routing, workflows,
 };
 
 /// What a message may be larger than its payload: names, labels, intent, descriptions.
@@ -94,6 +94,7 @@ impl Core {
             registry::open(registry_config, clock.clone(), Arc::clone(&store), blobs.clone(), events.clone())
                 .await
                 .map_err(|error| StartError::Registry(error.to_string()))?;
+        let shared = shared_context(&clock, &store).await?;
         let mode_config = modes::Config { rules: config.modes, memory: config.memory };
         let modes =
             modes::open(mode_config, clock.clone(), Arc::clone(&store), events.clone(), metrics.clone())
@@ -190,6 +191,7 @@ impl Core {
         };
         let workflows = api::workflows::Api { catalog: catalog.clone(), pages: pages.clone() };
         let documents = api::routes::Api { routing, limits, pages: pages.clone() };
+        let context = api::context::Api { context: shared, pages: pages.clone() };
         let rollouts = api::rollouts::Api { clock: clock.clone(), rollouts, registry: registry.clone() };
         let operations = api::operations::Api {
             clock: clock.clone(),
@@ -219,6 +221,7 @@ impl Core {
             )
             .add_service(pb::routes_server::RoutesServer::new(documents).max_decoding_message_size(size))
             .add_service(pb::rollouts_server::RolloutsServer::new(rollouts).max_decoding_message_size(size))
+            .add_service(pb::shared_context_server::SharedContextServer::new(context))
             .add_service(pb::operations_server::OperationsServer::new(operations))
             .add_service(pb::drills_server::DrillsServer::new(api::drills::Api {
                 drills,
@@ -295,6 +298,14 @@ async fn roll_outs(
 ) -> Result<(rollouts::Handle, rollouts::Service), StartError> {
     let (clock, events, metrics) = (clock.clone(), events.clone(), metrics.clone());
     let opened = tokio::task::spawn_blocking(move || rollouts::open(clock, stores, events, metrics)).await;
+    let opened = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    opened.map_err(|error| StartError::Records(error.to_string()))
+}
+
+/// What agents and people know together. Counting its keys reads the disk.
+async fn shared_context(clock: &Clock, store: &Arc<dyn Store>) -> Result<context::Handle, StartError> {
+    let (clock, store) = (clock.clone(), Arc::clone(store));
+    let opened = tokio::task::spawn_blocking(move || context::open(clock, store)).await;
     let opened = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
     opened.map_err(|error| StartError::Records(error.to_string()))
 }

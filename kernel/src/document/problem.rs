@@ -118,6 +118,10 @@ codes! {
     StepUnknown = "STEP_UNKNOWN";
     /// A mapping reads a step its own step does not wait for.
     StepNotUpstream = "STEP_NOT_UPSTREAM";
+    /// A mapping reads what the workflow does not read of the shared context.
+    ContextUnknown = "CONTEXT_UNKNOWN";
+    /// A context key that cannot be one.
+    ContextKeyInvalid = "CONTEXT_KEY_INVALID";
     /// An expression that cannot be read, or a mapping that is too large.
     ExpressionInvalid = "EXPRESSION_INVALID";
     /// A schema that breaks the rules of JSON Schema.

@@ -28,7 +28,7 @@ pub(super) struct Evaluation<'a> {
     parsed: RefCell<BTreeMap<Source, Parsed>>,
 }
 
-/// A value of the scope: the input, or the output of a step.
+/// A value of the scope, like the input or the output of a step.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Source {
     Input,
@@ -36,6 +36,7 @@ enum Source {
     Labels,
     Item,
     Result,
+    Context,
 }
 
 #[derive(Clone)]
@@ -65,14 +66,20 @@ impl<'a> Evaluation<'a> {
     /// Over a request instead of a run.
     pub(super) fn of_request(facts: Facts<'a>) -> Self {
         static NONE: BTreeMap<String, Json> = BTreeMap::new();
-        let scope = Scope { input: facts.input, run: RunId::from_bytes([0; 16]), intent: "", outputs: &NONE };
+        let run = RunId::from_bytes([0; 16]);
+        let scope = Scope { input: facts.input, run, intent: "", context: facts.input, outputs: &NONE };
         Self { facts: Some(facts), ..Self::new(&scope) }
     }
 
     /// Over a run that has ended.
     pub(super) fn of_ended(ended: Ended<'a>) -> Self {
-        let scope =
-            Scope { input: ended.input, run: RunId::from_bytes([0; 16]), intent: "", outputs: ended.outputs };
+        let scope = Scope {
+            input: ended.input,
+            run: RunId::from_bytes([0; 16]),
+            intent: "",
+            context: ended.input,
+            outputs: ended.outputs,
+        };
         Self { result: Some(ended.output), ..Self::new(&scope) }
     }
 
@@ -96,6 +103,7 @@ impl<'a> Evaluation<'a> {
                 let ok = if self.scope.outputs.output(id).is_some() { "true" } else { "false" };
                 follow(ok, segments).map(Cow::Borrowed)
             }
+            Root::Context => follow(self.scope.context.as_str(), segments).map(Cow::Borrowed),
             Root::Labels => follow(self.labels(), segments).map(Cow::Borrowed),
             Root::Tenant => copied(&quoted(self.tenant()), segments),
             Root::Item => follow(self.item(), segments).map(Cow::Borrowed),
@@ -162,8 +170,16 @@ impl<'a> Evaluation<'a> {
         let mut longest = 0;
         let labels = reads.labels.then_some(Source::Labels);
         let item = reads.item.then_some(Source::Item);
+        let context = (!reads.context.is_empty()).then_some(Source::Context);
         let result = reads.result.then_some(Source::Result);
-        let given = reads.input.then_some(Source::Input).into_iter().chain(labels).chain(item).chain(result);
+        let given = reads
+            .input
+            .then_some(Source::Input)
+            .into_iter()
+            .chain(labels)
+            .chain(item)
+            .chain(result)
+            .chain(context);
         for source in given.chain(outputs) {
             let known = self.parsed.borrow().get(&source).map(|parsed| parsed.longest);
             let of_source = match known {
@@ -174,6 +190,7 @@ impl<'a> Evaluation<'a> {
                         Source::Labels => self.labels(),
                         Source::Item => self.item(),
                         Source::Result => self.result(),
+                        Source::Context => self.scope.context.as_str(),
                         Source::Output(id) => self.output(id),
                     };
                     let mut longest = 0;
@@ -193,6 +210,9 @@ impl<'a> Evaluation<'a> {
         let mut context = Context::with_env(Arc::clone(&ENV));
         if reads.input {
             context.add_variable_from_value("input", value(&Source::Input));
+        }
+        if !reads.context.is_empty() {
+            context.add_variable_from_value("context", value(&Source::Context));
         }
         if reads.labels {
             context.add_variable_from_value("labels", value(&Source::Labels));
@@ -255,6 +275,7 @@ impl cost::Sizes for Sizes<'_, '_> {
             ("steps", [Segment::Field(id)]) => self.evaluation.output(id),
             ("labels", rest) => follow(self.evaluation.labels(), rest).ok()?,
             ("item", rest) => follow(self.evaluation.item(), rest).ok()?,
+            ("context", rest) => follow(scope.context.as_str(), rest).ok()?,
             ("index", _) => "",
             ("output", rest) => follow(self.evaluation.result(), rest).ok()?,
             ("tenant", _) => self.evaluation.tenant(),
@@ -271,6 +292,7 @@ impl cost::Sizes for Sizes<'_, '_> {
             ("input", rest) => (Source::Input, rest),
             ("labels", rest) => (Source::Labels, rest),
             ("item", rest) => (Source::Item, rest),
+            ("context", rest) => (Source::Context, rest),
             ("steps", [Step::Into(Segment::Field(id)), Step::Into(Segment::Field(_)), rest @ ..]) => {
                 (Source::Output(id.clone()), rest)
             }

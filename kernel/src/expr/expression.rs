@@ -90,6 +90,8 @@ pub(super) enum Root {
     Item,
     Index,
     Result,
+    /// What a run read of the shared context; a name in it follows.
+    Context,
 }
 
 /// What an expression reads.
@@ -102,6 +104,8 @@ pub(super) struct Reads {
     pub(super) item: bool,
     pub(super) index: bool,
     pub(super) result: bool,
+    /// Names in what the run read of the shared context.
+    pub(super) context: Vec<String>,
     pub(super) steps: Vec<StepRead>,
 }
 
@@ -130,8 +134,8 @@ pub(super) enum Vocabulary {
 impl Vocabulary {
     const fn names(self) -> &'static [&'static str] {
         match self {
-            Self::Run => &["input", "steps", "run"],
-            Self::Item => &["item", "index", "input", "steps", "run"],
+            Self::Run => &["input", "steps", "context", "run"],
+            Self::Item => &["item", "index", "input", "steps", "context", "run"],
             Self::Request => &["input", "labels", "tenant"],
             Self::Ended => &["output", "input", "steps"],
         }
@@ -241,6 +245,7 @@ impl Chain<'_> {
             ("item", ..) => Some((Root::Item, rest(0))),
             ("index", ..) => Some((Root::Index, rest(0))),
             ("output", ..) => Some((Root::Result, rest(0))),
+            ("context", Some(_), _) => Some((Root::Context, rest(0))),
             ("run", Some("id"), _) => Some((Root::RunId, rest(1))),
             ("run", Some("intent"), _) => Some((Root::Intent, rest(1))),
             ("steps", Some(id), Some("output")) => Some((Root::Output(id.to_owned()), rest(2))),
@@ -359,6 +364,11 @@ impl Check {
             (Some((Root::Index, _)), _) => self.reads.index = true,
             (Some((Root::Result, _)), _) => self.reads.result = true,
             (Some((Root::Input, _)), _) => self.reads.input = true,
+            (Some((Root::Context, rest)), _) => {
+                if let Some(Segment::Field(name)) = rest.first() {
+                    self.reads.context.push(name.clone());
+                }
+            }
             (Some((Root::RunId | Root::Intent, _)), _) => self.reads.run = true,
             (Some((Root::Output(id), rest)), _) => {
                 let below = !rest.is_empty() && !chain.tested;
@@ -376,6 +386,9 @@ impl Check {
                     "reads `steps` without saying which: write `steps.<id>.output` or `steps.<id>.ok`"
                         .to_owned(),
                 );
+            }
+            (None, "context") if names.contains(&"context") => {
+                return Err("reads `context` without saying what: write `context.<name>`".to_owned());
             }
             (None, "run") if names.contains(&"run") => {
                 return Err("reads `run`, of which there are `run.id` and `run.intent`".to_owned());

@@ -109,6 +109,7 @@ impl Mapping {
                 | Root::Tenant
                 | Root::Item
                 | Root::Index
+                | Root::Context
                 | Root::Result => {}
             }
         }
@@ -216,6 +217,9 @@ impl Compiler {
         let reads = &expression.reads;
         self.references.input |= reads.input;
         self.references.run |= reads.run;
+        for name in &reads.context {
+            self.references.context.entry(name.clone()).or_insert_with(|| path.clone());
+        }
         for read in &reads.steps {
             let guarded = reads.steps.iter().any(|other| other.id == read.id && other.guards);
             let steps = &mut self.references.steps;

@@ -17,8 +17,9 @@ fn eval_text(mapping: &Value, input: &str) -> Result<Json, String> {
         ("a".to_owned(), Json::from(&json!({"n": 1, "f": 2.0, "list": [1, 2, 3], "odd key": "x"}))),
         ("b".to_owned(), Json::from(&json!("text"))),
     ]);
-    let scope =
-        Scope { input: &input, run: RunId::from_bytes([0xab; 16]), intent: "quote", outputs: &outputs };
+    let context = Json::from(&json!({"prices": {"eur": 1.5, "list": [1, 2]}}));
+    let run = RunId::from_bytes([0xab; 16]);
+    let scope = Scope { input: &input, run, intent: "quote", context: &context, outputs: &outputs };
     mapping.eval(&scope).map_err(|error| error.to_string())
 }
 
@@ -51,6 +52,9 @@ fn a_string_that_is_one_expression_becomes_its_value() {
         ("steps.gone.output == null", json!(true)),
         ("run.id", json!("run_abababababababababababababababab")),
         ("run.intent + '!'", json!("quote!")),
+        ("context.prices.eur", json!(1.5)),
+        ("context.prices", json!({"eur": 1.5, "list": [1, 2]})),
+        ("context['prices'].list.map(n, n + 1)", json!([2, 3])),
         ("input.items.map(i, i.p * 2)", json!([4, 6])),
         ("input.items.filter(i, i.p > 2)", json!([{"p": 3}])),
         ("{'k': input.n, 'l': [1, 'x', null, true]}", json!({"k": 5, "l": [1, "x", null, true]})),
@@ -193,7 +197,12 @@ fn references_say_what_is_read_and_how() {
     }))
     .unwrap();
     let references = mapping.references();
-    assert!(references.input && references.run);
+    assert!(references.input && references.run && references.context.is_empty());
+    let context = Mapping::compile(&json!({"x": ["${context.prices.eur + context.rates.usd}"]})).unwrap();
+    let context: Vec<_> =
+        context.references().context.iter().map(|(name, path)| format!("{name} {path}")).collect();
+    assert_eq!(context, ["prices x[0]", "rates x[0]"]);
+    assert!(refused("size(context)").contains("write `context.<name>`"));
     let unguarded: Vec<_> = references
         .steps
         .iter()

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::{MAX_CASES, Rehearsal};
+use crate::context::Key;
 use crate::effect::EffectClass;
 use crate::expr::Condition;
 use crate::json::Json;
@@ -28,6 +29,8 @@ pub(super) struct Case {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) mode: Mode,
     pub(super) estimates: Estimates,
+    /// Values of the shared context, by key.
+    pub(super) context: BTreeMap<Key, Json>,
     pub(super) agents: BTreeMap<Name, Vec<Canned>>,
     pub(super) effects: BTreeMap<Name, EffectClass>,
     pub(super) signals: Vec<Signal>,
@@ -80,6 +83,8 @@ struct CaseText {
     labels: BTreeMap<String, String>,
     #[serde(default)]
     mode: Mode,
+    #[serde(default)]
+    context: BTreeMap<Key, Value>,
     #[serde(default)]
     agents: BTreeMap<Name, Vec<Reply>>,
     #[serde(default)]
@@ -246,6 +251,7 @@ fn compile(
         labels: case.labels,
         mode: case.mode,
         estimates: Arc::clone(estimates),
+        context: case.context.iter().map(|(key, value)| (key.clone(), Json::from(value))).collect(),
         agents: compiled,
         effects: all_effects,
         signals: case.signals,

@@ -83,6 +83,7 @@ fn record(workflow: &Linked) -> Vec<Transition> {
         priority: Priority::default(),
         mode: Mode::Full,
         estimates: Arc::default(),
+        context: crate::context::Pins::default(),
     };
     let mut play = Play::start(start, Wall::from_millis(1_000), Echo).unwrap();
     while play.turn() == Turn::Went {}

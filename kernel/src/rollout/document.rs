@@ -215,7 +215,7 @@ fn sticky(field: &Field<'_>, report: &mut Report<'_>) -> Option<Sticky> {
         (None, Some(input)) => {
             let mapping = input.mapping(report)?;
             let reads = mapping.references();
-            if !reads.input || reads.run || !reads.steps.is_empty() {
+            if !reads.input || reads.run || !reads.steps.is_empty() || !reads.context.is_empty() {
                 let hint = "read the call's own input, as in `${input.customer}`";
                 report.add(Code::ExpressionInvalid, &input.path, "does not read `input` alone", hint);
             }

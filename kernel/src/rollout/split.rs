@@ -142,7 +142,9 @@ fn with_key<T>(sticky: &Sticky, caller: Caller<'_>, then: impl FnOnce(&[u8]) -> 
         Sticky::Input(mapping) => {
             let nothing = BTreeMap::<String, Json>::new();
             let run = caller.run.unwrap_or(RunId::from_bytes([0; 16]));
-            let scope = Scope { input: caller.input, run, intent: caller.intent, outputs: &nothing };
+            let (input, intent) = (caller.input, caller.intent);
+            // Which reads nothing but `input`, as the document was checked.
+            let scope = Scope { input, run, intent, context: input, outputs: &nothing };
             if let Ok(value) = mapping.eval(&scope) {
                 return then(value.as_str().as_bytes());
             }

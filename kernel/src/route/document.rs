@@ -124,7 +124,7 @@ fn patterns(field: &Field<'_>, report: &mut Report<'_>) -> Vec<Pattern> {
 fn text(field: &Field<'_>, report: &mut Report<'_>) -> Option<Mapping> {
     let mapping = field.mapping(report)?;
     let references = mapping.references();
-    if references.run || !references.steps.is_empty() {
+    if references.run || !references.steps.is_empty() || !references.context.is_empty() {
         let hint = "there is only `input`: a request is routed before there is a run";
         report.add(Code::ExpressionInvalid, &field.path, "reads what a request does not have", hint);
     }

@@ -292,6 +292,7 @@ impl Machine {
             input: &self.request.input,
             run: RunId::from_bytes([0; 16]),
             intent: "",
+            context: &Json::null(),
             outputs: &NoSteps,
         };
         mapping.eval(&scope).map(|json| strings(&json.value())).map_err(|error| format!("text: {error}"))

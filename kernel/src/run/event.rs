@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::Exhausted;
+use crate::context::Pins;
 use crate::id::{AttemptId, RunId};
 use crate::json::Json;
 use crate::mode::Mode;
@@ -130,6 +131,9 @@ pub enum Event {
         /// What a call costs by what its capability declares, in 10⁻⁹ US dollars; only where the workflow limits something.
         #[serde(default, skip_serializing_if = "nothing")]
         estimates: Estimates,
+        /// What it read of the shared context, for good.
+        #[serde(default, skip_serializing_if = "Pins::is_empty")]
+        context: Pins,
     },
     /// A try of a step was decided; from here on its call is owed.
     StepStarted {

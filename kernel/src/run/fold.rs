@@ -135,6 +135,7 @@ impl State {
             retries,
             priority,
             estimates,
+            context,
         } = start
         else {
             return Err(FoldError::NoStart);
@@ -174,6 +175,7 @@ impl State {
             usage: Usage::default(),
             retries: *retries,
             priority: *priority,
+            context: context.clone(),
             retried: 0,
             estimates: Arc::clone(estimates),
             books: Ledger::default(),

@@ -94,7 +94,9 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn scope(&'a self) -> Scope<'a> {
-        Scope { input: self.input(), run: self.run.id, intent: &self.run.intent, outputs: self }
+        let own = self.frame.map(|(_, frame)| &*frame.workflow);
+        let context = self.run.context.values(own);
+        Scope { input: self.input(), run: self.run.id, intent: &self.run.intent, context, outputs: self }
     }
 
     fn input(&self) -> &'a Json {

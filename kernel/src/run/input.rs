@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::context::Pins;
 use crate::effect::EffectClass;
 use crate::id::RunId;
 use crate::json::Json;
@@ -47,6 +48,8 @@ pub struct Start {
     pub mode: Mode,
     /// What a call costs by what its capability declares, in 10⁻⁹ US dollars, where the workflow limits something.
     pub estimates: Estimates,
+    /// What the workflow reads of the shared context, as it was read just now.
+    pub context: Pins,
 }
 
 /// Why a run does not start.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::context::Pins;
 use crate::id::RunId;
 use crate::json::Json;
 use crate::name::Name;
@@ -74,6 +75,8 @@ pub struct State {
     pub retries: Retries,
     /// How urgent it is.
     pub priority: Priority,
+    /// What it read of the shared context when it was accepted.
+    pub context: Pins,
     /// How often one was.
     pub retried: u32,
     /// What a call costs by what its capability declared when the run started, in 10⁻⁹ US dollars.
@@ -199,6 +202,7 @@ impl fmt::Debug for State {
             .field("usage", &self.usage)
             .field("retries", &self.retries)
             .field("priority", &self.priority)
+            .field("context", &self.context)
             .field("retried", &self.retried)
             .field("estimates", &self.estimates)
             .field("books", &self.books)

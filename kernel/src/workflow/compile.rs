@@ -9,8 +9,10 @@ use crate::document::{Code, Problem, Report, nearest};
 use crate::expr::Mapping;
 use crate::yaml::Path;
 
-/// Reports every mapping that reads a step which does not exist, or for which its own step does not wait.
+/// Reports every mapping that reads a step which does not exist, or for which its own step does not wait, or that reads
+/// what the document does not read of the shared context.
 pub(super) fn check_reads(draft: &Draft, graph: &Graph, report: &mut Report<'_>) {
+    check_context(draft, report);
     for (at, step) in draft.steps.iter().enumerate() {
         let reads = step.mappings().into_iter().flat_map(|(mapping, base)| {
             mapping.references().steps.iter().map(move |(id, read)| (id, base.join(&read.path)))
@@ -37,6 +39,23 @@ pub(super) fn check_reads(draft: &Draft, graph: &Graph, report: &mut Report<'_>)
         let base = Path::default().key("output");
         for (id, read) in &mapping.references().steps {
             known(graph, id, &base.join(&read.path), report);
+        }
+    }
+}
+
+fn check_context(draft: &Draft, report: &mut Report<'_>) {
+    let output = draft.output.iter().map(|output| (output, Path::default().key("output")));
+    for (mapping, base) in draft.steps.iter().flat_map(|step| step.mappings()).chain(output) {
+        for (name, path) in &mapping.references().context {
+            if draft.context.iter().any(|read| *read.name == **name) {
+                continue;
+            }
+            let hint = match nearest(name, draft.context.iter().map(|read| &*read.name)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("say which key that is: `context: {{ {name}: {{ key: … }} }}`"),
+            };
+            let message = format!("reads `context.{name}`, which the workflow does not read");
+            report.add(Code::ContextUnknown, &base.join(path), message, hint);
         }
     }
 }
@@ -100,7 +119,11 @@ pub(super) fn build(
         budget: draft.budget,
         has_budgets,
         drop_in: draft.drop_in,
+<<<<<<< HEAD
         compensation: draft.compensation,
+=======
+        context: draft.context,
+>>>>>>> failure
         steps,
         index,
         order,

@@ -7,6 +7,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::context::Read;
 use crate::run::MAX_GRAFTED;
 use crate::workflow::{MAX_SUPERVISORS, Step, StepKind, Sub, Workflow};
 
@@ -127,6 +128,12 @@ impl Linked {
     #[must_use]
     pub fn has_budgets(&self) -> bool {
         self.own.has_budgets() || self.subs.iter().any(|sub| sub.has_budgets())
+    }
+
+    /// What they read of the shared context, each with the one that does: none for the outermost.
+    pub fn reads(&self) -> impl Iterator<Item = (Option<&Workflow>, &Read)> {
+        let own = self.own.context().iter().map(|read| (None, read));
+        own.chain(self.subs.iter().flat_map(|sub| sub.context().iter().map(move |read| (Some(&**sub), read))))
     }
 
     /// The steps of all of them.

@@ -4,6 +4,7 @@ use super::*;
 use crate::id::RunId;
 use std::collections::BTreeMap;
 
+mod context;
 mod graphs;
 mod links;
 mod lints;
@@ -42,7 +43,7 @@ fn parse(text: &str) -> Workflow {
 }
 
 fn scope<'a>(input: &'a Json, outputs: &'a BTreeMap<String, Json>) -> Scope<'a> {
-    Scope { input, run: RunId::from_bytes([1; 16]), intent: "quote", outputs }
+    Scope { input, run: RunId::from_bytes([1; 16]), intent: "quote", context: input, outputs }
 }
 
 fn json(value: Value) -> Json {

@@ -11,6 +11,7 @@ use mainstay_control_plane::host::Clock;
 use mainstay_control_plane::records::run_summary::{self, RunSummary};
 use mainstay_control_plane::records::{open_run, spill, transition};
 use mainstay_control_plane::workflows;
+use mainstay_kernel::context::Pins;
 use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::json::{Json, Limits};
@@ -126,6 +127,7 @@ impl Filler {
                 priority: Priority::default(),
                 mode: Mode::Full,
                 estimates: run::Estimates::default(),
+                context: Pins::default(),
             },
             now,
         )?;

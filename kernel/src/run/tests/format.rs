@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::world::{RUN, answer, at, id, name, record, ruling, text};
 use crate::budget::{Exhausted, Limit, Scope};
+use crate::context::{Pin, Pins};
 use crate::mode::Mode;
 use crate::outcome::{Answer, Began, Class, Failure, Usage};
 use crate::retry::Retries;
@@ -53,6 +54,7 @@ fn events() -> Vec<Event> {
             retries: Retries::Allowed,
             priority: crate::priority::Priority::default(),
             estimates: Arc::default(),
+            context: Pins::default(),
         },
         Event::StepStarted { step: step(), attempt, input: Some(text("null")) },
         Event::AttemptFailed {
@@ -129,6 +131,7 @@ fn events() -> Vec<Event> {
             retries: Retries::Allowed,
             priority: crate::priority::Priority::default(),
             estimates: Arc::default(),
+            context: Pins::default(),
         },
         Event::StepsGrafted {
             step: step(),
@@ -148,6 +151,7 @@ fn events() -> Vec<Event> {
             deadline: at(61_000),
             retries: Retries::Allowed,
             priority: crate::priority::Priority::default(),
+            context: Pins::default(),
             estimates: Arc::new(BTreeMap::from([(name("text.draft"), 1_500_000)])),
         },
         Event::StepSkipped {
@@ -160,6 +164,7 @@ fn events() -> Vec<Event> {
                 wanted: 1_500_000,
             }),
         },
+        started_with_context(),
         Event::StepFailed {
             step: step(),
             failure: failure.clone(),
@@ -206,6 +211,30 @@ fn events() -> Vec<Event> {
 
 fn workflow(called: &str) -> WorkflowRef {
     WorkflowRef { name: name(called), version: 3, hash: WorkflowHash::from_bytes([0xab; 32]) }
+}
+
+fn started_with_context() -> Event {
+    Event::RunStarted {
+        tenant: name("default"),
+        workflow: workflow("answer"),
+        subs: Vec::new(),
+        input: text("{}"),
+        intent: "".into(),
+        labels: Arc::default(),
+        idempotency_key: None,
+        deadline: at(61_000),
+        retries: Retries::Allowed,
+        priority: crate::priority::Priority::default(),
+        estimates: Arc::default(),
+        context: Pins::new(vec![Pin {
+            of: "".into(),
+            name: "prices".into(),
+            key: "market/prices".parse().unwrap(),
+            version: 7,
+            at: at(900),
+            value: text(r#"{"eur":1.10}"#),
+        }]),
+    }
 }
 
 fn graft(id: &str, after: &[&str]) -> Graft {

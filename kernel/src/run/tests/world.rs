@@ -129,6 +129,7 @@ impl Plan {
             priority: crate::priority::Priority::default(),
             mode: self.mode,
             estimates: Arc::new(self.estimates.iter().map(|(c, nano)| (name(c), *nano)).collect()),
+            context: crate::context::Pins::default(),
         }
     }
 
