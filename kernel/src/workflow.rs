@@ -85,11 +85,8 @@ pub struct Workflow {
     budget: Budget,
     has_budgets: bool,
     drop_in: Option<Mode>,
-<<<<<<< HEAD
     compensation: Compensation,
-=======
     context: Vec<Read>,
->>>>>>> failure
     steps: Vec<Step>,
     index: HashMap<StepId, usize>,
     order: Vec<usize>,
@@ -230,17 +227,16 @@ impl Workflow {
         self.drop_in
     }
 
-<<<<<<< HEAD
     /// When its runs undo what they did.
     #[must_use]
     pub const fn compensation(&self) -> &Compensation {
         &self.compensation
-=======
+    }
+
     /// What its runs read of the shared context when they are accepted.
     #[must_use]
     pub fn context(&self) -> &[Read] {
         &self.context
->>>>>>> failure
     }
 
     /// The steps, in the order of the document.

@@ -119,11 +119,8 @@ pub(super) fn build(
         budget: draft.budget,
         has_budgets,
         drop_in: draft.drop_in,
-<<<<<<< HEAD
         compensation: draft.compensation,
-=======
         context: draft.context,
->>>>>>> failure
         steps,
         index,
         order,

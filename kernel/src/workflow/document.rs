@@ -17,15 +17,12 @@ use crate::schema::Schema;
 use crate::yaml::{self, Node, Path};
 
 mod budget;
-<<<<<<< HEAD
 mod compensation;
-=======
 mod context;
->>>>>>> failure
 mod kind;
 mod recourse;
 
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 13] = [
     "name",
     "version",
     "description",
@@ -35,11 +32,8 @@ const FIELDS: [&str; 12] = [
     "max_retries",
     "budget",
     "drop_in",
-<<<<<<< HEAD
     "compensation",
-=======
     "context",
->>>>>>> failure
     "steps",
     "output",
 ];
@@ -77,11 +71,8 @@ pub(super) struct Draft {
     pub(super) max_retries: u32,
     pub(super) budget: Budget,
     pub(super) drop_in: Option<Mode>,
-<<<<<<< HEAD
     pub(super) compensation: Compensation,
-=======
     pub(super) context: Vec<Read>,
->>>>>>> failure
     pub(super) steps: Vec<DraftStep>,
     pub(super) output: Option<Mapping>,
 }
@@ -180,13 +171,10 @@ pub(super) fn read(tree: &Node, report: &mut Report<'_>) -> Draft {
             .map_or(DEFAULT_RETRIES, |field| field.number(0..=MAX_RETRIES, report)),
         budget: fields.optional("budget").map_or(Budget::NONE, |field| budget::of_workflow(&field, report)),
         drop_in: fields.optional("drop_in").and_then(|field| drop_in(&field, report)),
-<<<<<<< HEAD
         compensation: fields
             .optional("compensation")
             .map_or_else(Compensation::default, |field| compensation::compensation(&field, report)),
-=======
         context: fields.optional("context").map_or_else(Vec::new, |field| context::reads(&field, report)),
->>>>>>> failure
         steps: fields.required("steps").map_or_else(Vec::new, |field| steps(&field, report)),
         output: fields.get("output").and_then(|field| field.mapping(report)),
     };
