@@ -8,9 +8,11 @@ const FILES: &[&str] = &[
     "sidecar",
     "workflows",
     "rollouts",
+    "schedules",
     "context",
     "routes",
     "orchestrator",
+    "budgets",
     "operations",
     "drills",
 ];

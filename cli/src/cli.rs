@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::client::Client;
 use crate::commands::breakers::BreakersCommand;
+use crate::commands::budgets::BudgetsCommand;
 use crate::commands::context::ContextCommand;
 use crate::commands::drill::DrillCommand;
 use crate::commands::escalations::EscalationsCommand;
@@ -13,11 +14,12 @@ use crate::commands::limits::LimitsCommand;
 use crate::commands::mode::ModeCommand;
 use crate::commands::rollouts::RolloutsCommand;
 use crate::commands::routes::RoutesCommand;
+use crate::commands::schedules::SchedulesCommand;
 use crate::commands::workflows::WorkflowsCommand;
 use crate::commands::{
-    agents, backup, breakers, cancel, completions, context, doctor, drill, escalations, events, explain,
-    invoke, limits, mode, pauses, replay, resolve, rollouts, routes, run, runs, serve, sidecar, signal,
-    status, trace, workflows,
+    agents, backup, breakers, budgets, cancel, completions, context, doctor, drill, escalations, events,
+    explain, invoke, limits, mode, pauses, replay, resolve, rollouts, routes, run, runs, schedules, serve,
+    sidecar, signal, status, trace, workflows,
 };
 use crate::console::{Console, Output, tell_failure};
 use crate::demo;
@@ -89,6 +91,9 @@ enum Command {
     /// Try a new version of an agent beside the old one: put, list, show, promote, rollback
     #[command(subcommand)]
     Rollouts(RolloutsCommand),
+    /// Run workflows by the clock: put, list, show, pause, resume, delete, lint
+    #[command(subcommand)]
+    Schedules(SchedulesCommand),
     /// Run a workflow and wait for its end
     Run(run::RunArgs),
     /// List runs, newest first
@@ -128,6 +133,11 @@ enum Command {
     /// List, set and clear how many calls in a second an agent, capability or tenant takes
     #[command(subcommand)]
     Limits(LimitsCommand),
+    /// List, set and lift what a tenant or a workflow may use up in a day or a month
+    #[command(subcommand)]
+    Budgets(BudgetsCommand),
+    /// Show what was spent, by agent, capability, workflow, tenant, run or day
+    Spend(budgets::SpendArgs),
     /// Show where a call of a capability could go, to make it without the control plane on the way
     Resolve(resolve::ResolveArgs),
     /// Write everything on record to a file, while the control plane runs
@@ -193,6 +203,14 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         }
         Command::Workflows(WorkflowsCommand::Get(args)) => {
             asking(globals, async |client| workflows::get(args, client, &console).await)
+        }
+        Command::Budgets(command) => {
+            asking(globals, async |client| budgets::run(command, client, &console).await)
+        }
+        Command::Spend(args) => asking(globals, async |client| budgets::spend(args, client, &console).await),
+        Command::Schedules(SchedulesCommand::Lint(args)) => schedules::lint(&args, &console),
+        Command::Schedules(command) => {
+            asking(globals, async |client| schedules::run(command, client, &console).await)
         }
         Command::Rollouts(RolloutsCommand::Lint(args)) => rollouts::lint(&args, &console),
         Command::Rollouts(command) => {

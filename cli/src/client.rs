@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use mainstay_kernel::priority::Priority;
 use mainstay_proto::pb::agent_registry_client::AgentRegistryClient;
+use mainstay_proto::pb::budgets_client::BudgetsClient;
 use mainstay_proto::pb::drills_client::DrillsClient;
 use mainstay_proto::pb::operations_client::OperationsClient;
 use mainstay_proto::pb::orchestrator_client::OrchestratorClient;
 use mainstay_proto::pb::rollouts_client::RolloutsClient;
 use mainstay_proto::pb::routes_client::RoutesClient;
+use mainstay_proto::pb::schedules_client::SchedulesClient;
 use mainstay_proto::pb::shared_context_client::SharedContextClient;
 use mainstay_proto::pb::workflows_client::WorkflowsClient;
 use mainstay_proto::priority;
@@ -86,6 +88,18 @@ impl Client {
     #[must_use]
     pub fn rollouts(&self) -> RolloutsClient<Channel> {
         RolloutsClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
+    }
+
+    /// Budgets over time, and what was spent.
+    #[must_use]
+    pub fn budgets(&self) -> BudgetsClient<Channel> {
+        BudgetsClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
+    }
+
+    /// What is run by the clock.
+    #[must_use]
+    pub fn schedules(&self) -> SchedulesClient<Channel> {
+        SchedulesClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
     }
 
     /// The server itself.

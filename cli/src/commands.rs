@@ -3,6 +3,7 @@
 pub mod agents;
 pub mod backup;
 pub mod breakers;
+pub mod budgets;
 pub mod cancel;
 pub mod completions;
 pub mod context;
@@ -21,6 +22,7 @@ pub mod rollouts;
 pub mod routes;
 pub mod run;
 pub mod runs;
+pub mod schedules;
 pub mod serve;
 pub mod sidecar;
 pub mod signal;

@@ -124,6 +124,7 @@ impl Exit {
             | R::WorkflowVersionTaken
             | R::WorkflowNotLinked
             | R::RolloutInvalid
+            | R::ScheduleInvalid
             | R::RolloutVersionTaken
             | R::RolloutOverlaps
             | R::RolloutContractBroken
@@ -140,6 +141,7 @@ impl Exit {
             R::LeaseUnknown
             | R::WorkflowNotFound
             | R::RolloutNotFound
+            | R::ScheduleNotFound
             | R::RouteNotFound
             | R::DecisionNotFound
             | R::RunNotFound
@@ -151,6 +153,7 @@ impl Exit {
             | R::PauseNotFound
             | R::DrillNotFound
             | R::LimitNotFound
+            | R::BudgetNotFound
             | R::RecordNotFound
             | R::ContextNotFound
             | R::ContextVersionNotKept

@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod breaker;
+pub mod budget;
 pub mod call;
 pub mod context;
 pub mod decision;
@@ -25,6 +26,7 @@ pub mod replay;
 pub mod rollout;
 pub mod routing;
 pub mod run;
+pub mod schedule;
 pub mod status;
 pub mod value;
 pub mod workflow;

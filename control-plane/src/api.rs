@@ -1,5 +1,6 @@
 //! The gRPC services: parse, ask a handle, answer. No decision is taken here.
 
+pub mod budgets;
 pub mod context;
 pub(crate) mod documents;
 pub mod drills;
@@ -10,6 +11,7 @@ mod people;
 pub mod registry;
 pub mod rollouts;
 pub mod routes;
+pub mod schedules;
 mod watcher;
 pub mod workflows;
 

@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::host::Clock;
 use crate::metrics::Metrics;
 use crate::records::transition;
-use crate::{dispatch, modes, registry, workflows};
+use crate::{budgets, dispatch, modes, registry, workflows};
 
 mod call;
 mod journal;
@@ -75,6 +75,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// How much is done.
     pub modes: modes::Handle,
+    /// What may be used up over time, and was.
+    pub budgets: budgets::Handle,
 }
 
 /// The engine. Cheap to clone.
@@ -95,6 +97,7 @@ struct Shared {
     dispatch: dispatch::Handle,
     metrics: Metrics,
     modes: modes::Handle,
+    budgets: budgets::Handle,
     open: Mutex<HashMap<RunId, OpenRun>>,
     /// Runs on their way to the disk, which will be open when they are there.
     starting: AtomicUsize,
@@ -140,7 +143,7 @@ impl Handle {
         (store, blobs): (Arc<dyn Store>, Blobs),
         parts: Parts,
     ) -> (Self, Service) {
-        let Parts { catalog, registry, dispatch, metrics, modes } = parts;
+        let Parts { catalog, registry, dispatch, metrics, modes, budgets } = parts;
         let stopped = CancellationToken::new();
         let shared = Arc::new(Shared {
             config,
@@ -151,6 +154,7 @@ impl Handle {
             dispatch,
             metrics,
             modes,
+            budgets,
             open: Mutex::default(),
             starting: AtomicUsize::new(0),
             tasks: TaskTracker::new(),
@@ -352,6 +356,7 @@ impl Shared {
         let (tenant, workflow) = (run.tenant.clone(), run.workflow.name().clone());
         open.insert(id, OpenRun { tenant, workflow, commands, questions: Arc::clone(&questions), left });
         drop(open);
+        self.budgets.take_up(&run);
         let shared = Arc::clone(self);
         let (stop, counted) = {
             let epoch = self.epoch.lock();

@@ -6,7 +6,7 @@
 //! - In: [`api`] (gRPC), [`admin`] (HTTP), [`admission`] (who is let in), [`server`] (all of it together), [`config`].
 //! - Agents: [`registry`], [`health`], [`address`] (who may be dialled).
 //! - Calls: [`dispatch`] (one logical attempt), [`invoke`] (a direct call).
-//! - Versions side by side: [`rollouts`].
+//! - Versions side by side: [`rollouts`]. By the clock: [`schedules`].
 //! - Runs: [`engine`], [`workflows`] (their documents), [`follow`] and [`listing`] (looking at them).
 //! - Routing: [`routing`]. [`documents`] keeps the documents of both.
 //! - What agents and people know together: [`context`].
@@ -20,6 +20,7 @@ pub mod admin;
 pub mod admission;
 pub mod api;
 pub mod backup;
+pub mod budgets;
 pub mod config;
 pub mod context;
 pub mod dispatch;
@@ -43,6 +44,7 @@ pub mod registry;
 pub mod retention;
 pub mod rollouts;
 pub mod routing;
+pub mod schedules;
 pub mod server;
 #[cfg(test)]
 mod testbed;

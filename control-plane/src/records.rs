@@ -5,6 +5,7 @@
 //! schema is brought up step by step (see `upcasts`).
 
 pub mod breaker;
+pub mod budget;
 pub mod context;
 pub mod decision;
 pub mod describe;
@@ -21,7 +22,10 @@ pub mod open_run;
 pub mod pause;
 pub mod restored;
 pub mod rollout;
+pub mod run_spend;
 pub mod run_summary;
+pub mod schedule;
+pub mod spend;
 pub mod spill;
 pub mod tenants;
 pub mod transition;

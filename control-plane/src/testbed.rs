@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::host::Clock;
 use crate::metrics::Metrics;
 use crate::registry::{Registered, Registration};
-use crate::{dispatch, engine, events, invoke, modes, registry, rollouts, routing, workflows};
+use crate::{budgets, dispatch, engine, events, invoke, modes, registry, rollouts, routing, workflows};
 
 mod stub;
 
@@ -106,12 +106,14 @@ impl Bed {
             },
         );
         tokio::spawn(routing_service.run());
+        let (budgets, _) = budgets::open(clock.clone(), Arc::clone(&shared), events.clone()).unwrap();
         let parts = engine::Parts {
             catalog: catalog.clone(),
             registry: registry.clone(),
             dispatch: dispatch.clone(),
             metrics: metrics.clone(),
             modes: modes.clone(),
+            budgets,
         };
         let (engine, engine_service) =
             engine::Handle::new(bounds, clock.clone(), (shared, blobs.clone()), parts);

@@ -20,6 +20,9 @@ use serde::{Deserialize, Serialize};
 use crate::outcome::Usage;
 use crate::time::text::Human;
 
+pub mod spend;
+pub mod window;
+
 /// The code of a step that is not done because a budget has no room for it.
 pub const BUDGET_EXHAUSTED: &str = "BUDGET_EXHAUSTED";
 

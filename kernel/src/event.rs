@@ -140,6 +140,27 @@ pub enum Kind {
     /// It gets none any more.
     #[serde(rename = "rollout.rolled-back")]
     RolloutRolledBack,
+    /// A schedule was put.
+    #[serde(rename = "schedule.put")]
+    SchedulePut,
+    /// A schedule fires nothing any more.
+    #[serde(rename = "schedule.paused")]
+    SchedulePaused,
+    /// It fires again.
+    #[serde(rename = "schedule.resumed")]
+    ScheduleResumed,
+    /// A schedule was removed.
+    #[serde(rename = "schedule.deleted")]
+    ScheduleDeleted,
+    /// Nobody was there at times of a schedule.
+    #[serde(rename = "schedule.missed")]
+    ScheduleMissed,
+    /// A time of a schedule came while a run of an earlier one went on.
+    #[serde(rename = "schedule.overlapped")]
+    ScheduleOverlapped,
+    /// A run of a schedule could not be started.
+    #[serde(rename = "schedule.refused")]
+    ScheduleRefused,
 }
 
 impl Event {
@@ -172,7 +193,7 @@ impl Event {
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 41] = [
         Self::ServerStarted,
         Self::ServerStopping,
         Self::StoreReadOnly,
@@ -207,6 +228,13 @@ impl Kind {
         Self::RolloutHeld,
         Self::RolloutPromoted,
         Self::RolloutRolledBack,
+        Self::SchedulePut,
+        Self::SchedulePaused,
+        Self::ScheduleResumed,
+        Self::ScheduleDeleted,
+        Self::ScheduleMissed,
+        Self::ScheduleOverlapped,
+        Self::ScheduleRefused,
     ];
 
     /// The name, as `area.what`.
@@ -247,6 +275,13 @@ impl Kind {
             Self::RolloutHeld => "rollout.held",
             Self::RolloutPromoted => "rollout.promoted",
             Self::RolloutRolledBack => "rollout.rolled-back",
+            Self::SchedulePut => "schedule.put",
+            Self::SchedulePaused => "schedule.paused",
+            Self::ScheduleResumed => "schedule.resumed",
+            Self::ScheduleDeleted => "schedule.deleted",
+            Self::ScheduleMissed => "schedule.missed",
+            Self::ScheduleOverlapped => "schedule.overlapped",
+            Self::ScheduleRefused => "schedule.refused",
         }
     }
 
@@ -271,7 +306,9 @@ impl Kind {
             | Self::ModeLowered
             | Self::DrillBegan
             | Self::DrillFailed
-            | Self::RolloutRolledBack => true,
+            | Self::RolloutRolledBack
+            | Self::ScheduleMissed
+            | Self::ScheduleRefused => true,
             Self::ServerStarted
             | Self::ServerStopping
             | Self::StoreWritable
@@ -293,7 +330,12 @@ impl Kind {
             | Self::RolloutStarted
             | Self::RolloutProgressed
             | Self::RolloutHeld
-            | Self::RolloutPromoted => false,
+            | Self::RolloutPromoted
+            | Self::SchedulePut
+            | Self::SchedulePaused
+            | Self::ScheduleResumed
+            | Self::ScheduleDeleted
+            | Self::ScheduleOverlapped => false,
         }
     }
 

@@ -44,6 +44,7 @@ pub mod retry;
 pub mod rollout;
 pub mod route;
 pub mod run;
+pub mod schedule;
 pub mod schema;
 pub mod share;
 pub mod time;

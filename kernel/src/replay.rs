@@ -187,8 +187,8 @@ fn begin(id: RunId, first: &Cue<'_>, pinned: &Linked, workflow: &Linked) -> Resu
         retries: *retries,
         priority: *priority,
         mode: first.mode,
-        estimates: estimates.clone(),
         context: context.clone(),
+        estimates: estimates.clone(),
     };
     run::start(start, at).map_err(|error| error.to_string())
 }

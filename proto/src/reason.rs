@@ -120,6 +120,9 @@ reasons! {
     DrillNotFound = "DRILL_NOT_FOUND", NotFound,
         "No fault is being injected that could be stopped.",
         "`mainstay drill list` shows the drill under way, `mainstay drill history` those before.";
+    BudgetNotFound = "BUDGET_NOT_FOUND", NotFound,
+        "Nobody set a budget of that target and period, so there is nothing to lift.",
+        "`mainstay budgets list` shows every budget over time. Budgets of runs and steps stand in their workflow document.";
     LimitNotFound = "LIMIT_NOT_FOUND", NotFound,
         "Nobody set a rate for the target, so there is nothing to clear.",
         "`mainstay limits list` shows every rate and where it comes from. One that a manifest declares is changed there, or overridden with `mainstay limits set`.";
@@ -165,6 +168,14 @@ reasons! {
     RolloutOver = "ROLLOUT_OVER", FailedPrecondition,
         "The rollout cannot be turned that way as it stands: it is over, or it is held already, or it is not held.",
         "`mainstay rollouts show NAME` says where it stands and why. A rollout that was rolled back begins again with a new version of its document.";
+
+    // Schedules.
+    ScheduleInvalid = "SCHEDULE_INVALID", InvalidArgument,
+        "The schedule's document has errors; nothing was stored.",
+        "Each finding names its place and what to do. `mainstay schedules lint FILE` shows them all.";
+    ScheduleNotFound = "SCHEDULE_NOT_FOUND", NotFound,
+        "No schedule of that name is stored for this tenant.",
+        "`mainstay schedules list` shows what is there; `mainstay schedules put FILE` stores one.";
 
     // Shared context.
     ContextKeyInvalid = "CONTEXT_KEY_INVALID", InvalidArgument,
@@ -241,7 +252,7 @@ reasons! {
         "`mainstay trace RUN` shows the step, its attempts and where the failure began.";
     BudgetExhausted = "BUDGET_EXHAUSTED", ResourceExhausted,
         "A budget has no room for what is next: what is left of a limit on money, tokens, calls or time is less than what the next call may take.",
-        "The error names the limit and what was left; `mainstay trace RUN` shows what each call took. Raise `budget` of the workflow or the step, or let the run go on without what it cannot pay for: `on_exhausted: partial`, or `optional: true` on the step.";
+        "The error names the limit and what was left; `mainstay trace RUN` shows what each call took. Raise `budget` of the workflow or the step, or let the run go on without what it cannot pay for: `on_exhausted: partial`, or `optional: true` on the step. A budget over time is an operator's: `mainstay budgets list` says when it begins anew, `mainstay budgets set` raises it, `mainstay spend` shows where it went.";
     RunCancelled = "RUN_CANCELLED", Cancelled,
         "The run was cancelled.",
         "The record says by what reason. Start it again if nobody meant to.";

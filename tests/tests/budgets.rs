@@ -4,6 +4,8 @@
 
 use mainstay_proto::pb;
 use mainstay_tests::agent::Row;
+use mainstay_tests::process::mainstay;
+use mainstay_tests::wait::until;
 use mainstay_tests::world::{World, spec};
 
 const WORK: &str = "effect: side-effecting, max_concurrency: 64, cost_usd: 0.01";
@@ -103,4 +105,118 @@ async fn what_is_under_way_when_the_time_is_used_up_is_given_up() {
     assert_eq!((run.state(), failure.code.as_str()), (pb::RunState::Failed, "BUDGET_EXHAUSTED"));
     assert_eq!(failure.message, "step `first`: the run's time budget of 300ms is used up");
     assert_eq!(agent.begun(), 1);
+}
+
+async fn cli(world: &World, args: &[&str]) -> Result<serde_json::Value, String> {
+    let server = format!("http://{}", world.grpc);
+    let mut command = tokio::process::Command::new(mainstay());
+    command.args(["--server", &server, "--output", "json"]).args(args);
+    let output = command.output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    match output.status.success() {
+        true => Ok(serde_json::from_str(&text).unwrap()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
+}
+
+async fn warned(world: &World) -> Option<()> {
+    let events = cli(world, &["events", "--kind", "limit.near"]).await.unwrap();
+    events.to_string().contains("budget/workflow/quick/day").then_some(())
+}
+
+const QUICK: &str = "
+name: NAME
+version: 1
+deadline: 1h
+steps:
+  - id: one
+    call: { capability: work }
+    input: '${input}'
+  - id: two
+    after: [one]
+    call: { capability: work }
+    input: '${input}'
+";
+
+#[tokio::test]
+async fn a_workflow_has_its_day_across_a_kill_and_spend_is_what_the_agents_were_paid() {
+    let mut world = World::start().await;
+    let [ann, bob] =
+        [world.agent("ann", &[("work", WORK)]).await, world.agent("bob", &[("work", WORK)]).await];
+    world.put(&QUICK.replace("NAME", "quick")).await;
+    world.put(&QUICK.replace("NAME", "other")).await;
+    let set =
+        ["budgets", "set", "workflow/quick", "day", "--usd", "0.2", "--reason", "a trial", "--by", "ops"];
+    cli(&world, &set).await.unwrap();
+    let input = r#"{"x":1,"cost_usd":"0.04","tokens":7}"#;
+    // The second run of `quick` spends four fifths. A kill may take an event with it that was just told.
+    let mut spend_is_near = false;
+    for run in 0..3 {
+        let run = if run == 2 { world.run("other", input).await } else { world.run("quick", input).await };
+        assert_eq!(run.state(), pb::RunState::Completed);
+        if run.workflow == "quick" && warned(&world).await.is_none() && spend_is_near {
+            until("people to be warned", || warned(&world)).await;
+        }
+        spend_is_near = true;
+        world.kill();
+        world.restart().await;
+        world.until_healthy("ann").await;
+        world.until_healthy("bob").await;
+    }
+    // Of twenty cents sixteen are spent: one call fits, and then nothing.
+    let run = world.run("quick", input).await;
+    let failure = run.failure.as_ref().unwrap();
+    assert_eq!(
+        (run.state(), failure.code.as_str()),
+        (pb::RunState::Failed, "BUDGET_EXHAUSTED"),
+        "{failure:?}"
+    );
+    assert!(
+        failure.message.contains("$0.20 of the $0.20 that workflow `quick` may use in a day"),
+        "{failure:?}"
+    );
+    let refused = world.submit(spec("quick", input)).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+    let seen = mainstay_proto::fault::Seen::of(&refused);
+    assert_eq!(seen.reason, "BUDGET_EXHAUSTED");
+    assert!(seen.retry_after.is_some_and(|delay| delay.as_secs() <= 24 * 3600), "until midnight");
+    assert_eq!(world.run("other", input).await.state(), pb::RunState::Completed, "others have theirs");
+
+    let paid = [&ann, &bob].map(|agent| paid(&agent.ledger()));
+    assert_eq!(paid.iter().sum::<u64>(), 9 * 40_000_000);
+    let spent = |report: &serde_json::Value, name: &str| {
+        let lines = report["lines"].as_array().unwrap();
+        lines
+            .iter()
+            .filter(|line| line["name"] == name)
+            .map(|line| line["nano_usd"].as_u64().unwrap())
+            .sum::<u64>()
+    };
+    for killed in [false, true] {
+        if killed {
+            world.kill();
+            world.restart().await;
+        }
+        let by_agent = cli(&world, &["spend"]).await.unwrap();
+        assert_eq!([spent(&by_agent, "ann"), spent(&by_agent, "bob")], paid);
+        assert_eq!(
+            (by_agent["total"]["tokens_in"].as_u64(), by_agent["total"]["calls"].as_u64()),
+            (Some(63), Some(9))
+        );
+        let by_workflow = cli(&world, &["spend", "--by", "workflow"]).await.unwrap();
+        assert_eq!(spent(&by_workflow, "quick"), 200_000_000);
+        let by_run = cli(&world, &["spend", "--by", "run"]).await.unwrap();
+        assert_eq!(spent(&by_run, &run.run_id), 40_000_000);
+        assert_eq!(by_run["total"]["nano_usd"], by_agent["total"]["nano_usd"]);
+        let listed = cli(&world, &["budgets", "list"]).await.unwrap();
+        assert_eq!(
+            (listed[0]["by"].as_str(), listed[0]["spent"]["nano_usd"].as_u64()),
+            (Some("ops"), Some(200_000_000))
+        );
+    }
+    assert!(warned(&world).await.is_some());
+    cli(&world, &["budgets", "lift", "workflow/quick", "day"]).await.unwrap();
+    assert_eq!(world.run("quick", input).await.state(), pb::RunState::Completed);
+    let refused = cli(&world, &["budgets", "lift", "workflow/quick", "day"]).await.unwrap_err();
+    assert!(refused.contains("BUDGET_NOT_FOUND"), "{refused}");
 }

@@ -14,7 +14,7 @@ use mainstay_control_plane::engine::{self, LoadError};
 use mainstay_control_plane::host::Clock;
 use mainstay_control_plane::listing::{Filter, Listing};
 use mainstay_control_plane::metrics::Metrics;
-use mainstay_control_plane::{dispatch, events, modes, registry, rollouts, workflows};
+use mainstay_control_plane::{budgets, dispatch, events, modes, registry, rollouts, workflows};
 use mainstay_kernel::dice::Dice;
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::json::Limits;
@@ -82,6 +82,9 @@ impl Reader {
             metrics.clone(),
         );
         let Ok(modes) = modes else { return Ok(None) };
+        let Ok((budgets, _adding)) = budgets::open(clock.clone(), Arc::clone(&store), events.clone()) else {
+            return Ok(None);
+        };
         let Ok((rollouts, _changes)) = rollouts::open(clock.clone(), stores, events, metrics.clone()) else {
             return Ok(None);
         };
@@ -93,7 +96,7 @@ impl Reader {
             Limits::default(),
             metrics.clone(),
         );
-        let parts = engine::Parts { catalog, registry, dispatch, metrics, modes };
+        let parts = engine::Parts { catalog, registry, dispatch, metrics, modes, budgets };
         let (engine, _runs) =
             engine::Handle::new(engine::Config::default(), clock, (Arc::clone(&store), blobs.clone()), parts);
         Ok(Some(Self { engine, listing: Listing::new(Arc::clone(&store)), store, blobs }))

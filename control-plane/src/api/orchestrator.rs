@@ -97,6 +97,9 @@ impl Api {
             StartError::CapabilityUnknown { .. } => {
                 Fault::field(Reason::CapabilityUnknown, "run.workflow", error)
             }
+            StartError::BudgetSpent { again, .. } => {
+                Fault::new(Reason::BudgetExhausted, error).retry_after(again)
+            }
             StartError::KeyReused { run } => {
                 let fault = Fault::field(Reason::IdempotencyKeyReused, "run.idempotency_key", &error);
                 fault.with("run_id", run)

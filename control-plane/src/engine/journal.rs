@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use mainstay_kernel::budget::spend;
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::run::{Durability, Event, FoldError, Run, Transition};
@@ -15,9 +16,10 @@ use mainstay_kernel::workflow::Linked;
 use mainstay_store::{Batch, Blobs, Commit, CommitError, ReadError, Store};
 
 use crate::documents::CatalogError;
+use crate::records::run_spend::RunSpend;
 use crate::records::run_summary::RunSummary;
 use crate::records::spill::{self, SpillError};
-use crate::records::{RecordError, idempotency, open_run, run_summary, transition};
+use crate::records::{RecordError, idempotency, open_run, run_spend, run_summary, transition};
 use crate::workflows;
 
 /// Wait before a transition that met a full queue is handed over again. The queue holds some tens of milliseconds of
@@ -133,6 +135,11 @@ impl Journal {
             batch = batch
                 .delete(open_run::key(tenant, run.id))
                 .put(run_summary::key(tenant, run.id), summary(run).encode()?);
+            let rows = spend::of_run(run);
+            if !rows.is_empty() {
+                let spend = RunSpend::new(run.workflow.name(), rows);
+                batch = batch.put(run_spend::key(tenant, run.id), run_spend::encode(&spend)?);
+            }
         }
         loop {
             let mut commit = self.store.commit(batch.clone());
@@ -248,7 +255,14 @@ fn summary(run: &Run) -> RunSummary {
         ended_at: run.end.as_ref().map(|end| end.at),
         failure: run.end.as_ref().and_then(|end| end.failure.clone()),
         usage: run.usage,
+        calls: if run.end.is_some() { calls(run) } else { 0 },
     }
+}
+
+/// How many calls of a run reached an agent.
+fn calls(run: &Run) -> u64 {
+    let attempts = run.steps.iter().flat_map(|step| &step.attempts);
+    attempts.filter(|attempt| !attempt.agent.is_empty()).count() as u64
 }
 
 /// What a store that cannot be read means for whoever reads a run.

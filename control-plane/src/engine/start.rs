@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use mainstay_kernel::budget::window::Over;
 use mainstay_kernel::context::Pins;
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::json::Json;
@@ -92,6 +93,14 @@ pub enum StartError {
     /// Its workflow or its tenant is paused.
     #[error("{0}")]
     Paused(Arc<Pause>),
+    /// A budget over time is used up.
+    #[error("{over}")]
+    BudgetSpent {
+        /// Which.
+        over: Over,
+        /// How long until it begins anew.
+        again: Duration,
+    },
     /// Its workflow is not started in this mode.
     #[error("the mode is {mode}, and the workflow is not started then")]
     LeftOut {
@@ -131,6 +140,10 @@ pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result
         return Err(StartError::Paused(pause));
     }
     let now = shared.clock.wall();
+    if let Err(over) = shared.budgets.admit(&request.tenant, &request.workflow) {
+        let again = over.until.saturating_since(now);
+        return Err(StartError::BudgetSpent { over, again });
+    }
     let context = pins(shared, &request.tenant, &workflow).await?;
     let id: RunId = shared.clock.id().into();
     let body = body_digest(&request);

@@ -138,6 +138,7 @@ impl Driver {
     /// Folds a transition and hands it to the store.
     async fn happen(&mut self, transition: &Transition) -> Result<(), AppendError> {
         self.run.fold(transition)?;
+        self.shared.budgets.record(&self.run, transition);
         // One that failed must not be followed by one that the healed store would take: the journal would have a gap.
         if let Some(Err(error)) = self.last_commit.as_mut().and_then(|commit| commit.now_or_never()) {
             return Err(error.into());
@@ -152,6 +153,7 @@ impl Driver {
     fn count_end(&self) {
         if let Some(end) = &self.run.end {
             self.shared.metrics.run_ended(end.state);
+            self.shared.budgets.ended(self.run.id);
             for left in self.run.not_undone() {
                 tracing::warn!(run = %self.run.id, step = %left.step, why = left.why, "what the run did stands");
             }
@@ -171,7 +173,7 @@ impl Driver {
             }
             let forgotten = self.shared.config.restored_at.is_some_and(|at| self.run.started_at <= at);
             let resumed = (self.resuming || forgotten).then_some(self.run.started_at);
-            self.calls.start(&self.shared, call, resumed);
+            self.calls.start(&self.shared, (self.run.workflow.name(), call), resumed);
         }
         Ok(())
     }
@@ -229,10 +231,11 @@ impl Calls {
         });
     }
 
-    fn start(&mut self, shared: &Arc<Shared>, call: Call, resumed: Option<Wall>) {
+    fn start(&mut self, shared: &Arc<Shared>, (workflow, call): (&Name, Call), resumed: Option<Wall>) {
         let (abort, registration) = AbortHandle::new_pair();
         self.by_attempt.insert(call.attempt, abort);
-        let work = super::call::perform(Arc::clone(shared), call, resumed, Arc::clone(&self.left));
+        let work =
+            super::call::perform(Arc::clone(shared), workflow.clone(), call, resumed, Arc::clone(&self.left));
         self.running.push(Abortable::new(work.boxed(), registration));
     }
 

@@ -25,6 +25,7 @@ async fn listing(runs: u16) -> (MemoryStore, Listing) {
             ended_at: None,
             failure: None,
             usage: Usage::default(),
+            calls: 0,
         };
         let key = run_summary::key("default", id(n));
         store.commit(Batch::new().put(key, summary.encode().unwrap())).await.unwrap();

@@ -12,8 +12,9 @@ use serde_json::Value;
 
 use super::spill::SpillError;
 use super::{
-    RecordError, breaker, context, decision, document, drill, event, idempotency, instance, key, limit,
-    loose, mode, open_run, pause, restored, rollout, run_summary, spill, transition,
+    RecordError, breaker, budget, context, decision, document, drill, event, idempotency, instance, key,
+    limit, loose, mode, open_run, pause, restored, rollout, run_spend, run_summary, schedule, spend, spill,
+    transition,
 };
 
 /// What a record is about.
@@ -174,6 +175,24 @@ fn global(kind: u8, tenant: &str, rest: &[u8]) -> (&'static str, String, &'stati
         }
         key::DECISION => ("decision", of(text(rest)), "why one routed request went where it went"),
         key::LIMIT => ("limit", of(text(rest)), "a rate that was set: it is as declared again"),
+        key::BUDGET => {
+            ("budget", of(text(rest)), "a budget over time that was set: it does not hold any more")
+        }
+        key::RUN_SPEND => {
+            let run = run_spend::run(rest).map_or_else(|| text(rest), |run| run.to_string());
+            (
+                "run spend",
+                of(run),
+                "what a run used: it is missing in the spend of its days, and not in the run",
+            )
+        }
+        key::SPEND => {
+            let what = spend::place(rest).map_or_else(
+                || text(rest),
+                |(workflow, it)| format!("{} by {workflow} at {} for {}", it.day, it.agent, it.capability),
+            );
+            ("spend", of(what), "what was spent so on that day")
+        }
         key::ROLLOUT => {
             let loss = "a version of a rollout: put the same document again";
             (ROLLOUT.noun, of(version_of(rest)), loss)
@@ -210,6 +229,13 @@ fn global(kind: u8, tenant: &str, rest: &[u8]) -> (&'static str, String, &'stati
             "of this server".to_owned(),
             "the secret of page tokens: those made before are refused",
         ),
+        key::SCHEDULE => ("schedule", of(text(rest)), "a schedule: it fires nothing until it is put again"),
+        key::SCHEDULE_LINE => {
+            let line = named(rest).and_then(|(name, number)| {
+                Some(format!("{name} line {}", u64::from_be_bytes(number.try_into().ok()?)))
+            });
+            ("schedule history", of(line.unwrap_or_else(|| text(rest))), "what a time of a schedule came to")
+        }
         _ => ("unknown", of(format!("kind {kind:#04x}, {}", text(rest))), "not known"),
     }
 }
@@ -224,6 +250,9 @@ fn read_global(kind: u8, rest: &[u8], value: &[u8], blobs: &Blobs) -> Result<Val
         key::ROUTES => return read_document(ROUTES, value, blobs),
         key::DECISION => serde_json::to_value(decision::decode(value).map_err(Unusable::from)?),
         key::LIMIT => serde_json::to_value(limit::decode(value).map_err(Unusable::from)?),
+        key::BUDGET => serde_json::to_value(budget::decode(value).map_err(Unusable::from)?),
+        key::RUN_SPEND => serde_json::to_value(run_spend::decode(value).map_err(Unusable::from)?),
+        key::SPEND => serde_json::to_value(spend::decode(value).map_err(Unusable::from)?),
         key::ROLLOUT => return read_document(ROLLOUT, value, blobs),
         key::ROLLOUT_CHANGE => {
             serde_json::to_value(rollout::StoredChange::decode(value).map_err(Unusable::from)?)
@@ -243,6 +272,10 @@ fn read_global(kind: u8, rest: &[u8], value: &[u8], blobs: &Blobs) -> Result<Val
         key::PAUSE => serde_json::to_value(pause::decode(value).map_err(Unusable::from)?),
         key::EVENT => serde_json::to_value(event::decode(value).map_err(Unusable::from)?),
         key::RESTORED => serde_json::to_value(restored::Restored::decode(value).map_err(Unusable::from)?),
+        key::SCHEDULE => {
+            serde_json::to_value(schedule::StoredSchedule::decode(value).map_err(Unusable::from)?)
+        }
+        key::SCHEDULE_LINE => serde_json::to_value(schedule::Line::decode(value).map_err(Unusable::from)?),
         key::LOOSE => {
             let documents = loose::decode(value).map_err(Unusable::from)?;
             Ok(documents.iter().map(ToString::to_string).collect())

@@ -63,9 +63,20 @@ pub const LOOSE: u8 = 0x20;
 pub const CONTEXT: u8 = 0x21;
 /// The value of a version of it.
 pub const CONTEXT_VALUE: u8 = 0x22;
+/// A schedule.
+pub const SCHEDULE: u8 = 0x29;
+/// A line of a schedule's history.
+pub const SCHEDULE_LINE: u8 = 0x2a;
+
+/// A budget over time that an operator set.
+pub const BUDGET: u8 = 0x2d;
+/// What a run that has ended used up, until it is added to the sums.
+pub const RUN_SPEND: u8 = 0x2e;
+/// What was used up on a day.
+pub const SPEND: u8 = 0x2f;
 
 /// Every kind there is.
-pub const ALL: [u8; 21] = [
+pub const ALL: [u8; 26] = [
     TRANSITION,
     OPEN_RUN,
     INSTANCE,
@@ -87,6 +98,11 @@ pub const ALL: [u8; 21] = [
     LOOSE,
     CONTEXT,
     CONTEXT_VALUE,
+    SCHEDULE,
+    SCHEDULE_LINE,
+    BUDGET,
+    RUN_SPEND,
+    SPEND,
 ];
 
 /// The beginning of a key of `kind`, of whatever it is.

@@ -45,6 +45,9 @@ pub struct RunSummary {
     /// Sum over its attempts, once it has ended.
     #[serde(default)]
     pub usage: Usage,
+    /// How many calls reached an agent, once it has ended.
+    #[serde(default)]
+    pub calls: u64,
 }
 
 /// Prefix of a tenant's runs, newest first.

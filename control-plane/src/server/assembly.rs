@@ -23,8 +23,8 @@ use crate::listing::Listing;
 use crate::metrics::Metrics;
 use crate::records::key;
 use crate::{
-    api, backup, context, dispatch, drills, engine, events, health, invoke, modes, registry, retention,
-    rollouts, routing, workflows,
+    api, backup, budgets, context, dispatch, drills, engine, events, health, invoke, modes, registry,
+    retention, rollouts, routing, schedules, workflows,
 };
 
 /// What a message may be larger than its payload: names, labels, intent, descriptions.
@@ -106,6 +106,7 @@ impl Core {
         let health_service = health::Service::new(health::Config::default(), clock.clone(), registry.clone())
             .with_faults(faults.clone());
         let stores = (Arc::clone(&store), blobs.clone());
+        let (budgets, budgets_service) = spend(&clock, &store, &events).await?;
         let (rollouts, rollouts_service) = roll_outs(&clock, stores, &events, &metrics).await?;
         let dispatch = dispatch::Handle::new(
             clock.clone(),
@@ -126,6 +127,7 @@ impl Core {
                 dispatch: dispatch.clone(),
                 metrics: metrics.clone(),
                 modes: modes.clone(),
+                budgets: budgets.clone(),
             },
         );
 
@@ -166,6 +168,15 @@ impl Core {
             },
         );
 
+        let (schedules, schedules_service) = scheduled(schedules::Parts {
+            clock: clock.clone(),
+            store: Arc::clone(&store),
+            engine: engine.clone(),
+            catalog: catalog.clone(),
+            events: events.clone(),
+        })
+        .await?;
+
         let size = config.max_payload + ENVELOPE;
         let stopping = CancellationToken::new();
         let orchestrator = api::orchestrator::Api {
@@ -192,6 +203,7 @@ impl Core {
         let workflows = api::workflows::Api { catalog: catalog.clone(), pages: pages.clone() };
         let documents = api::routes::Api { routing, limits, pages: pages.clone() };
         let context = api::context::Api { context: shared, pages: pages.clone() };
+        let schedules = api::schedules::Api { clock: clock.clone(), schedules };
         let rollouts = api::rollouts::Api { clock: clock.clone(), rollouts, registry: registry.clone() };
         let operations = api::operations::Api {
             clock: clock.clone(),
@@ -222,6 +234,13 @@ impl Core {
             .add_service(pb::routes_server::RoutesServer::new(documents).max_decoding_message_size(size))
             .add_service(pb::rollouts_server::RolloutsServer::new(rollouts).max_decoding_message_size(size))
             .add_service(pb::shared_context_server::SharedContextServer::new(context))
+            .add_service(
+                pb::schedules_server::SchedulesServer::new(schedules).max_decoding_message_size(size),
+            )
+            .add_service(pb::budgets_server::BudgetsServer::new(api::budgets::Api {
+                clock: clock.clone(),
+                budgets,
+            }))
             .add_service(pb::operations_server::OperationsServer::new(operations))
             .add_service(pb::drills_server::DrillsServer::new(api::drills::Api {
                 drills,
@@ -242,7 +261,9 @@ impl Core {
             Part::new("classifiers", routing_service.run()),
             Part::new("engine", first_start.then(|()| engine_service.run())),
             Part::new("retention", retention_service.run()),
+            Part::new("budgets", budgets_service.run()),
             Part::new("modes", modes_service.run()),
+            Part::new("schedules", schedules_service.run()),
         ];
         Ok(Self {
             routes: routes.prepare(),
@@ -289,6 +310,18 @@ async fn decisions(
     opened.map_err(|error| StartError::Records(error.to_string()))
 }
 
+/// Opens what operators let be used up over time, and what was.
+async fn spend(
+    clock: &Clock,
+    store: &Arc<dyn Store>,
+    events: &events::Handle,
+) -> Result<(budgets::Handle, budgets::Service), StartError> {
+    let (clock, store, events) = (clock.clone(), Arc::clone(store), events.clone());
+    let opened = tokio::task::spawn_blocking(move || budgets::open(clock, store, events)).await;
+    let opened = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    opened.map_err(|error| StartError::Records(error.to_string()))
+}
+
 /// Opens what is rolled out.
 async fn roll_outs(
     clock: &Clock,
@@ -298,6 +331,13 @@ async fn roll_outs(
 ) -> Result<(rollouts::Handle, rollouts::Service), StartError> {
     let (clock, events, metrics) = (clock.clone(), events.clone(), metrics.clone());
     let opened = tokio::task::spawn_blocking(move || rollouts::open(clock, stores, events, metrics)).await;
+    let opened = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    opened.map_err(|error| StartError::Records(error.to_string()))
+}
+
+/// Opens what is scheduled.
+async fn scheduled(parts: schedules::Parts) -> Result<(schedules::Handle, schedules::Service), StartError> {
+    let opened = tokio::task::spawn_blocking(|| schedules::open(parts)).await;
     let opened = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
     opened.map_err(|error| StartError::Records(error.to_string()))
 }

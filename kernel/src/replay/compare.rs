@@ -11,6 +11,8 @@ use crate::run::{AttemptRecord, Event, Transition};
 /// The code of an answer that broke the workflow's output schema. The answer itself is not on record, so why it was not
 /// asked for again cannot be told from it.
 const BROKE_SCHEMA: &str = "OUTPUT_SCHEMA_MISMATCH";
+/// The code of an answer that was not sure enough, which is not on record either.
+const LOW_CONFIDENCE: &str = "LOW_CONFIDENCE";
 
 /// Where `now` parts from what is on record. A changed workflow is of another version, may run others,
 /// and may have another deadline.
@@ -61,7 +63,7 @@ fn plain(event: &Event) -> Event {
     match &mut event {
         Event::StepFailed { failure, reason, attempts, .. }
         | Event::RemedyBegun { failure, reason, attempts, .. } => {
-            if failure.code == BROKE_SCHEMA {
+            if matches!(failure.code.as_str(), BROKE_SCHEMA | LOW_CONFIDENCE) {
                 reason.clear();
             }
             without_notes(attempts);

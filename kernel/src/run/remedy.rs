@@ -293,11 +293,16 @@ impl State {
     }
 
     /// What a step that grows in the one at `inside` has to fall back on: whoever is asked instead must be as sure, and
-    /// fails otherwise.
+    /// fails otherwise, unless the step takes what it gets.
     pub(super) fn recourse_inside(&self, inside: usize) -> Recourse {
         let asked_instead = self.steps[inside].remedied.is_some();
         let confidence = self.spec(inside).recourse.confidence.filter(|_| asked_instead);
-        let confidence = confidence.map(|confidence| Confidence { below: Below::Retry, ..confidence });
+        let confidence = confidence.map(|confidence| match confidence.below {
+            Below::Accept => confidence,
+            Below::Retry | Below::Escalate | Below::Fallback => {
+                Confidence { below: Below::Retry, ..confidence }
+            }
+        });
         Recourse { confidence, ..Recourse::default() }
     }
 

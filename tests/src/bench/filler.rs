@@ -168,6 +168,7 @@ impl Filler {
             ended_at: run.end.as_ref().map(|end| end.at),
             failure: None,
             usage: run.usage,
+            calls: 0,
         };
         self.store.commit(batch.put(run_summary::key(tenant, id), summary.encode()?)).await?;
         Ok(Written { id, journal })

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::world::{Fate, List, Part, Plan, World, answer, at, failure, id, list, part, plan, ruling, text};
+use crate::budget::spend;
 use crate::effect::EffectClass;
 use crate::mode::Mode;
 use crate::outcome::{Began, Class};
@@ -400,6 +401,23 @@ proptest! {
         }
         let end = world.run.end.as_ref().unwrap();
         prop_assert_eq!(world.run.undoing.as_ref().map_or(end.state, |undoing| undoing.state), end.state);
+    }
+
+    #[test]
+    fn spend_is_the_sum_of_the_attempts_on_record_however_it_is_summed_up(plan in any_plan()) {
+        let world = World::new(plan).finish();
+        let mut by_transition = spend::Rows::new();
+        for transition in &world.log {
+            spend::add(&mut by_transition, spend::of_transition(&world.run, transition));
+        }
+        let by_run = spend::of_run(&world.run);
+        prop_assert_eq!(&by_run, &by_transition);
+        let attempts = world.run.steps.iter().flat_map(|step| &step.attempts);
+        let every = attempts.map(|attempt| spend::Spend::of_call(attempt));
+        let every = every.fold(spend::Spend::default(), spend::Spend::plus);
+        prop_assert_eq!(by_run.into_values().fold(spend::Spend::default(), spend::Spend::plus), every);
+        let usage = world.run.usage;
+        prop_assert_eq!((every.tokens_in, every.tokens_out), (usage.tokens_in, usage.tokens_out));
     }
 
     #[test]
