@@ -100,6 +100,7 @@ pub fn of_transition(run: &State, transition: &Transition) -> Rows {
     for event in &transition.events {
         let (Event::AttemptFailed { step, attempts, .. }
         | Event::StepCompleted { step, attempts, .. }
+        | Event::RemedyBegun { step, attempts, .. }
         | Event::StepFailed { step, attempts, .. }) = event
         else {
             continue;
