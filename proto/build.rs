@@ -10,6 +10,7 @@ const FILES: &[&str] = &[
     "rollouts",
     "schedules",
     "context",
+    "artifacts",
     "routes",
     "orchestrator",
     "budgets",

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::client::Client;
+use crate::commands::artifacts::ArtifactsCommand;
 use crate::commands::breakers::BreakersCommand;
 use crate::commands::budgets::BudgetsCommand;
 use crate::commands::context::ContextCommand;
@@ -17,9 +18,9 @@ use crate::commands::routes::RoutesCommand;
 use crate::commands::schedules::SchedulesCommand;
 use crate::commands::workflows::WorkflowsCommand;
 use crate::commands::{
-    agents, backup, breakers, budgets, cancel, completions, context, doctor, drill, escalations, events,
-    explain, invoke, limits, mode, pauses, replay, resolve, rollouts, routes, run, runs, schedules, serve,
-    sidecar, signal, status, trace, workflows,
+    agents, artifacts, backup, breakers, budgets, cancel, completions, context, doctor, drill, escalations,
+    events, explain, invoke, limits, mode, pauses, replay, resolve, rollouts, routes, run, runs, schedules,
+    serve, sidecar, signal, status, trace, workflows,
 };
 use crate::console::{Console, Output, tell_failure};
 use crate::demo;
@@ -109,6 +110,9 @@ enum Command {
     /// Questions of runs that wait for people: list, answer
     #[command(subcommand)]
     Escalations(EscalationsCommand),
+    /// Large documents that travel by reference: put, get, list
+    #[command(subcommand)]
+    Artifacts(ArtifactsCommand),
     /// What agents and people know together: put, get, history, list, remove
     #[command(subcommand)]
     Context(ContextCommand),
@@ -255,6 +259,9 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         Command::Signal(args) => asking(globals, async |client| signal::run(args, client, &console).await),
         Command::Escalations(command) => {
             asking(globals, async |client| escalations::run(command, client, &console).await)
+        }
+        Command::Artifacts(command) => {
+            asking(globals, async |client| artifacts::run(command, client, &console).await)
         }
         Command::Context(command) => {
             let value = command.value()?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mainstay_kernel::priority::Priority;
 use mainstay_proto::pb::agent_registry_client::AgentRegistryClient;
+use mainstay_proto::pb::artifacts_client::ArtifactsClient;
 use mainstay_proto::pb::budgets_client::BudgetsClient;
 use mainstay_proto::pb::drills_client::DrillsClient;
 use mainstay_proto::pb::operations_client::OperationsClient;
@@ -112,6 +113,12 @@ impl Client {
     #[must_use]
     pub fn context(&self) -> SharedContextClient<Channel> {
         SharedContextClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
+    }
+
+    /// Large documents.
+    #[must_use]
+    pub fn artifacts(&self) -> ArtifactsClient<Channel> {
+        ArtifactsClient::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER)
     }
 
     /// Faults on purpose.

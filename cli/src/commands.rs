@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub mod agents;
+pub mod artifacts;
 pub mod backup;
 pub mod breakers;
 pub mod budgets;

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use mainstay_kernel::time::text;
-use mainstay_kernel::{breaker, bulkhead, call, ejection, mode, panic, queue, retention, share};
+use mainstay_kernel::{artifact, breaker, bulkhead, call, ejection, mode, panic, queue, retention, share};
 use tracing_subscriber::EnvFilter;
 
 mod file;
@@ -36,6 +36,9 @@ const TENANT_SHARE: Setting = Setting::new("tenant_share", "--tenant-share", "MA
 const MAX_WAITING: Setting = Setting::new("max_waiting", "--max-waiting", "MAINSTAY_MAX_WAITING");
 const KEEP_RUNS: Setting = Setting::new("keep_runs", "--keep-runs", "MAINSTAY_KEEP_RUNS");
 const KEEP_RUNS_FOR: Setting = Setting::new("keep_runs_for", "--keep-runs-for", "MAINSTAY_KEEP_RUNS_FOR");
+const MAX_ARTIFACT: Setting = Setting::new("max_artifact", "--max-artifact", "MAINSTAY_MAX_ARTIFACT");
+const ARTIFACT_QUOTA: Setting = Setting::new("artifact_quota", "--artifact-quota", "MAINSTAY_ARTIFACT_QUOTA");
+const ARTIFACT_GRACE: Setting = Setting::new("artifact_grace", "--artifact-grace", "MAINSTAY_ARTIFACT_GRACE");
 const BREAKER: Setting = Setting::list("breaker", "--breaker", "MAINSTAY_BREAKER");
 const MEMORY_SOFT_LIMIT: Setting =
     Setting::new("memory_soft_limit", "--memory-soft-limit", "MAINSTAY_MEMORY_SOFT_LIMIT");
@@ -49,7 +52,7 @@ const LOG: Setting = Setting::new("log", "--log", "MAINSTAY_LOG_FORMAT");
 const LOG_LEVEL: Setting = Setting::new("log_level", "--log-level", "MAINSTAY_LOG");
 
 /// Every setting, in the order of the documentation.
-const ALL: [Setting; 23] = [
+const ALL: [Setting; 26] = [
     DATA,
     LISTEN,
     ADMIN,
@@ -65,6 +68,9 @@ const ALL: [Setting; 23] = [
     MAX_WAITING,
     KEEP_RUNS,
     KEEP_RUNS_FOR,
+    MAX_ARTIFACT,
+    ARTIFACT_QUOTA,
+    ARTIFACT_GRACE,
     BREAKER,
     MEMORY_SOFT_LIMIT,
     MODE_RULE,
@@ -111,6 +117,8 @@ pub struct Settings {
     pub queue: queue::Config,
     /// Which finished runs are kept.
     pub retention: retention::Policy,
+    /// How large artifacts may be, and how long they stay.
+    pub artifacts: artifact::Policy,
     /// When breakers open, where a capability declares nothing else.
     pub breakers: breaker::Config,
     /// Memory to live with, in bytes; `None` leaves it to the system.
@@ -143,7 +151,7 @@ impl Settings {
         let mut errors = Vec::new();
         let file = config.map(|(path, text)| file::read(path, text, &ALL, &mut errors)).unwrap_or_default();
         let mut sources = Sources::new(flags, env, file, errors);
-        let keep = retention::Policy::default();
+        let (keep, kept) = (retention::Policy::default(), artifact::Policy::default());
         let (walls, line) = (bulkhead::Config::default(), queue::Config::default());
         let settings = Self {
             data: sources.one(DATA, DEFAULT_DATA.into(), |text| Ok(PathBuf::from(text))),
@@ -164,6 +172,11 @@ impl Settings {
             retention: retention::Policy {
                 keep: sources.one(KEEP_RUNS, keep.keep, count),
                 keep_for: sources.one(KEEP_RUNS_FOR, keep.keep_for, span),
+            },
+            artifacts: artifact::Policy {
+                max_bytes: sources.one(MAX_ARTIFACT, kept.max_bytes, bytes),
+                tenant_bytes: sources.one(ARTIFACT_QUOTA, kept.tenant_bytes, bytes),
+                grace: sources.one(ARTIFACT_GRACE, kept.grace, span),
             },
             breakers: breakers(&mut sources),
             memory_soft_limit: sources.one(MEMORY_SOFT_LIMIT, None, |text| {
@@ -223,6 +236,11 @@ fn count<T: FromStr>(text: &str) -> Result<T, String> {
 
 fn part(text: &str) -> Result<u32, String> {
     share::parse(text).map_err(|_| "write a share like 25% or 12.5%".to_owned())
+}
+
+/// A size as [`size`] reads it.
+fn bytes(text: &str) -> Result<u64, String> {
+    size(text).map(|size| size as u64)
 }
 
 /// `4194304`, `4096KiB` or `4MiB`.

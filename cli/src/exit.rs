@@ -87,6 +87,12 @@ impl Exit {
             | R::CallCancelled
             | R::StepFailed
             | R::SubFailed
+            | R::PlannerFailed
+            | R::PlanInvalid
+            | R::PlanFailed
+            | R::PlanTimedOut
+            | R::RouteFailed
+            | R::RouteNowhere
             | R::SubTimedOut
             | R::TooManySteps
             | R::LowConfidence
@@ -137,6 +143,8 @@ impl Exit {
             | R::DrillTargetUnfit
             | R::RecordSound
             | R::ContextKeyInvalid
+            | R::ArtifactTooLarge
+            | R::ArtifactMismatch
             | R::RunEnded => Self::Refused,
             R::LeaseUnknown
             | R::WorkflowNotFound
@@ -156,6 +164,7 @@ impl Exit {
             | R::BudgetNotFound
             | R::RecordNotFound
             | R::ContextNotFound
+            | R::ArtifactNotFound
             | R::ContextVersionNotKept
             | R::CapabilityNotServed => Self::NotFound,
             R::NoInstance
@@ -172,6 +181,7 @@ impl Exit {
             | R::ContextStale
             | R::ContextConflict
             | R::ContextFull
+            | R::ArtifactQuota
             | R::ServerDraining => Self::TryAgain,
             R::InstanceHeld | R::LeaseNotYours | R::ContextNotOwner => Self::Denied,
             R::RecordDamaged | R::Internal => Self::Internal,

@@ -6,6 +6,7 @@ use crate::console::Style;
 use crate::view::run::RunView;
 
 pub mod agent;
+pub mod artifact;
 pub mod board;
 pub mod breaker;
 pub mod budget;

@@ -5,6 +5,7 @@
 //! not known is left out.
 
 pub mod agent;
+pub mod artifact;
 pub mod breaker;
 pub mod budget;
 pub mod call;

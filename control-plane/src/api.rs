@@ -1,5 +1,6 @@
 //! The gRPC services: parse, ask a handle, answer. No decision is taken here.
 
+pub mod artifacts;
 pub mod budgets;
 pub mod context;
 pub(crate) mod documents;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mainstay_kernel::json::Limits;
 use mainstay_kernel::share::{Human, WHOLE};
 use mainstay_kernel::time::text;
-use mainstay_kernel::{breaker, bulkhead, call, ejection, mode, panic, queue, retention};
+use mainstay_kernel::{artifact, breaker, bulkhead, call, ejection, mode, panic, queue, retention};
 
 use crate::address::{Network, Policy};
 use crate::modes::Memory;
@@ -30,6 +30,9 @@ const LARGEST_KEEP: u64 = 100_000_000;
 const SHORTEST_KEEP_FOR: Duration = Duration::from_secs(60);
 /// Longest time, ten years: what must be kept longer belongs into an archive.
 const LONGEST_KEEP_FOR: Duration = Duration::from_secs(3653 * 24 * 3600);
+
+/// Shortest time of grace of an artifact: what is shorter collects one before anybody could name it.
+const SHORTEST_GRACE: Duration = Duration::from_secs(1);
 
 /// Settings of a control plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +61,8 @@ pub struct Config {
     pub queue: queue::Config,
     /// Which finished runs are kept.
     pub retention: retention::Policy,
+    /// How large artifacts may be, and how long they stay.
+    pub artifacts: artifact::Policy,
     /// When breakers open, where a capability declares nothing else.
     pub breakers: breaker::Config,
     /// The memory to live with.
@@ -91,6 +96,7 @@ impl Default for Config {
             bulkheads: bulkhead::Config::default(),
             queue: queue::Config::default(),
             retention: retention::Policy::default(),
+            artifacts: artifact::Policy::default(),
             breakers: breaker::Config::default(),
             memory: Memory::default(),
             modes: mode::Config::default(),
@@ -151,6 +157,7 @@ impl Config {
         }
         self.check_siblings(&mut errors);
         self.check_kept(&mut errors);
+        self.check_artifacts(&mut errors);
         errors.extend(self.breakers.validate().err().map(|error| error.to_string()));
         errors.extend(self.modes.validate().err().map(|error| error.to_string()));
         let mut networks = Vec::new();
@@ -178,6 +185,29 @@ impl Config {
                 "`keep-runs-for` is {}: give {} to {}",
                 text::Human(keep_for),
                 text::Human(SHORTEST_KEEP_FOR),
+                text::Human(LONGEST_KEEP_FOR),
+            ));
+        }
+    }
+
+    fn check_artifacts(&self, errors: &mut Vec<String>) {
+        let artifact::Policy { max_bytes, tenant_bytes, grace } = self.artifacts;
+        if !(1..=artifact::Policy::LARGEST).contains(&max_bytes) {
+            errors.push(format!(
+                "`max-artifact` is {max_bytes} bytes: give 1 to {}",
+                artifact::Policy::LARGEST
+            ));
+        }
+        if tenant_bytes < max_bytes {
+            errors.push(format!(
+                "`artifact-quota` is {tenant_bytes} bytes: give at least `max-artifact`, {max_bytes}"
+            ));
+        }
+        if !(SHORTEST_GRACE..=LONGEST_KEEP_FOR).contains(&grace) {
+            errors.push(format!(
+                "`artifact-grace` is {}: give {} to {}",
+                text::Human(grace),
+                text::Human(SHORTEST_GRACE),
                 text::Human(LONGEST_KEEP_FOR),
             ));
         }

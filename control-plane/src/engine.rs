@@ -23,9 +23,10 @@ use tokio_util::task::TaskTracker;
 use crate::host::Clock;
 use crate::metrics::Metrics;
 use crate::records::transition;
-use crate::{budgets, dispatch, modes, registry, workflows};
+use crate::{budgets, dispatch, modes, registry, routing, workflows};
 
 mod call;
+mod inquire;
 mod journal;
 mod recovery;
 mod start;
@@ -75,6 +76,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// How much is done.
     pub modes: modes::Handle,
+    /// What sends requests their way.
+    pub routing: routing::Handle,
     /// What may be used up over time, and was.
     pub budgets: budgets::Handle,
 }
@@ -97,6 +100,7 @@ struct Shared {
     dispatch: dispatch::Handle,
     metrics: Metrics,
     modes: modes::Handle,
+    routing: routing::Handle,
     budgets: budgets::Handle,
     open: Mutex<HashMap<RunId, OpenRun>>,
     /// Runs on their way to the disk, which will be open when they are there.
@@ -143,7 +147,7 @@ impl Handle {
         (store, blobs): (Arc<dyn Store>, Blobs),
         parts: Parts,
     ) -> (Self, Service) {
-        let Parts { catalog, registry, dispatch, metrics, modes, budgets } = parts;
+        let Parts { catalog, registry, dispatch, metrics, modes, routing, budgets } = parts;
         let stopped = CancellationToken::new();
         let shared = Arc::new(Shared {
             config,
@@ -154,6 +158,7 @@ impl Handle {
             dispatch,
             metrics,
             modes,
+            routing,
             budgets,
             open: Mutex::default(),
             starting: AtomicUsize::new(0),

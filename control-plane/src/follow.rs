@@ -9,7 +9,8 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::name::Name;
-use mainstay_kernel::run::{Event, Transition};
+use mainstay_kernel::run::{Event, Run, Transition};
+use mainstay_kernel::workflow::Step;
 use mainstay_proto::{pb, run as wire};
 use mainstay_store::Watch;
 
@@ -21,7 +22,7 @@ struct Follower {
     engine: Handle,
     tenant: Name,
     id: RunId,
-    /// What each step calls; those that grow are added as they do.
+    /// What each step calls; those that grow are looked up when they begin.
     capabilities: HashMap<String, String>,
     changes: Watch,
     /// Number of the last event queued.
@@ -42,15 +43,7 @@ pub async fn follow(
     let changes = engine.watch(&tenant, id);
     // Also says whether there is such a run, and what its steps call.
     let run = engine.get(&tenant, id).await?;
-    let capabilities = run
-        .each()
-        .filter_map(|(step, _)| Some((step.id.to_string(), step.kind.call()?.capability.to_string())));
-    // What undoes a step is known before it grows.
-    let undos = run.each().filter_map(|(step, _)| {
-        let compensate = step.recourse.compensate.as_ref()?;
-        Some((step.id.inside("undo")?.to_string(), compensate.call.capability.to_string()))
-    });
-    let capabilities = undos.chain(capabilities).collect();
+    let capabilities = capabilities(&run);
     let mut follower = Follower {
         engine,
         tenant,
@@ -91,7 +84,7 @@ impl Follower {
         for transition in self.engine.transitions(&self.tenant, self.id, self.last_read).await? {
             self.last_read = Some(transition.first_event);
             self.ended |= transition.ends_run();
-            self.learn(&transition);
+            self.learn(&transition).await?;
             let capability = |step: &str| self.capabilities.get(step).cloned().unwrap_or_default();
             let events = wire::events(&transition, capability);
             self.queue.extend(events.filter(|event| event.number > self.told));
@@ -100,13 +93,26 @@ impl Follower {
         Ok(())
     }
 
-    /// Takes down what steps that grew call.
-    fn learn(&mut self, transition: &Transition) {
-        for event in &transition.events {
-            if let Event::StepsGrafted { grafts, .. } = event {
-                let grown = grafts.iter().map(|graft| (graft.id.to_string(), graft.work.name().to_string()));
-                self.capabilities.extend(grown);
-            }
+    /// Looks up what steps call that have grown since the run was looked at.
+    async fn learn(&mut self, transition: &Transition) -> Result<(), LoadError> {
+        let begun = transition.events.iter().filter(|event| matches!(event, Event::StepStarted { .. }));
+        let unknown =
+            begun.filter_map(Event::step).any(|step| !self.capabilities.contains_key(step.as_str()));
+        if unknown {
+            self.capabilities = capabilities(&self.engine.get(&self.tenant, self.id).await?);
         }
+        Ok(())
     }
+}
+
+/// What each step of a run calls.
+fn capabilities(run: &Run) -> HashMap<String, String> {
+    let call = |step: &Step| Some((step.id.to_string(), step.kind.call()?.capability.to_string()));
+    // What undoes a step is known before it grows.
+    let undo = |step: &Step| {
+        let compensate = step.recourse.compensate.as_ref()?;
+        Some((step.id.inside("undo")?.to_string(), compensate.call.capability.to_string()))
+    };
+    let undos = run.each().filter_map(|(step, _)| undo(step));
+    undos.chain(run.each().filter_map(|(step, _)| call(step))).collect()
 }

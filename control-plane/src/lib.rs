@@ -9,7 +9,7 @@
 //! - Versions side by side: [`rollouts`]. By the clock: [`schedules`].
 //! - Runs: [`engine`], [`workflows`] (their documents), [`follow`] and [`listing`] (looking at them).
 //! - Routing: [`routing`]. [`documents`] keeps the documents of both.
-//! - What agents and people know together: [`context`].
+//! - What agents and people know together: [`context`]. Large documents that travel by reference: [`artifacts`].
 //! - By an operator's hand: [`pauses`], [`rates`]. What was decided lately: [`events`]. How much is done at all: [`modes`].
 //! - On purpose: [`drills`] and the layer they act through, [`faults`].
 //! - On disk: [`records`]; [`backup`], [`retention`] of finished runs, [`doctor`] for what is damaged.
@@ -19,10 +19,12 @@ pub mod address;
 pub mod admin;
 pub mod admission;
 pub mod api;
+pub mod artifacts;
 pub mod backup;
 pub mod budgets;
 pub mod config;
 pub mod context;
+pub mod contracts;
 pub mod dispatch;
 pub mod doctor;
 pub mod documents;

@@ -4,6 +4,7 @@
 //! adds is meaning. A record of a newer schema than this program knows is refused by name, never guessed at; one of an older
 //! schema is brought up step by step (see `upcasts`).
 
+pub mod artifact;
 pub mod breaker;
 pub mod budget;
 pub mod context;

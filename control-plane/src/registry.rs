@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use mainstay_kernel::agent::AgentSpec;
+use mainstay_kernel::agent::{AgentSpec, CapabilitySpec};
 use mainstay_kernel::breaker;
 use mainstay_kernel::bulkhead::{self, Bulkhead, Wall};
 use mainstay_kernel::call::SLOW_START;
@@ -276,6 +276,14 @@ impl Handle {
             .routes
             .get(tenant, capability)
             .map_or(EffectClass::SideEffecting, |route| route.strictest_effect())
+    }
+
+    /// What a capability takes and gives, as its newest registration has it; nothing if nobody ever registered it.
+    #[must_use]
+    pub fn offer(&self, tenant: &Name, capability: &Name) -> Option<CapabilitySpec> {
+        let everyone = self.0.routes.get(tenant, capability)?.everyone();
+        let newest = everyone.iter().max_by_key(|candidate| candidate.instance.registered_at)?;
+        newest.instance.spec.capability(capability.as_str()).cloned()
     }
 
     /// What a call of a capability costs by what the instances that hold a lease declare, in 10⁻⁹ US dollars: the most of

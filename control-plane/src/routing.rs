@@ -24,7 +24,7 @@ mod learning;
 mod live;
 mod score;
 
-pub use ladder::{Request, Routed, Terms};
+pub use ladder::{Found, Request, Routed, Terms};
 pub use learning::Service;
 pub use score::{Labelled, Score};
 

@@ -113,6 +113,7 @@ impl Bed {
             dispatch: dispatch.clone(),
             metrics: metrics.clone(),
             modes: modes.clone(),
+            routing: routing.clone(),
             budgets,
         };
         let (engine, engine_service) =

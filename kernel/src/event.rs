@@ -140,6 +140,12 @@ pub enum Kind {
     /// It gets none any more.
     #[serde(rename = "rollout.rolled-back")]
     RolloutRolledBack,
+    /// What a stored workflow hands to agents does not fit what they take any more.
+    #[serde(rename = "contract.broken")]
+    ContractBroken,
+    /// It fits again.
+    #[serde(rename = "contract.mended")]
+    ContractMended,
     /// A schedule was put.
     #[serde(rename = "schedule.put")]
     SchedulePut,
@@ -193,7 +199,7 @@ impl Event {
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 43] = [
         Self::ServerStarted,
         Self::ServerStopping,
         Self::StoreReadOnly,
@@ -228,6 +234,8 @@ impl Kind {
         Self::RolloutHeld,
         Self::RolloutPromoted,
         Self::RolloutRolledBack,
+        Self::ContractBroken,
+        Self::ContractMended,
         Self::SchedulePut,
         Self::SchedulePaused,
         Self::ScheduleResumed,
@@ -275,6 +283,8 @@ impl Kind {
             Self::RolloutHeld => "rollout.held",
             Self::RolloutPromoted => "rollout.promoted",
             Self::RolloutRolledBack => "rollout.rolled-back",
+            Self::ContractBroken => "contract.broken",
+            Self::ContractMended => "contract.mended",
             Self::SchedulePut => "schedule.put",
             Self::SchedulePaused => "schedule.paused",
             Self::ScheduleResumed => "schedule.resumed",
@@ -307,6 +317,7 @@ impl Kind {
             | Self::DrillBegan
             | Self::DrillFailed
             | Self::RolloutRolledBack
+            | Self::ContractBroken
             | Self::ScheduleMissed
             | Self::ScheduleRefused => true,
             Self::ServerStarted
@@ -331,6 +342,7 @@ impl Kind {
             | Self::RolloutProgressed
             | Self::RolloutHeld
             | Self::RolloutPromoted
+            | Self::ContractMended
             | Self::SchedulePut
             | Self::SchedulePaused
             | Self::ScheduleResumed

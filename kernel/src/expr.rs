@@ -44,7 +44,7 @@ mod template;
 mod tests;
 
 pub use self::condition::{Condition, Ended, Facts};
-pub use self::mapping::Mapping;
+pub use self::mapping::{Mapping, Shape};
 
 /// Longest expression in bytes. What is longer belongs into an agent.
 pub const MAX_SOURCE_BYTES: usize = 4 * 1024;

@@ -9,6 +9,7 @@
 
 pub mod admission;
 pub mod agent;
+pub mod artifact;
 pub mod balance;
 pub mod breaker;
 pub mod budget;

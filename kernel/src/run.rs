@@ -27,6 +27,7 @@
 //! - [`graft`]: steps that grow while it goes on.
 //! - [`Frame`]: workflows that lie inside a step.
 //! - [`input`]: what it can be told.
+//! - [`inquiry`]: what it must learn of the world before it decides.
 //! - [`people`]: what comes from outside: signals, and what people answer.
 //! - [`remedy`]: what a step that failed falls back on.
 //! - [`undo`]: what is undone before a run that failed ends.
@@ -43,6 +44,7 @@ mod frame;
 pub mod graft;
 mod hand_off;
 pub mod input;
+pub mod inquiry;
 pub mod owed;
 mod pattern;
 pub mod people;
@@ -60,6 +62,7 @@ pub use self::fold::FoldError;
 pub use self::frame::Frame;
 pub use self::graft::{Graft, Grafted, MAX_GRAFTED};
 pub use self::input::{Ignored, Input, Start, StartError};
+pub use self::inquiry::{About, Finding, Inquiry, Offered, Way};
 pub use self::owed::{Call, Durability, Owed, durability, outstanding, urgency};
 pub use self::people::{Asked, Ruling, Verdict, asked};
 pub use self::remedy::Remedied;

@@ -29,6 +29,7 @@ use crate::yaml;
 mod compensation;
 mod compile;
 mod document;
+pub mod fit;
 mod graph;
 mod kind;
 mod link;
@@ -40,10 +41,11 @@ mod tests;
 
 pub use self::compensation::{Compensate, Compensation, DEFAULT_UNDOING};
 pub use self::kind::{
-    Approve, Branch, Call, Choose, Consensus, DEFAULT_ITEMS, DEFAULT_ITEMS_AT_ONCE, DEFAULT_ROUNDS,
-    DEFAULT_TASKS, DEFAULT_TASKS_AT_ONCE, Judge, MAX_BRANCHES, MAX_ITEMS, MAX_ROUNDS, MAX_RUBRIC_CHARS,
-    MAX_SUPERVISORS, MAX_TASKS, MAX_WAIT, MAX_WORKERS, MEMBERS, Map, Otherwise, StepKind, Sub, Supervise,
-    Then, Until, Wait, Work, label,
+    Approve, Branch, Call, Choose, Consensus, DEFAULT_ITEMS, DEFAULT_ITEMS_AT_ONCE, DEFAULT_PLAN_DEPTH,
+    DEFAULT_PLAN_STEPS, DEFAULT_REPAIRS, DEFAULT_ROUNDS, DEFAULT_TASKS, DEFAULT_TASKS_AT_ONCE, Judge,
+    MAX_BRANCHES, MAX_ITEMS, MAX_PLAN_CAPABILITIES, MAX_PLAN_STEPS, MAX_REPAIRS, MAX_ROUNDS,
+    MAX_RUBRIC_CHARS, MAX_SUPERVISORS, MAX_TASKS, MAX_WAIT, MAX_WORKERS, MEMBERS, Map, Otherwise, Plan,
+    RouteTo, StepKind, Sub, Supervise, Then, Until, Wait, Work, label,
 };
 pub use self::link::{LinkError, Linked, MAX_SUB_DEPTH, MAX_SUBS};
 pub use self::recourse::{Below, Confidence, Escalate, MAX_REMEDIES, Recourse, Remedy};

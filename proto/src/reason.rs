@@ -169,6 +169,20 @@ reasons! {
         "The rollout cannot be turned that way as it stands: it is over, or it is held already, or it is not held.",
         "`mainstay rollouts show NAME` says where it stands and why. A rollout that was rolled back begins again with a new version of its document.";
 
+    // Artifacts.
+    ArtifactNotFound = "ARTIFACT_NOT_FOUND", NotFound,
+        "No artifact of that reference is there for this tenant: it was never put, or no kept run names it any more and its time of grace is over.",
+        "`mainstay artifacts list` shows what is there; `mainstay artifacts put FILE` stores a document again, under the same reference.";
+    ArtifactTooLarge = "ARTIFACT_TOO_LARGE", ResourceExhausted,
+        "The document is larger than the server takes for one artifact. Nothing of it was kept.",
+        "Divide it, or raise `--max-artifact` (1 GiB at most).";
+    ArtifactQuota = "ARTIFACT_QUOTA", ResourceExhausted,
+        "The tenant's artifacts are as many bytes, or as many, as they may be. Nothing of this one was kept.",
+        "Raise `--artifact-quota`, or keep fewer runs (`--keep-runs`, `--keep-runs-for`): artifacts go with the last run that names them.";
+    ArtifactMismatch = "ARTIFACT_MISMATCH", InvalidArgument,
+        "The bytes that came are not those of the reference that was announced. Nothing was kept.",
+        "Compute the BLAKE3 hash of the very bytes that are sent, or leave `expected_ref` out: the answer has the reference.";
+
     // Schedules.
     ScheduleInvalid = "SCHEDULE_INVALID", InvalidArgument,
         "The schedule's document has errors; nothing was stored.",
@@ -298,6 +312,24 @@ reasons! {
     GatheringTimedOut = "GATHERING_TIMED_OUT", DeadlineExceeded,
         "A `supervise` step had not come to an end when its time was over.",
         "Raise `within`, let more go on at once with `parallel`, or take what there is with `partial: true`.";
+    PlannerFailed = "PLANNER_FAILED", Aborted,
+        "The planner of a `plan` step failed.",
+        "`mainstay trace RUN` shows its attempts, one step a round (`STEP/1` is the first).";
+    PlanInvalid = "PLAN_INVALID", Aborted,
+        "An agent's plan cannot be carried out, and was sent back as often as the workflow allows. Nothing of it was called.",
+        "The message says what is wrong; `mainstay trace RUN` shows every proposal. Raise `repairs`, or allow what the plan needs in `capabilities`, `max_steps` or `max_depth`.";
+    PlanFailed = "PLAN_FAILED", Aborted,
+        "A step of an agent's plan failed.",
+        "`mainstay trace RUN` shows the step (`STEP/INNER`) and its attempts.";
+    PlanTimedOut = "PLAN_TIMED_OUT", DeadlineExceeded,
+        "A `plan` step had not come to an end when its time was over.",
+        "Raise `within`, or find out from `mainstay trace RUN` which step is slow.";
+    RouteFailed = "ROUTE_FAILED", Aborted,
+        "The worker that a `route` step found failed, and so did its fallback if it has one.",
+        "`mainstay trace RUN` shows `STEP/worker` and `STEP/fallback`. What may have had a side effect is never given to a fallback.";
+    RouteNowhere = "ROUTE_NOWHERE", Aborted,
+        "The routing document of a `route` step led to nobody.",
+        "`mainstay routes explain` shows where a request goes and why.";
     SubFailed = "SUB_FAILED", Aborted,
         "A step of the workflow that a `sub` step runs failed, and that workflow cannot do without it.",
         "`mainstay trace RUN` shows the step (`STEP/INNER`) and its attempts; there `optional: true` lets the workflow go on.";

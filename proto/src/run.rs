@@ -221,6 +221,14 @@ fn event(event: &Event, capability: &impl Fn(&str) -> String) -> pb::run_event::
                 steps: grafted.collect(),
             })
         }
+        Event::StepInformed { step, finding } => wire::Event::StepInformed(wire::StepInformed {
+            step_id: step.to_string(),
+            finding: outcome::bytes(&finding.to_json()),
+        }),
+        Event::PlanAccepted { step, plan } => wire::Event::PlanAccepted(wire::PlanAccepted {
+            step_id: step.to_string(),
+            plan: plan.to_string(),
+        }),
         Event::SignalReceived { name, value } => wire::Event::SignalReceived(wire::SignalReceived {
             signal: name.to_string(),
             value: outcome::bytes(value),

@@ -6,6 +6,8 @@
 //! `cost_usd` and `tokens` (says that this is what it used).
 //! Asked as a router agent, it does what `router` in the request's input says: `say` (answers this very text), `fill` (answers
 //! so many bytes), `sleep_ms`. Told nothing, it names the first of the `candidates`, nine tenths sure.
+//! Asked as a supervisor or a planner (its input has a `goal`), it says the goal's `says`, one text a round; asked as a judge
+//! (it is shown `answers`), it chooses the one with the greatest `x`, nine tenths sure.
 //! `POST /sick` and `POST /well` change what `GET /health` says; `POST /open/NAME` opens a gate; `POST /fail/PERCENT` makes so
 //! many of a hundred works fail, whatever their input says.
 
@@ -68,6 +70,30 @@ struct Wanted {
     tokens: u64,
     candidates: Vec<Candidate>,
     input: Asked,
+    goal: Option<Goal>,
+    answers: Vec<Shown>,
+}
+
+/// What a supervisor or a planner is asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Goal {
+    /// What it says, round by round; the last one repeats.
+    says: Vec<serde_json::Value>,
+}
+
+/// An answer that a judge is shown.
+#[derive(Debug, Deserialize)]
+struct Shown {
+    label: String,
+    answer: Worked,
+}
+
+/// What this agent answers.
+#[derive(Debug, Default, Deserialize)]
+struct Worked {
+    #[serde(default)]
+    x: i64,
 }
 
 /// Where a router agent may send a request.
@@ -194,6 +220,13 @@ async fn answer(
     if agent.fails_once_more(&row, wanted.fail_times) {
         return (StatusCode::INTERNAL_SERVER_ERROR, serde_json::json!({ "error": "not yet" }).to_string());
     }
+    if let Some(said) =
+        wanted.goal.and_then(|goal| says(&goal, &row.step)).or_else(|| judges(&wanted.answers))
+    {
+        row.output = Some(said.clone());
+        agent.write(&row);
+        return (StatusCode::OK, said);
+    }
     let output = match (wanted.garbage, wanted.bad, wanted.candidates.first()) {
         (_, _, Some(first)) => {
             serde_json::json!({ "capability": first.capability, "confidence": 0.9 }).to_string()
@@ -205,6 +238,19 @@ async fn answer(
     row.output = Some(output.clone());
     agent.write(&row);
     (StatusCode::OK, output)
+}
+
+/// What a supervisor or a planner says in the round that its step's name ends with.
+fn says(goal: &Goal, step: &str) -> Option<String> {
+    let round: usize = step.rsplit('/').next()?.parse().ok()?;
+    let last = goal.says.len().checked_sub(1)?;
+    Some(goal.says[last.min(round.checked_sub(1)?)].to_string())
+}
+
+/// Which of the answers a judge chooses.
+fn judges(answers: &[Shown]) -> Option<String> {
+    let best = answers.iter().max_by_key(|shown| shown.answer.x)?;
+    Some(serde_json::json!({ "choice": best.label, "confidence": 0.9, "grounds": "more" }).to_string())
 }
 
 impl Agent {

@@ -14,7 +14,7 @@ use mainstay_control_plane::engine::{self, LoadError};
 use mainstay_control_plane::host::Clock;
 use mainstay_control_plane::listing::{Filter, Listing};
 use mainstay_control_plane::metrics::Metrics;
-use mainstay_control_plane::{budgets, dispatch, events, modes, registry, rollouts, workflows};
+use mainstay_control_plane::{budgets, dispatch, events, modes, registry, rollouts, routing, workflows};
 use mainstay_kernel::dice::Dice;
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::json::Limits;
@@ -96,7 +96,23 @@ impl Reader {
             Limits::default(),
             metrics.clone(),
         );
-        let parts = engine::Parts { catalog, registry, dispatch, metrics, modes, budgets };
+        let Ok((decisions, _kept)) =
+            routing::decisions::open(clock.clone(), Arc::clone(&store), metrics.clone())
+        else {
+            return Ok(None);
+        };
+        let (routing, _learning) = routing::Handle::new(
+            clock.clone(),
+            routing::Parts {
+                catalog: routing::Catalog::new(clock.clone(), Arc::clone(&store), blobs.clone()),
+                registry: registry.clone(),
+                dispatch: dispatch.clone(),
+                metrics: metrics.clone(),
+                modes: modes.clone(),
+                decisions,
+            },
+        );
+        let parts = engine::Parts { catalog, registry, dispatch, metrics, modes, routing, budgets };
         let (engine, _runs) =
             engine::Handle::new(engine::Config::default(), clock, (Arc::clone(&store), blobs.clone()), parts);
         Ok(Some(Self { engine, listing: Listing::new(Arc::clone(&store)), store, blobs }))

@@ -56,3 +56,27 @@ async fn what_was_booked_is_given_back_once_whatever_is_killed_meanwhile() {
     assert_eq!(given, [r#"{"x":11}"#, r#"{"gate":"go","x":2}"#], "the last one first, each once");
     assert_eq!(worker.begun(), 3);
 }
+
+#[tokio::test]
+async fn a_cancel_is_answered_at_once_and_the_run_ends_when_it_is_undone() {
+    let world = World::start().await;
+    let _worker = world.agent("worker", &[("work", WORK)]).await;
+    let giver = world.agent("giver", &[("back", WORK)]).await;
+    world.put(&TRIP.replace("fail: no money", "gate: never")).await;
+    let id = world.submit(spec("trip", "{}")).await.unwrap();
+    world
+        .until_run(&id, "the payment to be under way", |run| {
+            run.steps.iter().any(|step| step.id == "pay" && step.state() == pb::StepState::Running)
+        })
+        .await;
+    for _ in 0..2 {
+        let request = pb::CancelRunRequest { run_id: id.clone(), ..Default::default() };
+        let answer = world.orchestrator().cancel_run(request).await.unwrap().into_inner();
+        assert_eq!(answer.state(), pb::RunState::Running, "it undoes first, and again changes nothing");
+    }
+    giver.until_begun(2).await;
+    giver.open("go").await;
+    let run = world.until_ended(&id).await;
+    assert_eq!(run.state(), pb::RunState::Cancelled);
+    assert!(run.undoing.unwrap().not_undone.is_empty());
+}

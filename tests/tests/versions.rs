@@ -38,8 +38,11 @@ const DESK: &str = "name: desk\nversion: 1\ncapabilities: [work]\ntext: \"${inpu
 const ROLLOUT: &str =
     "name: worker\nversion: 1\nagent: worker\nstable: \"1\"\ncandidate: \"2\"\nweight: 5%\n";
 
+const TICK: &str = "name: tick\nworkflow: one\nevery: 1s\nmissed: skip\ninput: { x: 1 }\n";
+
 /// What is listed of a server, and the fields that no time changes.
-const LISTS: [(&[&str], &[&str]); 8] = [
+const LISTS: [(&[&str], &[&str]); 10] = [
+    (&["artifacts", "list"], &["$artifact", "bytes"]),
     (&["breakers", "list"], &["agent", "instance", "capability", "reason"]),
     (&["budgets", "list"], &["target", "period", "reason"]),
     (&["drill", "history"], &["id", "kind"]),
@@ -48,11 +51,12 @@ const LISTS: [(&[&str], &[&str]); 8] = [
     (&["rollouts", "list"], &["name", "version", "hash", "phase"]),
     (&["routes", "decisions"], &["decision_id", "route", "rung", "capability"]),
     (&["routes", "list"], &["name", "version", "hash"]),
+    (&["schedules", "list"], &["name", "workflow"]),
 ];
 
-/// Kinds that are in no fixture: a note of what is to be removed is there for an instant, and each restore writes its own
-/// mark.
-const FLEETING: [u8; 2] = [key::LOOSE, key::RESTORED];
+/// Kinds that are in no fixture: a note of what is to be removed and an upload under way are there for an instant, and each
+/// restore writes its own mark.
+const FLEETING: [u8; 3] = [key::LOOSE, key::RESTORED, key::UPLOAD];
 
 /// What is in a fixture.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -91,7 +95,8 @@ async fn command(world: &World, arguments: &[&str]) -> Vec<u8> {
 async fn list(world: &World, arguments: &[&str], fields: &[&str]) -> Vec<String> {
     let answer = command(world, &[arguments, &["--output", "json"]].concat()).await;
     let answer: Value = serde_json::from_slice(&answer).unwrap();
-    let answer = answer.get("decisions").cloned().unwrap_or(answer);
+    let inside = ["decisions", "artifacts", "schedules"].into_iter().find_map(|rows| answer.get(rows));
+    let answer = inside.cloned().unwrap_or(answer);
     let rows = if answer.is_array() { answer.as_array().unwrap().clone() } else { vec![answer] };
     let line = |row: &Value| {
         let text = |field: &&str| row[field].as_str().map_or_else(|| row[field].to_string(), str::to_owned);
@@ -219,6 +224,32 @@ fn every_kind_of_record_is_in_a_fixture() {
     }
 }
 
+/// Puts a document and gives an input that names it.
+async fn put_artifact(world: &World) -> String {
+    std::fs::write(world.folder().join("large.txt"), "a large document").unwrap();
+    let put = command(world, &["artifacts", "put", "large.txt", "--output", "json"]).await;
+    let put: Value = serde_json::from_slice(&put).unwrap();
+    let document = serde_json::json!({ "$artifact": put["$artifact"], "bytes": put["bytes"] });
+    serde_json::json!({ "x": 1, "document": document }).to_string()
+}
+
+/// Lets a schedule fire, and pauses it when what it started has ended.
+async fn fire_once(world: &World) {
+    std::fs::write(world.folder().join("tick.yaml"), TICK).unwrap();
+    command(world, &["schedules", "put", "tick.yaml"]).await;
+    until("a run of the schedule", async || (!fired(world).await.is_empty()).then_some(())).await;
+    command(world, &["schedules", "pause", "tick", "--reason", "a fixture"]).await;
+    let ended = |run: &pb::Run| run.state() == pb::RunState::Completed;
+    until("its runs to end", async || fired(world).await.iter().all(ended).then_some(())).await;
+}
+
+/// What the schedule has started.
+async fn fired(world: &World) -> Vec<pb::Run> {
+    let request = pb::ListRunsRequest { page_size: 500, ..Default::default() };
+    let runs = world.orchestrator().list_runs(request).await.unwrap().into_inner().runs;
+    runs.into_iter().filter(|run| run.labels.contains_key("schedule")).collect()
+}
+
 /// Backs up a server that has something of every kind, unless nobody asked for it.
 #[tokio::test]
 async fn part_that_makes_a_fixture_of_this_version() {
@@ -238,6 +269,9 @@ async fn part_that_makes_a_fixture_of_this_version() {
     world.put(PAUSE).await;
     world.run("pause", "{}").await;
     world.run("one", r#"{"x": 1, "fail": "always"}"#).await;
+    let names_an_artifact = put_artifact(&world).await;
+    world.run("one", &names_an_artifact).await;
+    fire_once(&world).await;
     let keyed = pb::RunSpec {
         idempotency_key: "a key".to_owned(),
         intent: "to be read later".to_owned(),

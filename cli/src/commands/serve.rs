@@ -20,7 +20,7 @@ use crate::render::text::count;
 #[command(
     after_help = "Flags win over the environment, and that over the file. In the file the settings are called \
     data, listen, admin, insecure_listen, allow_network, max_payload, max_open_runs, allow_drills, shutdown_grace, max_calls, agent_share, \
-    tenant_share, max_waiting, keep_runs, keep_runs_for, breaker, memory_soft_limit, mode_rule, ejection_share, panic_threshold, slow_start, log, log_level."
+    tenant_share, max_waiting, keep_runs, keep_runs_for, max_artifact, artifact_quota, artifact_grace, breaker, memory_soft_limit, mode_rule, ejection_share, panic_threshold, slow_start, log, log_level."
 )]
 pub struct ServeArgs {
     /// Configuration file, YAML [env: MAINSTAY_CONFIG]
@@ -71,6 +71,15 @@ pub struct ServeArgs {
     /// How long finished runs are kept [env: MAINSTAY_KEEP_RUNS_FOR] [default: 30d]
     #[arg(long, value_name = "TIME")]
     keep_runs_for: Option<String>,
+    /// Largest artifact [env: MAINSTAY_MAX_ARTIFACT] [default: 1GiB]
+    #[arg(long, value_name = "SIZE")]
+    max_artifact: Option<String>,
+    /// What the artifacts of a tenant may take [env: MAINSTAY_ARTIFACT_QUOTA] [default: 10GiB]
+    #[arg(long, value_name = "SIZE")]
+    artifact_quota: Option<String>,
+    /// How long an artifact stays after it was put, although no kept run names it [env: MAINSTAY_ARTIFACT_GRACE] [default: 24h]
+    #[arg(long, value_name = "TIME")]
+    artifact_grace: Option<String>,
     /// When breakers open, where a capability declares nothing else, like failed=40%; repeatable [env: MAINSTAY_BREAKER, with commas]
     #[arg(long, value_name = "SETTING=VALUE")]
     breaker: Vec<String>,
@@ -168,6 +177,9 @@ impl ServeArgs {
             ("max_waiting", one(&self.max_waiting)),
             ("keep_runs", one(&self.keep_runs)),
             ("keep_runs_for", one(&self.keep_runs_for)),
+            ("max_artifact", one(&self.max_artifact)),
+            ("artifact_quota", one(&self.artifact_quota)),
+            ("artifact_grace", one(&self.artifact_grace)),
             ("breaker", self.breaker.clone()),
             ("memory_soft_limit", one(&self.memory_soft_limit)),
             ("mode_rule", self.mode_rule.clone()),
@@ -194,6 +206,7 @@ fn config(settings: Settings) -> Config {
         bulkheads: settings.bulkheads,
         queue: settings.queue,
         retention: settings.retention,
+        artifacts: settings.artifacts,
         breakers: settings.breakers,
         memory: settings
             .memory_soft_limit

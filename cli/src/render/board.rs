@@ -42,6 +42,19 @@ struct Line {
     note: String,
 }
 
+impl Line {
+    /// Of a step that has grown.
+    fn grown(id: &str, does: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            does: does.to_owned(),
+            opens: "gathering",
+            state: "pending".to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
 impl Board {
     /// A board for `run`, of which no event has been applied yet.
     #[must_use]
@@ -58,19 +71,30 @@ impl Board {
         Self { title, state: "running".to_owned(), started: run.started_at, now: run.started_at, steps }
     }
 
+    /// The line of the step that an event is about. One that grew with a workflow inside another gets its line now.
+    fn place(&mut self, event: &EventView) -> Option<usize> {
+        if let Some(known) = self.steps.iter().position(|line| line.id == event.step) {
+            return Some(known);
+        }
+        let (outside, _) = event.step.rsplit_once('/')?;
+        let is_around = |line: &Line| line.id == outside || line.id.starts_with(&format!("{outside}/"));
+        let last = self.steps.iter().rposition(is_around)?;
+        self.steps.insert(last + 1, Line::grown(&event.step, &event.capability));
+        Some(last + 1)
+    }
+
     /// Takes an event in.
     pub fn apply(&mut self, event: &EventView) {
         self.now = event.at.max(self.now);
         if event.kind == "run-ended" {
             self.state.clone_from(&event.state);
         }
-        let Some(at) = self.steps.iter().position(|line| line.id == event.step) else { return };
+        let Some(at) = self.place(event) else { return };
         let inside = format!("{}/", event.step);
         let last = self.steps.iter().rposition(|line| line.id.starts_with(&inside)).unwrap_or(at);
         for (place, grafted) in (last + 1..).zip(&event.grafted) {
-            let (id, does) = (grafted.step.clone(), grafted.capability.clone());
-            let state = "pending".to_owned();
-            self.steps.insert(place, Line { id, does, state, ..Line::default() });
+            let does = if grafted.workflow.is_empty() { &grafted.capability } else { &grafted.workflow };
+            self.steps.insert(place, Line::grown(&grafted.step, does));
         }
         let line = &mut self.steps[at];
         if let Some(attempt) = AttemptView::decisive(&event.attempts) {

@@ -65,6 +65,9 @@ fn after(beyond: &BeyondView) -> String {
                     plain(&short(input.as_str(), MAX_CHARS))
                 )
             }
+            Would::FindOut { step } => {
+                format!("  would find out ({step}): what is offered, or where it goes\n")
+            }
             Would::Ask { step, question } => format!("  would ask ({step}): {}\n", plain(question)),
         };
     }

@@ -28,8 +28,9 @@ pub struct EventView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<When>,
     /// `run-started`, `step-started`, `step-opened`, `steps-grafted`, `step-answered`, `step-completed`,
-    /// `attempt-failed`, `remedy-begun`, `step-failed`, `step-skipped`, `step-cancelled`, `signal-received`, `cancel-requested`, `undo-begun` or
-    /// `run-ended`.
+    /// `attempt-failed`, `remedy-begun`, `step-failed`, `step-skipped`, `step-cancelled`, `step-informed`,
+    /// `plan-accepted`, `signal-received`, `cancel-requested`,
+    /// `undo-begun` or `run-ended`.
     pub kind: &'static str,
     /// The step.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -70,7 +71,7 @@ pub struct EventView {
     /// Who answered.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub by: String,
-    /// The output of a step or run, or what a signal carries.
+    /// The output of a step or run, what a signal carries, what was found, or an accepted plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<Payload>,
     /// Why it failed.
@@ -86,8 +87,12 @@ pub struct EventView {
 pub struct GraftedView {
     /// Its id, after that of the step it lies in.
     pub step: String,
-    /// The capability it calls.
+    /// The capability it calls; empty if it runs a workflow.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub capability: String,
+    /// The workflow it runs, if it runs one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub workflow: String,
 }
 
 impl From<pb::RunEvent> for EventView {
@@ -114,10 +119,20 @@ impl From<pb::RunEvent> for EventView {
                 let view_of = |grafted: pb::run_event::GraftedStep| GraftedView {
                     step: grafted.step_id,
                     capability: grafted.capability,
+                    workflow: grafted.workflow,
                 };
                 let grafted = it.steps.into_iter().map(view_of).collect();
                 Self { kind: "steps-grafted", step: it.step_id, grafted, ..view }
             }
+            Some(Event::StepInformed(it)) => {
+                Self { kind: "step-informed", step: it.step_id, output: Payload::of(&it.finding), ..view }
+            }
+            Some(Event::PlanAccepted(it)) => Self {
+                kind: "plan-accepted",
+                step: it.step_id,
+                output: Payload::of(it.plan.as_bytes()),
+                ..view
+            },
             Some(Event::StepCompleted(it)) => Self {
                 kind: "step-completed",
                 step: it.step_id,

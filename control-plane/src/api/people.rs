@@ -142,8 +142,10 @@ fn refused(ignored: Ignored) -> Fault {
             Fault::field(Reason::CorrectionInvalid, "value", text)
         }
         Ignored::RunEnded => Fault::new(Reason::RunEnded, text),
-        Ignored::Stale(_) | Ignored::NothingDue | Ignored::Repeated | Ignored::Illegal(_) => {
-            Fault::new(Reason::Internal, text)
-        }
+        Ignored::Stale(_)
+        | Ignored::NothingDue
+        | Ignored::Repeated
+        | Ignored::NotInquired { .. }
+        | Ignored::Illegal(_) => Fault::new(Reason::Internal, text),
     }
 }

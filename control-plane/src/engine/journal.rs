@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use mainstay_kernel::artifact::ArtifactId;
 use mainstay_kernel::budget::spend;
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::name::Name;
@@ -19,7 +20,7 @@ use crate::documents::CatalogError;
 use crate::records::run_spend::RunSpend;
 use crate::records::run_summary::RunSummary;
 use crate::records::spill::{self, SpillError};
-use crate::records::{RecordError, idempotency, open_run, run_spend, run_summary, transition};
+use crate::records::{RecordError, artifact, idempotency, open_run, run_spend, run_summary, transition};
 use crate::workflows;
 
 /// Wait before a transition that met a full queue is handed over again. The queue holds some tens of milliseconds of
@@ -102,12 +103,13 @@ impl Journal {
         started_by: Option<(&str, &idempotency::Started)>,
     ) -> Result<(), AppendError> {
         let key = transition::key(run.tenant.as_str(), run.id, first.first_event);
-        let value = spill::encode(transition::KIND, &key, first, &self.blobs).await?;
+        let (value, named) = spill::encode_naming(transition::KIND, &key, first, &self.blobs).await?;
         let mut batch = Batch::new()
             .absent(key.clone())
             .put(key, value)
             .put(open_run::key(run.tenant.as_str(), run.id), open_run::encode(&run.tenant)?)
             .put(run_summary::key(run.tenant.as_str(), run.id), summary(run).encode()?);
+        batch = name(batch, run, first.first_event, &named)?;
         if let Some((client_key, started)) = started_by {
             let key = idempotency::key(run.tenant.as_str(), client_key);
             batch = batch.absent(key.clone()).put(key, started.encode()?);
@@ -126,8 +128,9 @@ impl Journal {
     ) -> Result<Commit, AppendError> {
         let tenant = run.tenant.as_str();
         let key = transition::key(tenant, run.id, transition.first_event);
-        let value = spill::encode(transition::KIND, &key, transition, &self.blobs).await?;
+        let (value, named) = spill::encode_naming(transition::KIND, &key, transition, &self.blobs).await?;
         let mut batch = Batch::new().absent(key.clone()).put(key, value);
+        batch = name(batch, run, transition.first_event, &named)?;
         if durability == Durability::Buffered {
             batch = batch.patient();
         }
@@ -239,6 +242,15 @@ impl Journal {
     fn is_being_removed(&self, tenant: &Name, id: RunId) -> bool {
         matches!(self.store.get(&run_summary::key(tenant.as_str(), id)), Ok(None))
     }
+}
+
+/// Puts down which artifacts a transition names, beside it, so that they are kept as long as the run.
+fn name(batch: Batch, run: &Run, first_event: u64, named: &[ArtifactId]) -> Result<Batch, RecordError> {
+    if named.is_empty() {
+        return Ok(batch);
+    }
+    let key = artifact::named_key(run.tenant.as_str(), run.id, first_event);
+    Ok(batch.put(key, artifact::encode_named(named)?))
 }
 
 /// What the listing shows of `run` now.

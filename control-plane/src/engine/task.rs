@@ -14,15 +14,18 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::retry::budget::Leave;
-use mainstay_kernel::run::{self, Asked, Attempt, Call, Durability, Ignored, Input, Run, Transition};
+use mainstay_kernel::run::{
+    self, Asked, Attempt, Call, Durability, Ignored, Input, Inquiry, Run, Transition,
+};
 use mainstay_kernel::time::Wall;
-use mainstay_kernel::workflow::Step;
+use mainstay_kernel::workflow::{Step, StepId};
 use mainstay_store::Commit;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::inquire::Asker;
 use super::journal::AppendError;
 
 /// What other tasks tell a run.
@@ -105,6 +108,7 @@ impl Driver {
         if let Some(questions) = &self.questions {
             *questions.lock() = run::asked(&self.run);
         }
+        self.inquire(owed.inquiries);
         self.reconcile(owed.calls).await?;
         self.resuming = false;
         let (input, asker) = tokio::select! {
@@ -160,6 +164,16 @@ impl Driver {
         }
     }
 
+    /// Finds out what is asked and not being found out; what is no longer asked is let go.
+    fn inquire(&mut self, asked: Vec<Inquiry>) {
+        self.calls.keep_only_inquiries(&asked);
+        for inquiry in asked {
+            if !self.calls.inquires(&inquiry.step) {
+                self.calls.find_out(&self.shared, Asker::of(&self.run), inquiry);
+            }
+        }
+    }
+
     /// Starts what is owed and not under way, drops what is under way and not owed.
     async fn reconcile(&mut self, owed: Vec<Call>) -> Result<(), AppendError> {
         self.calls.keep_only(&owed);
@@ -205,13 +219,21 @@ async fn sleep_until(shared: &Shared, at: Option<Wall>) {
     }
 }
 
-type CallFuture = Abortable<BoxFuture<'static, (Attempt, Input)>>;
+type Work = Abortable<BoxFuture<'static, (Key, Input)>>;
 
-/// The calls under way for one run.
+/// What is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Key {
+    Call(Attempt),
+    Inquiry(StepId),
+}
+
+/// The calls and inquiries under way for one run.
 #[derive(Default)]
 struct Calls {
-    running: FuturesUnordered<CallFuture>,
+    running: FuturesUnordered<Work>,
     by_attempt: HashMap<Attempt, AbortHandle>,
+    inquiries: HashMap<StepId, AbortHandle>,
     /// Set when the calls are dropped although their work is still owed.
     left: Arc<AtomicBool>,
 }
@@ -236,15 +258,42 @@ impl Calls {
         self.by_attempt.insert(call.attempt, abort);
         let work =
             super::call::perform(Arc::clone(shared), workflow.clone(), call, resumed, Arc::clone(&self.left));
+        let work = work.map(|(attempt, input)| (Key::Call(attempt), input));
         self.running.push(Abortable::new(work.boxed(), registration));
     }
 
-    /// The next call that ended; pending for ever while there is none.
+    fn inquires(&self, step: &StepId) -> bool {
+        self.inquiries.contains_key(step)
+    }
+
+    fn keep_only_inquiries(&mut self, asked: &[Inquiry]) {
+        self.inquiries.retain(|step, abort| {
+            let still_asked = asked.iter().any(|inquiry| inquiry.step == *step);
+            if !still_asked {
+                abort.abort();
+            }
+            still_asked
+        });
+    }
+
+    fn find_out(&mut self, shared: &Arc<Shared>, asker: Asker, inquiry: Inquiry) {
+        let (abort, registration) = AbortHandle::new_pair();
+        let step = inquiry.step.clone();
+        self.inquiries.insert(step.clone(), abort);
+        let work = super::inquire::find_out(Arc::clone(shared), asker, inquiry);
+        let work = work.map(|input| (Key::Inquiry(step), input));
+        self.running.push(Abortable::new(work.boxed(), registration));
+    }
+
+    /// The next one that ended; pending for ever while there is none.
     async fn next(&mut self) -> Option<Input> {
         loop {
             match self.running.next().await {
-                Some(Ok((attempt, input))) => {
-                    self.by_attempt.remove(&attempt);
+                Some(Ok((key, input))) => {
+                    match key {
+                        Key::Call(attempt) => self.by_attempt.remove(&attempt),
+                        Key::Inquiry(step) => self.inquiries.remove(&step),
+                    };
                     return Some(input);
                 }
                 Some(Err(Aborted)) => {}

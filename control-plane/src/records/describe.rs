@@ -12,9 +12,9 @@ use serde_json::Value;
 
 use super::spill::SpillError;
 use super::{
-    RecordError, breaker, budget, context, decision, document, drill, event, idempotency, instance, key,
-    limit, loose, mode, open_run, pause, restored, rollout, run_spend, run_summary, schedule, spend, spill,
-    transition,
+    RecordError, artifact, breaker, budget, context, decision, document, drill, event, idempotency, instance,
+    key, limit, loose, mode, open_run, pause, restored, rollout, run_spend, run_summary, schedule, spend,
+    spill, transition,
 };
 
 /// What a record is about.
@@ -95,6 +95,10 @@ pub fn describe(key: &[u8]) -> Described {
             let loss = "the mark that this run is open: it is not taken up after a restart";
             ("open run", format!("{run} of tenant {tenant}"), loss)
         }
+        Place::OfRun { kind: key::NAMED, tenant, run, .. } => {
+            let loss = "which artifacts this run names: they may go before it does";
+            ("named artifacts", format!("{run} of tenant {tenant}"), loss)
+        }
         Place::Global { kind, tenant, rest } => global(kind, tenant, rest),
         Place::OfRun { tenant, run, .. } => ("unknown", format!("{run} of tenant {tenant}"), "not known"),
         Place::Nowhere => ("unknown", "not a key of ours".to_owned(), "not known"),
@@ -116,6 +120,10 @@ pub fn read(key: &[u8], value: &[u8], blobs: &Blobs) -> Result<Value, Unusable> 
             let (tenant, run) = open_run::decode(key, value).map_err(Unusable::from)?;
             Ok(serde_json::json!({ "tenant": tenant, "run": run.to_string() }))
         }
+        Place::OfRun { kind: key::NAMED, .. } => {
+            let named = artifact::decode_named(value).map_err(Unusable::from)?;
+            Ok(named.iter().map(ToString::to_string).collect())
+        }
         Place::Global { kind, rest, .. } => return read_global(kind, rest, value, blobs),
         Place::OfRun { .. } | Place::Nowhere => return untyped(value),
     };
@@ -131,13 +139,20 @@ pub fn journal_of(key: &[u8]) -> Option<(Name, RunId)> {
     }
 }
 
-/// The document that this record alone names, so that it goes with it. Documents of workflows may be shared.
+/// The documents that this record alone names, so that they go with it. Documents of workflows may be shared.
 #[must_use]
-pub fn own_blob(key: &[u8], value: &[u8]) -> Option<BlobId> {
+pub fn own_blobs(key: &[u8], value: &[u8]) -> Vec<BlobId> {
+    let spilled = |kind| spill::blob(kind, value).ok().flatten().into_iter().collect();
     match place(key) {
-        Place::OfRun { kind: key::TRANSITION, .. } => spill::blob(transition::KIND, value).ok()?,
-        Place::Global { kind: key::INSTANCE, .. } => spill::blob(instance::KIND, value).ok()?,
-        Place::Global { .. } | Place::OfRun { .. } | Place::Nowhere => None,
+        Place::OfRun { kind: key::TRANSITION, .. } => spilled(transition::KIND),
+        Place::Global { kind: key::INSTANCE, .. } => spilled(instance::KIND),
+        Place::Global { kind: key::ARTIFACT, .. } => {
+            artifact::Stored::decode(value).map_or_else(|_| Vec::new(), |stored| stored.pieces)
+        }
+        Place::Global { kind: key::UPLOAD, .. } => {
+            artifact::Upload::decode(value).map_or_else(|_| Vec::new(), |upload| upload.pieces)
+        }
+        Place::Global { .. } | Place::OfRun { .. } | Place::Nowhere => Vec::new(),
     }
 }
 
@@ -215,6 +230,14 @@ fn global(kind: u8, tenant: &str, rest: &[u8]) -> (&'static str, String, &'stati
             let loss = "which documents of removed records go next: they stay, and cost space";
             ("loose documents", "of removed records".to_owned(), loss)
         }
+        key::ARTIFACT => {
+            let name = artifact::id(rest).map_or_else(|| text(rest), |id| id.to_string());
+            ("artifact", of(name), "a document that was put: put it again")
+        }
+        key::UPLOAD => {
+            let loss = "what an upload left that broke off: its pieces stay, and cost space";
+            ("upload", of("that has not ended".to_owned()), loss)
+        }
         key::CONTEXT => {
             let loss = "who owns a key of the shared context and its versions: put the value again";
             ("context entry", of(text(rest)), loss)
@@ -280,6 +303,8 @@ fn read_global(kind: u8, rest: &[u8], value: &[u8], blobs: &Blobs) -> Result<Val
             let documents = loose::decode(value).map_err(Unusable::from)?;
             Ok(documents.iter().map(ToString::to_string).collect())
         }
+        key::ARTIFACT => return read_artifact(value, blobs),
+        key::UPLOAD => serde_json::to_value(artifact::Upload::decode(value).map_err(Unusable::from)?),
         key::CONTEXT => serde_json::to_value(context::decode(value).map_err(Unusable::from)?),
         key::CONTEXT_VALUE => serde_json::to_value(context::decode_value(value).map_err(Unusable::from)?),
         // Never shown: whoever has it makes page tokens.
@@ -288,6 +313,17 @@ fn read_global(kind: u8, rest: &[u8], value: &[u8], blobs: &Blobs) -> Result<Val
         _ => return untyped(value),
     };
     json.map_err(|error| Unusable::Broken(error.to_string()))
+}
+
+/// An artifact, each of its pieces verified.
+fn read_artifact(value: &[u8], blobs: &Blobs) -> Result<Value, Unusable> {
+    let stored = artifact::Stored::decode(value)?;
+    for piece in &stored.pieces {
+        if blobs.get(*piece)?.is_none() {
+            return Err(broken(format!("its piece {piece} is missing")));
+        }
+    }
+    serde_json::to_value(stored).map_err(|error| broken(error.to_string()))
 }
 
 fn read_document(kind: document::Keys, value: &[u8], blobs: &Blobs) -> Result<Value, Unusable> {
@@ -416,7 +452,7 @@ mod tests {
             drop(describe(key));
             for value in strange {
                 drop(read(key, value, &blobs));
-                named.extend(own_blob(key, value));
+                named.extend(own_blobs(key, value));
             }
         }
     }

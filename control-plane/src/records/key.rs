@@ -63,6 +63,12 @@ pub const LOOSE: u8 = 0x20;
 pub const CONTEXT: u8 = 0x21;
 /// The value of a version of it.
 pub const CONTEXT_VALUE: u8 = 0x22;
+/// An artifact.
+pub const ARTIFACT: u8 = 0x23;
+/// An upload of one that has not ended.
+pub const UPLOAD: u8 = 0x24;
+/// The artifacts that a transition of a run names; beside the run's journal.
+pub const NAMED: u8 = 0x25;
 /// A schedule.
 pub const SCHEDULE: u8 = 0x29;
 /// A line of a schedule's history.
@@ -76,7 +82,7 @@ pub const RUN_SPEND: u8 = 0x2e;
 pub const SPEND: u8 = 0x2f;
 
 /// Every kind there is.
-pub const ALL: [u8; 26] = [
+pub const ALL: [u8; 29] = [
     TRANSITION,
     OPEN_RUN,
     INSTANCE,
@@ -98,6 +104,9 @@ pub const ALL: [u8; 26] = [
     LOOSE,
     CONTEXT,
     CONTEXT_VALUE,
+    ARTIFACT,
+    UPLOAD,
+    NAMED,
     SCHEDULE,
     SCHEDULE_LINE,
     BUDGET,
@@ -108,7 +117,7 @@ pub const ALL: [u8; 26] = [
 /// The beginning of a key of `kind`, of whatever it is.
 #[must_use]
 pub fn sample(kind: u8) -> Vec<u8> {
-    if kind < INSTANCE {
+    if kind < INSTANCE || kind == NAMED {
         of_run("default", RunId::from_bytes([0; 16]), kind)
     } else {
         global("default", kind)

@@ -26,12 +26,12 @@ pub fn note(batch: Batch, documents: &[BlobId]) -> Batch {
     batch.put(key, record::seal(record::newest(upcasts::of(KIND)), &names))
 }
 
-/// Notes the document of the record under `key` in the batch that deletes it or puts `after` in its place.
+/// Notes the documents of the record under `key` in the batch that deletes it or puts `after` in its place.
 pub fn note_of(batch: Batch, key: &[u8], before: &[u8], after: Option<&[u8]>) -> Batch {
-    let own = describe::own_blob(key, before);
-    let stays = after.and_then(|after| describe::own_blob(key, after));
-    let goes = own.filter(|own| stays != Some(*own));
-    note(batch, goes.as_slice())
+    let stay = after.map(|after| describe::own_blobs(key, after)).unwrap_or_default();
+    let mut go = describe::own_blobs(key, before);
+    go.retain(|document| !stay.contains(document));
+    note(batch, &go)
 }
 
 /// The documents of a note.

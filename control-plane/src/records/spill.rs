@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use mainstay_kernel::artifact::{self, ArtifactId};
 use mainstay_store::blobs::BlobError;
 use mainstay_store::{BlobId, Blobs, record};
 use serde::Serialize;
@@ -54,10 +55,32 @@ pub async fn encode<T: Serialize>(
     value: &T,
     blobs: &Blobs,
 ) -> Result<Vec<u8>, SpillError> {
+    let json = serde_json::to_string(value).map_err(|error| malformed(kind, error))?;
+    encode_json(kind, key, value, &json, blobs).await
+}
+
+/// The same, and the artifacts that the value names.
+pub async fn encode_naming<T: Serialize>(
+    kind: &'static str,
+    key: &[u8],
+    value: &T,
+    blobs: &Blobs,
+) -> Result<(Vec<u8>, Vec<ArtifactId>), SpillError> {
+    let json = serde_json::to_string(value).map_err(|error| malformed(kind, error))?;
+    let encoded = encode_json(kind, key, value, &json, blobs).await?;
+    Ok((encoded, artifact::references(&json)))
+}
+
+async fn encode_json<T: Serialize>(
+    kind: &'static str,
+    key: &[u8],
+    value: &T,
+    json: &str,
+    blobs: &Blobs,
+) -> Result<Vec<u8>, SpillError> {
     let here = record::newest(upcasts::of(kind)) * 2 - 1;
-    let json = serde_json::to_vec(value).map_err(|error| malformed(kind, error))?;
     if json.len() <= MAX_INLINE {
-        return Ok(record::seal(here, &json));
+        return Ok(record::seal(here, json.as_bytes()));
     }
     let owned = Owned { of: key.escape_ascii().to_string(), value };
     let json = serde_json::to_vec(&owned).map_err(|error| malformed(kind, error))?;

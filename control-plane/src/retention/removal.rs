@@ -15,7 +15,7 @@ use mainstay_kernel::run::{Event, Transition};
 use mainstay_store::{Batch, BlobId, Blobs, CommitError, Damage, Entry, ReadError, Store};
 
 use crate::backup::Hold;
-use crate::records::{describe, idempotency, loose, open_run, run_summary, spill, transition};
+use crate::records::{artifact, describe, idempotency, loose, open_run, run_summary, spill, transition};
 
 /// Transitions removed at once: most runs whole, and with the other records of a run within one batch of any store.
 const HEAD: usize = 48;
@@ -79,6 +79,9 @@ impl<'a> Remover<'a> {
 
     /// Removes a run, piece by piece; says whether all of it goes.
     pub(super) fn remove(&mut self, tenant: &Name, run: RunId) -> Result<bool, RemoveError> {
+        if !self.remove_names(tenant, run)? {
+            return Ok(false);
+        }
         loop {
             let piece = self.piece(tenant, run)?;
             if piece.out_of_reach {
@@ -93,6 +96,27 @@ impl<'a> Remover<'a> {
                 return Ok(true);
             }
             // The next piece is what is then the beginning.
+            self.commit()?;
+        }
+    }
+
+    /// Removes what a run names, before the run: a crash in between leaves a run that the next pass removes, and not a name
+    /// that keeps an artifact for ever. Says whether all of it goes.
+    fn remove_names(&mut self, tenant: &Name, run: RunId) -> Result<bool, RemoveError> {
+        loop {
+            let page = self.store.scan(&artifact::named_by(tenant.as_str(), run), None, BATCH)?;
+            if page.damaged.iter().any(|damaged| is_torn(&damaged.damage)) {
+                return Ok(false);
+            }
+            let damaged = page.damaged.into_iter().map(|damaged| damaged.key);
+            let keys: Vec<Bytes> = page.entries.into_iter().map(|(key, _)| key).chain(damaged).collect();
+            if self.next.keys.len() + keys.len() > BATCH {
+                self.commit()?;
+            }
+            self.next.keys.extend(keys);
+            if page.next.is_none() {
+                return Ok(true);
+            }
             self.commit()?;
         }
     }
@@ -125,7 +149,7 @@ impl<'a> Remover<'a> {
             piece.keys.extend(first.and_then(|(_, first)| self.started_by(tenant, run, first)));
         }
         for (key, entry) in page.entries {
-            piece.documents.extend(describe::own_blob(&key, &entry.value));
+            piece.documents.extend(describe::own_blobs(&key, &entry.value));
             piece.keys.push(key);
         }
         piece.out_of_reach |= page.damaged.iter().any(|damaged| is_torn(&damaged.damage));

@@ -78,6 +78,17 @@ pub struct Routed {
     pub attempts: u32,
 }
 
+/// Where a request was sent, before anybody was called.
+#[derive(Debug)]
+pub struct Found {
+    /// Names the decision.
+    pub id: DecisionId,
+    /// What was decided.
+    pub decision: Decision,
+    /// The answer, if the document gives it itself.
+    pub response: Option<Json>,
+}
+
 /// A request on its way. Its decision is told when it is dropped.
 struct Way<'a> {
     handle: &'a Handle,
@@ -99,23 +110,34 @@ impl Handle {
     /// # Errors
     /// If the routing document is not to be had. Nothing else keeps a request from its answer.
     pub async fn call(&self, request: Request, terms: Terms) -> Result<Routed, CatalogError> {
+        Ok(self.set_out(&request, &terms).await?.walk().await)
+    }
+
+    /// Finds out where a request goes, and calls nobody but a router agent: whoever asks makes the call.
+    ///
+    /// # Errors
+    /// If the routing document is not to be had.
+    pub async fn decide(&self, request: Request, terms: Terms) -> Result<Found, CatalogError> {
+        Ok(self.set_out(&request, &terms).await?.look().await)
+    }
+
+    async fn set_out<'a>(&'a self, request: &'a Request, terms: &'a Terms) -> Result<Way<'a>, CatalogError> {
         let until = self.clock.mono() + (terms.time - terms.time / KEPT_BACK);
         let routing = self.document(&request.tenant, &request.route, request.version).await?;
         let version = routing.version();
-        let machine = self.machine(routing, &request, PATIENCE.min(terms.time / 4)).await;
-        let way = Way {
+        let machine = self.machine(routing, request, PATIENCE.min(terms.time / 4)).await;
+        Ok(Way {
             handle: self,
             machine,
-            request: &request,
-            terms: &terms,
+            request,
+            terms,
             until,
             id: self.clock.id().into(),
             version,
             at: self.clock.wall(),
             ended: Class::Cancelled,
             attempts: 0,
-        };
-        Ok(way.walk().await)
+        })
     }
 
     /// What would be decided about a request now. Nobody is called; the router agent is not asked.
@@ -184,6 +206,23 @@ impl Way<'_> {
                 }
             }
         }
+    }
+
+    /// Goes down to the rung that holds, and no further.
+    async fn look(mut self) -> Found {
+        let live = Live { registry: &self.handle.registry, tenant: &self.request.tenant };
+        let response = loop {
+            match self.machine.next(&live) {
+                Move::Ask(question) => {
+                    let answer = self.ask(question).await;
+                    self.machine.on_router(answer.as_ref(), &live);
+                }
+                Move::Call(_) => break None,
+                Move::Respond(output) => break Some(output),
+            }
+        };
+        self.ended = Class::Success;
+        Found { id: self.id, decision: self.machine.decision().clone(), response }
     }
 
     async fn ask(&mut self, question: Question) -> Result<Answer, Failure> {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use futures::FutureExt;
+use mainstay_kernel::artifact::Policy;
 use mainstay_proto::{DESCRIPTORS, pb};
 use mainstay_store::{Batch, Blobs, MemoryStore, ReadError, Store};
 use mainstay_transport::channel;
@@ -23,8 +24,8 @@ use crate::listing::Listing;
 use crate::metrics::Metrics;
 use crate::records::key;
 use crate::{
-    api, backup, budgets, context, dispatch, drills, engine, events, health, invoke, modes, registry,
-    retention, rollouts, routing, schedules, workflows,
+    api, artifacts, backup, budgets, context, contracts, dispatch, drills, engine, events, health, invoke,
+    modes, registry, retention, rollouts, routing, schedules, workflows,
 };
 
 /// What a message may be larger than its payload: names, labels, intent, descriptions.
@@ -94,6 +95,8 @@ impl Core {
             registry::open(registry_config, clock.clone(), Arc::clone(&store), blobs.clone(), events.clone())
                 .await
                 .map_err(|error| StartError::Registry(error.to_string()))?;
+        let (artifacts, artifacts_service) =
+            open_artifacts(&clock, (&store, &blobs), config.artifacts).await?;
         let shared = shared_context(&clock, &store).await?;
         let mode_config = modes::Config { rules: config.modes, memory: config.memory };
         let modes =
@@ -117,6 +120,17 @@ impl Core {
             metrics.clone(),
         )
         .with_faults(faults.clone());
+        let (routing, routing_service) = routing::Handle::new(
+            clock.clone(),
+            routing::Parts {
+                catalog: routings,
+                registry: registry.clone(),
+                dispatch: dispatch.clone(),
+                metrics: metrics.clone(),
+                modes: modes.clone(),
+                decisions,
+            },
+        );
         let (engine, engine_service) = engine::Handle::new(
             engine::Config { max_open_runs: config.max_open_runs, restored_at: restored.map(|mark| mark.at) },
             clock.clone(),
@@ -127,6 +141,7 @@ impl Core {
                 dispatch: dispatch.clone(),
                 metrics: metrics.clone(),
                 modes: modes.clone(),
+                routing: routing.clone(),
                 budgets: budgets.clone(),
             },
         );
@@ -141,18 +156,11 @@ impl Core {
                 Some(open_drills(parts).await?)
             }
         };
-        let (routing, routing_service) = routing::Handle::new(
-            clock.clone(),
-            routing::Parts {
-                catalog: routings,
-                registry: registry.clone(),
-                dispatch: dispatch.clone(),
-                metrics: metrics.clone(),
-                modes: modes.clone(),
-                decisions,
-            },
-        );
-
+        let contracts = contracts::Service::new(contracts::Parts {
+            registry: registry.clone(),
+            catalog: catalog.clone(),
+            events: events.clone(),
+        });
         let hold = backup::Hold::default();
         let backup = backup::Handle::new(Arc::clone(&store), blobs.clone(), hold.clone());
         let (retention, retention_service) = retention::new(
@@ -202,6 +210,7 @@ impl Core {
         };
         let workflows = api::workflows::Api { catalog: catalog.clone(), pages: pages.clone() };
         let documents = api::routes::Api { routing, limits, pages: pages.clone() };
+        let artifacts = api::artifacts::Api { artifacts, pages: pages.clone() };
         let context = api::context::Api { context: shared, pages: pages.clone() };
         let schedules = api::schedules::Api { clock: clock.clone(), schedules };
         let rollouts = api::rollouts::Api { clock: clock.clone(), rollouts, registry: registry.clone() };
@@ -233,6 +242,9 @@ impl Core {
             )
             .add_service(pb::routes_server::RoutesServer::new(documents).max_decoding_message_size(size))
             .add_service(pb::rollouts_server::RolloutsServer::new(rollouts).max_decoding_message_size(size))
+            .add_service(
+                pb::artifacts_server::ArtifactsServer::new(artifacts).max_decoding_message_size(size),
+            )
             .add_service(pb::shared_context_server::SharedContextServer::new(context))
             .add_service(
                 pb::schedules_server::SchedulesServer::new(schedules).max_decoding_message_size(size),
@@ -259,8 +271,10 @@ impl Core {
             Part::new("health", health_service.run()),
             Part::new("decisions", decisions_service.run()),
             Part::new("classifiers", routing_service.run()),
+            Part::new("contracts", contracts.run()),
             Part::new("engine", first_start.then(|()| engine_service.run())),
             Part::new("retention", retention_service.run()),
+            Part::new("artifacts", artifacts_service.run()),
             Part::new("budgets", budgets_service.run()),
             Part::new("modes", modes_service.run()),
             Part::new("schedules", schedules_service.run()),
@@ -331,6 +345,18 @@ async fn roll_outs(
 ) -> Result<(rollouts::Handle, rollouts::Service), StartError> {
     let (clock, events, metrics) = (clock.clone(), events.clone(), metrics.clone());
     let opened = tokio::task::spawn_blocking(move || rollouts::open(clock, stores, events, metrics)).await;
+    let opened = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    opened.map_err(|error| StartError::Records(error.to_string()))
+}
+
+/// Large documents. Counting them reads the disk.
+async fn open_artifacts(
+    clock: &Clock,
+    (store, blobs): (&Arc<dyn Store>, &Blobs),
+    policy: Policy,
+) -> Result<(artifacts::Handle, artifacts::Service), StartError> {
+    let (clock, state) = (clock.clone(), (Arc::clone(store), blobs.clone()));
+    let opened = tokio::task::spawn_blocking(move || artifacts::open(clock, state, policy)).await;
     let opened = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
     opened.map_err(|error| StartError::Records(error.to_string()))
 }

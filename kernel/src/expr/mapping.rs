@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::eval::{Evaluation, Outcome};
 use super::expression::{Expression, Form, Root, Vocabulary};
+use super::path::Segment;
 use super::template::{Piece, split};
 use super::{
     CompileError, ExprError, Item, MAX_MAPPING_NODES, MAX_OUTPUT_BYTES, References, Scope, StepUse, shorten,
@@ -41,6 +42,48 @@ enum Template {
 enum Part {
     Text(String),
     Expression(Expression),
+}
+
+/// What can be known of a mapping's value before there is one.
+#[derive(Debug, Clone)]
+pub enum Shape<'a> {
+    /// It is this.
+    Constant(Value),
+    /// Some text.
+    Text,
+    /// A value of another step's output: the fields that lead to it.
+    Output {
+        /// The step.
+        step: &'a str,
+        /// The fields; none for the output as a whole.
+        path: Vec<&'a str>,
+    },
+    /// A list.
+    List(Vec<Shape<'a>>),
+    /// A map, in the order of the document.
+    Map(Vec<(String, Shape<'a>)>),
+    /// Nothing.
+    Computed,
+}
+
+impl Template {
+    fn shape(&self) -> Shape<'_> {
+        match self {
+            Self::Constant(text) => serde_json::from_str(text).map_or(Shape::Computed, Shape::Constant),
+            Self::Mixed(_) => Shape::Text,
+            Self::List(items) => Shape::List(items.iter().map(Self::shape).collect()),
+            Self::Map(fields) => {
+                Shape::Map(fields.iter().map(|(_, name, value)| (name.clone(), value.shape())).collect())
+            }
+            Self::Whole(expression) => {
+                let Form::Path(Root::Output(step), segments) = &expression.form else {
+                    return Shape::Computed;
+                };
+                let path: Option<Vec<&str>> = segments.iter().map(Segment::field).collect();
+                path.map_or(Shape::Computed, |path| Shape::Output { step, path })
+            }
+        }
+    }
 }
 
 impl Mapping {
@@ -86,6 +129,12 @@ impl Mapping {
     #[must_use]
     pub fn references(&self) -> &References {
         &self.0.references
+    }
+
+    /// What can be known of its value before there is one.
+    #[must_use]
+    pub fn shape(&self) -> Shape<'_> {
+        self.0.template.shape()
     }
 
     /// Its value over `scope`.

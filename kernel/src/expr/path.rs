@@ -15,6 +15,16 @@ pub(super) enum Segment {
     Item(u64),
 }
 
+impl Segment {
+    /// The field it leads to, if it is one.
+    pub(super) fn field(&self) -> Option<&str> {
+        match self {
+            Self::Field(name) => Some(name),
+            Self::Item(_) => None,
+        }
+    }
+}
+
 /// The text of the value that `segments` lead to in `text`.
 pub(super) fn follow<'a>(text: &'a str, segments: &[Segment]) -> Result<&'a str, String> {
     segments.iter().try_fold(text, |text, segment| {

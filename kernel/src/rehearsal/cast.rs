@@ -12,7 +12,10 @@ use crate::name::Name;
 use crate::outcome::{self, Began, Class, Failure};
 use crate::play::{Reply, World};
 use crate::retry::budget::Leave;
-use crate::run::{AttemptRecord, Call, Ignored, Input, Ruling, Run, asked};
+use crate::run::{
+    About, AttemptRecord, Call, Finding, Ignored, Input, Inquiry, Offered, Ruling, Run, Way, asked,
+    outstanding,
+};
 use crate::time::Wall;
 use crate::workflow::StepId;
 
@@ -36,6 +39,7 @@ enum Next {
     Signal,
     Answer,
     Cancel,
+    Found,
 }
 
 impl<'c> Cast<'c> {
@@ -70,6 +74,44 @@ impl<'c> Cast<'c> {
             }
         }
         Err(format!("none of its {} replies is left or fits the input {}", replies.len(), call.input))
+    }
+}
+
+impl Cast<'_> {
+    /// What the first step that asks finds out: that every capability is offered and takes anything, and the way that the
+    /// case gives.
+    fn found(&mut self, run: &Run) -> Option<(Wall, Input, Next)> {
+        let Inquiry { step, about } = outstanding(run).inquiries.into_iter().next()?;
+        let finding = match about {
+            About::Offers(capabilities) => {
+                Finding::Offers(capabilities.into_iter().map(|name| self.offered(name)).collect())
+            }
+            About::Way { .. } => {
+                let Some(way) = self.case.ways.get(&step) else {
+                    let expected = "the capability or the answer that the request is sent to".to_owned();
+                    let miss = Miss::new(format!("ways.{step}"), expected, "nothing".to_owned());
+                    self.missing.get_or_insert(miss);
+                    return None;
+                };
+                Finding::Way(Way {
+                    decision: String::new(),
+                    rung: if way.capability.is_some() { "rules" } else { "static" }.to_owned(),
+                    call: way
+                        .capability
+                        .clone()
+                        .map(|capability| crate::workflow::Call { capability, agent: None }),
+                    response: way.answer.as_ref().map(Json::from),
+                })
+            }
+        };
+        Some((run.last_at, Input::Found { step, finding }, Next::Found))
+    }
+
+    fn offered(&self, capability: Name) -> Offered {
+        let anything = || Json::from(&serde_json::Value::Bool(true));
+        let effect = self.case.effects.get(&capability).copied().unwrap_or(EffectClass::ReadOnly);
+        let (input_schema, output_schema) = (anything(), anything());
+        Offered { capability, description: String::new(), input_schema, output_schema, effect }
     }
 }
 
@@ -111,7 +153,8 @@ impl World for Cast<'_> {
             };
             Some((asked.since + answer.after.0, Input::Answer { step: asked.step, ruling }, Next::Answer))
         });
-        let (at, input, next) = answer.chain(signal).chain(cancel).min_by_key(|(at, ..)| *at)?;
+        let found = self.found(run);
+        let (at, input, next) = answer.chain(signal).chain(cancel).chain(found).min_by_key(|(at, ..)| *at)?;
         self.next = Some(next);
         Some((at, input))
     }
@@ -120,8 +163,8 @@ impl World for Cast<'_> {
         match self.next.take() {
             Some(Next::Signal) => self.signals += 1,
             Some(Next::Cancel) => self.cancelled = true,
-            // The run knows that it was answered.
-            Some(Next::Answer) | None => {}
+            // The run knows that it was answered, and what was found.
+            Some(Next::Answer | Next::Found) | None => {}
         }
     }
 }
@@ -132,6 +175,7 @@ pub(super) fn refused(input: &Input, ignored: &Ignored) -> Miss {
         Input::Signal { name, .. } => format!("signals.{name}"),
         Input::Answer { step, .. } => format!("answers.{step}"),
         Input::Cancel { .. } => "cancel".to_owned(),
+        Input::Found { step, .. } => format!("ways.{step}"),
         Input::AttemptEnded { .. } | Input::Woken => "agents".to_owned(),
     };
     Miss::new(what, "that the run takes it", ignored.to_string())

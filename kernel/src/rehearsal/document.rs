@@ -35,6 +35,7 @@ pub(super) struct Case {
     pub(super) effects: BTreeMap<Name, EffectClass>,
     pub(super) signals: Vec<Signal>,
     pub(super) answers: BTreeMap<StepId, Answer>,
+    pub(super) ways: BTreeMap<StepId, WayText>,
     pub(super) cancel: Option<Cancel>,
     pub(super) expect: Expect,
 }
@@ -93,6 +94,8 @@ struct CaseText {
     signals: Vec<Signal>,
     #[serde(default)]
     answers: BTreeMap<StepId, Answer>,
+    #[serde(default)]
+    ways: BTreeMap<StepId, WayText>,
     cancel: Option<Cancel>,
     #[serde(default)]
     expect: ExpectText,
@@ -129,6 +132,15 @@ pub(super) struct Signal {
     pub(super) at: Span,
     #[serde(default)]
     pub(super) value: Value,
+}
+
+/// Where a routing document sends the request of a `route` step: to a capability, or to an answer of its own.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WayText {
+    pub(super) capability: Option<Name>,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) answer: Option<Value>,
 }
 
 /// What a person answers.
@@ -256,6 +268,7 @@ fn compile(
         effects: all_effects,
         signals: case.signals,
         answers: case.answers,
+        ways: case.ways,
         cancel: case.cancel,
         expect: Expect { text: case.expect, that },
     })

@@ -158,3 +158,41 @@ fn a_document_that_cannot_be_meant_names_its_field() {
         assert!(error.contains(said), "{text}: {error}");
     }
 }
+
+/// A request that is routed, and then planned with.
+const WAYS: &str = "
+name: ways
+version: 1
+steps:
+  - id: ask
+    route: { by: desk }
+  - id: trip
+    after: [ask]
+    plan: { by: { capability: planner }, capabilities: [search] }
+    input: '${steps.ask.output}'
+";
+
+fn way(case: &str) -> Verdict {
+    let workflow = Linked::from(Arc::new(Workflow::parse(WAYS).unwrap()));
+    let rehearsal = Rehearsal::parse(&format!("workflow: ways.yaml\ntests:\n{case}")).unwrap();
+    rehearsal.play(&workflow).into_iter().next().unwrap()
+}
+
+const PLANNED: &str = "
+  - name: goes where the case says, and is planned with what there is
+    ways: { ask: { capability: billing } }
+    agents:
+      billing: [{ output: Rome }]
+      planner: [{ output: { steps: [{ id: find, capability: search }], output: '${steps.find.output}' } }]
+      search: [{ output: found }]
+    expect:
+      output: { trip: found }
+      calls: [billing, planner, search]
+";
+
+#[test]
+fn a_case_says_where_a_request_goes_and_plans_may_use_every_capability() {
+    assert_eq!(way(PLANNED).misses, []);
+    let missing = way(&PLANNED.replace("    ways: { ask: { capability: billing } }\n", ""));
+    assert_eq!(missing.misses[0].what, "ways.ask");
+}

@@ -10,7 +10,7 @@ use crate::json::Json;
 use crate::mode::Mode;
 use crate::name::Name;
 use crate::play::{Play, Reply, Turn, World};
-use crate::run::{Attempt, Call, EndState, Event, Input, Run, asked};
+use crate::run::{Attempt, Call, EndState, Event, Finding, Input, Inquiry, Run, asked, outstanding};
 use crate::time::Wall;
 use crate::workflow::StepId;
 
@@ -41,6 +41,11 @@ pub enum Would {
         capability: Name,
         /// With what.
         input: Json,
+    },
+    /// A question to the world: what is offered, where a request goes.
+    FindOut {
+        /// The step.
+        step: StepId,
     },
     /// A question to a person.
     Ask {
@@ -75,6 +80,7 @@ fn named(input: &Input) -> String {
         Input::Signal { name, .. } => format!("signal `{name}`"),
         Input::Answer { step, .. } => format!("the answer to `{step}`"),
         Input::Cancel { .. } => "the cancel".to_owned(),
+        Input::Found { step, .. } => format!("what was found for `{step}`"),
         Input::AttemptEnded { .. } => "the end of a call".to_owned(),
         Input::Woken => "a timer".to_owned(),
     }
@@ -85,6 +91,8 @@ struct Recorded {
     answers: Vec<Answer>,
     /// What was asked of people: what they were shown, and what they said, if anything.
     questions: BTreeMap<StepId, Question>,
+    /// What was found out for steps that asked.
+    findings: BTreeMap<StepId, Finding>,
     /// Signals and the cancel that are still to come, soonest first.
     words: Vec<(Wall, Input)>,
     would: Vec<Would>,
@@ -108,6 +116,8 @@ struct Question {
 enum Next {
     Word,
     Answer(StepId),
+    /// The run knows what was found.
+    Found,
 }
 
 impl Recorded {
@@ -115,6 +125,7 @@ impl Recorded {
         let mut recorded = Self {
             answers: Vec::new(),
             questions: BTreeMap::new(),
+            findings: BTreeMap::new(),
             words: Vec::new(),
             would: Vec::new(),
             next: None,
@@ -142,6 +153,9 @@ impl Recorded {
                 let reply = Reply { at: cue.at(), effect: cue.effect, result, attempts, leave: cue.leave };
                 let took = cue.at().saturating_since(*since);
                 self.answers.push(Answer { call: (*call).clone(), took, reply, used });
+            }
+            Word::Found { step, finding } => {
+                self.findings.insert(step.clone(), finding.clone());
             }
             Word::Answer { step, .. } if !used => {
                 let Some(question) = self.questions.get_mut(step) else { return };
@@ -193,6 +207,18 @@ impl World for Recorded {
 
     fn word(&mut self, run: &Run) -> Option<(Wall, Input)> {
         let mut first = self.words.first().map(|(at, input)| (*at, input.clone(), Next::Word));
+        for Inquiry { step, .. } in outstanding(run).inquiries {
+            match self.findings.get(&step) {
+                Some(finding) => {
+                    let found = Input::Found { step, finding: finding.clone() };
+                    first = Some((run.last_at, found, Next::Found));
+                }
+                None if !self.would.contains(&Would::FindOut { step: step.clone() }) => {
+                    self.would.push(Would::FindOut { step });
+                }
+                None => {}
+            }
+        }
         for asked in asked(run) {
             let answered = run.step(asked.step.as_str()).is_some_and(|(_, step)| step.ruling.is_some());
             match self.questions.get(&asked.step) {
@@ -229,7 +255,7 @@ impl World for Recorded {
                     question.answer = None;
                 }
             }
-            Some(Next::Word) | None => {}
+            Some(Next::Word | Next::Found) | None => {}
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::name::Name;
 use crate::outcome::{Answer, Failure};
 use crate::retry::budget::Leave;
 use crate::run::{
-    self, Attempt, AttemptRecord, Call, Event, Ignored, Input, Ruling, Run, SkipReason, StepState,
+    self, Attempt, AttemptRecord, Call, Event, Finding, Ignored, Input, Ruling, Run, SkipReason, StepState,
     Transition, outstanding,
 };
 use crate::time::Wall;
@@ -39,6 +39,7 @@ pub(super) enum Word {
     Ended { attempt: Attempt, result: Result<Answer, Failure>, attempts: Vec<AttemptRecord> },
     Signal { name: Name, value: Json },
     Answer { step: StepId, ruling: Ruling },
+    Found { step: StepId, finding: Finding },
     Cancel { reason: String },
     Woken,
 }
@@ -113,11 +114,15 @@ fn word(run: &Run, transition: &Transition) -> Word {
         Event::StepAnswered { step, answer } => {
             Some(Word::Answer { step: step.clone(), ruling: (**answer).clone() })
         }
+        Event::StepInformed { step, finding } => {
+            Some(Word::Found { step: step.clone(), finding: (**finding).clone() })
+        }
         Event::CancelRequested { reason } => Some(Word::Cancel { reason: reason.to_string() }),
         Event::RunStarted { .. }
         | Event::StepStarted { .. }
         | Event::StepOpened { .. }
         | Event::StepsGrafted { .. }
+        | Event::PlanAccepted { .. }
         | Event::StepSkipped { .. }
         | Event::StepCancelled { .. }
         | Event::UndoBegun { .. }
@@ -170,6 +175,9 @@ impl<'j> Cue<'j> {
             Word::Signal { name, value } => Some(Input::Signal { name: name.clone(), value: value.clone() }),
             Word::Answer { step, ruling } => {
                 Some(Input::Answer { step: step.clone(), ruling: ruling.clone() })
+            }
+            Word::Found { step, finding } => {
+                Some(Input::Found { step: step.clone(), finding: finding.clone() })
             }
             Word::Cancel { reason } => Some(Input::Cancel { reason: reason.clone() }),
             Word::Woken => Some(Input::Woken),

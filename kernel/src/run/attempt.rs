@@ -36,7 +36,8 @@ pub(super) fn ended(
     let at = run.steps.iter().position(|step| step.state == StepState::Running { attempt })?;
     let spec = run.spec(at);
     let step = spec.id.clone();
-    let answered = result.is_ok();
+    // A replay has only the refusal of an answer that was not taken; that the agent answered stands in the record of its call.
+    let answered = result.is_ok() || attempts.last().is_some_and(|last| last.class == Class::Success);
     run.remarks(at, &attempts).into_iter().for_each(|remark| note(&mut attempts, remark));
     let checked = result.and_then(|answer| hand_off::check_output(spec, answer));
     let (mut failure, doubtful) = match checked.map(|answer| remedy::assess(spec, answer)) {
@@ -67,6 +68,10 @@ pub(super) fn ended(
             if let Err(over) = run.fit_again(at, &attempts, now) {
                 note(&mut attempts, format!("not tried again: {}", over.message));
                 let reason = over.message.clone();
+                if let Some(last) = attempts.last_mut() {
+                    // An answer that was not taken: the step's failure says otherwise, so why stands beside the call.
+                    last.failure.get_or_insert_with(|| failure.clone());
+                }
                 let failure = budget::instead_of_retry(over, &failure);
                 let attempts = shared(attempts);
                 return Some(Event::StepFailed { step, failure, reason, attempts, effect_stands: false });

@@ -30,6 +30,7 @@ use crate::run::event::{Attempt, EndState, Event, SkipReason, Transition, Workfl
 use crate::run::fold::FoldError;
 use crate::run::hand_off;
 use crate::run::input::{Ignored, Input, Start, StartError};
+use crate::run::inquiry;
 use crate::run::pattern::{self, Progress};
 use crate::run::people;
 use crate::run::remedy::{self, Failed};
@@ -101,6 +102,7 @@ pub fn step(
         Input::Cancel { reason } => Some(Event::CancelRequested { reason: reason.into() }),
         Input::Signal { name, value } => Some(people::signal(run, name, value)?),
         Input::Answer { step, ruling } => Some(people::answer(run, step, ruling)?),
+        Input::Found { step, finding } => Some(inquiry::found(run, step, finding)?),
     };
     if event.is_none() && next_move(run, now).is_none() {
         return Err(Ignored::NothingDue);
@@ -288,6 +290,7 @@ impl Draft {
                 let grafts = grafts.into_iter().map(Arc::new).collect();
                 self.record(Event::StepsGrafted { step, grafts })
             }
+            Progress::Grow(plan) => self.record(Event::PlanAccepted { step, plan }),
             Progress::LetGo(steps) => self.close(steps, SkipReason::NotNeeded),
             Progress::Complete(answer) => {
                 self.close(self.state.within(at).collect(), SkipReason::NotNeeded)?;

@@ -23,6 +23,7 @@ use crate::priority::Priority;
 use crate::retry::Retries;
 use crate::run::budget::Estimates;
 use crate::run::graft::Graft;
+use crate::run::inquiry::Finding;
 use crate::run::people::Ruling;
 use crate::run::undo::{Left, Undo};
 use crate::time::Wall;
@@ -229,6 +230,20 @@ pub enum Event {
         /// The answer.
         answer: Arc<Ruling>,
     },
+    /// It was found out what a step asked of the world.
+    StepInformed {
+        /// The step.
+        step: StepId,
+        /// What was found.
+        finding: Arc<Finding>,
+    },
+    /// A plan was found good, and its steps grow in the step that asked for it.
+    PlanAccepted {
+        /// The step.
+        step: StepId,
+        /// The plan, as a workflow document.
+        plan: Arc<str>,
+    },
     /// A step failed by itself, and what its workflow says for that begins.
     RemedyBegun {
         /// The step.
@@ -361,6 +376,8 @@ impl Event {
             | Self::StepsGrafted { step, .. }
             | Self::AttemptFailed { step, .. }
             | Self::StepAnswered { step, .. }
+            | Self::StepInformed { step, .. }
+            | Self::PlanAccepted { step, .. }
             | Self::RemedyBegun { step, .. }
             | Self::StepCompleted { step, .. }
             | Self::StepFailed { step, .. }

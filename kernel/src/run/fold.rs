@@ -261,6 +261,14 @@ impl State {
                 let at = self.position(step)?;
                 self.answer(at, answer)?;
             }
+            Event::StepInformed { step, finding } => {
+                let at = self.position(step)?;
+                self.inform(at, finding)?;
+            }
+            Event::PlanAccepted { step, plan } => {
+                let host = self.position(step)?;
+                self.accept(host, plan, at)?;
+            }
             Event::UndoBegun { state, failure, step, until, undos, left } => {
                 let (failure, step, left) = (failure.clone(), step.clone(), left.clone());
                 let undoing =

@@ -13,7 +13,7 @@ use crate::run::fold::FoldError;
 use crate::run::graft::{Grafted, MAX_GRAFTED};
 use crate::run::state::{State, StepRun, StepState};
 use crate::time::Wall;
-use crate::workflow::{Step, Workflow};
+use crate::workflow::{Step, StepKind, Workflow};
 
 /// A workflow that lies inside a step.
 #[derive(Debug, Clone)]
@@ -22,6 +22,14 @@ pub struct Frame {
     pub workflow: Arc<Workflow>,
     /// The place of its first step; the others follow, in its order.
     pub first: usize,
+}
+
+impl Frame {
+    /// The places of its steps.
+    #[must_use]
+    pub fn places(&self) -> std::ops::Range<usize> {
+        self.first..self.first + self.workflow.steps().len()
+    }
 }
 
 /// What mappings see from one frame.
@@ -66,6 +74,27 @@ impl State {
         }
         let frame = Frame { workflow: Arc::clone(workflow), first };
         Arc::make_mut(&mut self.frames).insert(host, frame);
+        Ok(())
+    }
+}
+
+impl State {
+    /// Lets the steps of an accepted plan grow in the step at `host`. How long each may take and how often it is tried is
+    /// what that step says.
+    pub(super) fn accept(&mut self, host: usize, plan: &str, now: Wall) -> Result<(), FoldError> {
+        let spec = self.spec(host);
+        let (step, timeout, retry) = (spec.id.clone(), spec.timeout, spec.retry.clone());
+        let plans = matches!(spec.kind, StepKind::Plan(_));
+        if !plans || !matches!(self.steps[host].state, StepState::Gathering { .. }) {
+            return Err(FoldError::Graft { step });
+        }
+        let workflow = Workflow::parse(plan).map_err(|_| FoldError::Graft { step })?;
+        let first = self.grafted.len();
+        self.grow(host, &Arc::new(workflow), now)?;
+        for grafted in self.grafted.iter_mut().skip(first) {
+            let step = Step { timeout, retry: retry.clone(), ..grafted.step.clone() };
+            *grafted = Arc::new(Grafted { inside: host, step });
+        }
         Ok(())
     }
 }

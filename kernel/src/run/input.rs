@@ -16,6 +16,7 @@ use crate::run::budget::Estimates;
 use crate::run::event::{Attempt, AttemptRecord};
 use crate::run::fold::FoldError;
 use crate::run::hand_off;
+use crate::run::inquiry::Finding;
 use crate::run::people::Ruling;
 use crate::schema::Violation;
 use crate::time::Wall;
@@ -96,6 +97,13 @@ pub enum Input {
         /// The answer.
         ruling: Ruling,
     },
+    /// What a step asked of the world was found out.
+    Found {
+        /// The step.
+        step: StepId,
+        /// What was found.
+        finding: Finding,
+    },
     /// Somebody wants it to stop.
     Cancel {
         /// Why, in their words.
@@ -133,6 +141,12 @@ pub enum Ignored {
     /// The step asks nothing, not yet or not any more.
     #[error("step `{step}` does not wait for a person")]
     NotAsked {
+        /// The step.
+        step: StepId,
+    },
+    /// The step asks nothing of the world, not yet or not any more.
+    #[error("step `{step}` asks nothing of the world")]
+    NotInquired {
         /// The step.
         step: StepId,
     },

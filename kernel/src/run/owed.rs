@@ -16,6 +16,7 @@ use crate::priority::Priority;
 use crate::retry::Retries;
 use crate::run::decide::next_move;
 use crate::run::event::Attempt;
+use crate::run::inquiry::{self, Inquiry};
 use crate::run::pattern;
 use crate::run::state::{State, StepState};
 use crate::time::Wall;
@@ -27,6 +28,8 @@ use crate::workflow::{StepId, StepKind};
 pub struct Owed {
     /// The calls, one for each running step, in the workflow's order.
     pub calls: Vec<Call>,
+    /// What is to be found out, one for each step that asks.
+    pub inquiries: Vec<Inquiry>,
     /// When to tell the run [`crate::run::Input::Woken`]; nothing once it has ended. May lie in the past.
     pub wake_at: Option<Wall>,
 }
@@ -97,8 +100,10 @@ pub fn outstanding(run: &State) -> Owed {
     if run.end.is_some() {
         return Owed::default();
     }
-    let mut owed = Owed { calls: Vec::with_capacity(run.active()), wake_at: Some(run.cut_at()) };
+    let mut owed =
+        Owed { calls: Vec::with_capacity(run.active()), wake_at: Some(run.cut_at()), inquiries: Vec::new() };
     for (at, (spec, step)) in run.each().enumerate() {
+        owed.inquiries.extend(inquiry::asked(run, at));
         match (step.state, &spec.kind) {
             (StepState::Running { attempt }, StepKind::Call(call)) => owed.calls.push(Call {
                 run: run.id,

@@ -4,6 +4,7 @@
 //! came and what a person answered; so it comes out the same on a live run and on one taken up after a crash.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -19,6 +20,8 @@ use crate::workflow::StepKind;
 mod choose;
 mod consensus;
 mod map;
+mod plan;
+mod route;
 mod sub;
 mod supervise;
 mod wait;
@@ -34,6 +37,8 @@ pub(super) enum Progress {
     Wait,
     /// Let others grow.
     Graft(Vec<Graft>),
+    /// Let this plan, a workflow document, grow.
+    Grow(Arc<str>),
     /// Let go of these: nobody waits for them any more.
     LetGo(Vec<usize>),
     /// It has its answer. Whatever has not ended inside it is not needed.
@@ -57,9 +62,12 @@ pub(super) fn open(run: &State, at: usize) -> Result<Json, Failure> {
             hand_off::input(run, at)
         }
         StepKind::Sub(sub) => sub::open(run, at, sub),
-        StepKind::Call(_) | StepKind::Choose(_) | StepKind::Consensus(_) | StepKind::Supervise(_) => {
-            hand_off::input(run, at)
-        }
+        StepKind::Call(_)
+        | StepKind::Choose(_)
+        | StepKind::Consensus(_)
+        | StepKind::Supervise(_)
+        | StepKind::Plan(_)
+        | StepKind::Route(_) => hand_off::input(run, at),
     }
 }
 
@@ -86,6 +94,8 @@ pub(super) fn next(run: &State, at: usize, now: Wall) -> Progress {
         StepKind::Sub(_) => sub::next(run, at, over),
         StepKind::Consensus(consensus) => consensus::next(run, at, consensus, over),
         StepKind::Supervise(supervise) => supervise::next(run, at, supervise, over),
+        StepKind::Plan(plan) => plan::next(run, at, plan, over),
+        StepKind::Route(route) => route::next(run, at, route),
     }
 }
 
@@ -126,7 +136,7 @@ impl Room {
 }
 
 /// The steps that the one at `at` lies in, from near to far.
-fn around(run: &State, at: usize) -> impl Iterator<Item = usize> {
+pub(super) fn around(run: &State, at: usize) -> impl Iterator<Item = usize> {
     std::iter::successors(run.inside(at), |host| run.inside(*host))
 }
 

@@ -18,6 +18,7 @@ use crate::run::budget::{Estimates, Ledger};
 use crate::run::event::{Attempt, AttemptRecord, EndState, SkipReason};
 use crate::run::frame::Frame;
 use crate::run::graft::Grafted;
+use crate::run::inquiry::Finding;
 use crate::run::people::Ruling;
 use crate::run::remedy::Remedied;
 use crate::run::undo::Undoing;
@@ -139,6 +140,8 @@ pub struct StepRun {
     pub warnings: Vec<String>,
     /// Why its last try failed. Cleared by success.
     pub failure: Option<Failure>,
+    /// What was found out for it, if it asks anything of the world.
+    pub finding: Option<Arc<Finding>>,
     /// What a person answered, if it asks one.
     pub ruling: Option<Arc<Ruling>>,
     /// The last remedy that began because it failed.
@@ -280,6 +283,7 @@ impl StepRun {
         output: None,
         warnings: Vec::new(),
         failure: None,
+        finding: None,
         ruling: None,
         remedied: None,
         effect_stands: false,

@@ -10,6 +10,9 @@
 //! a time of its own, counted from there, and nothing stops it before: not the run's deadline and not a second cancel. What
 //! cannot be undone is left and named, and the undos before it go on: a room that cannot be given back is no reason to
 //! keep the flight.
+//!
+//! Steps lie in steps, and an effect is taken back once. A step that is undone speaks for all that lies in it; one that
+//! did not complete leaves that to those in it that know how, and is only in question if one of them does not.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +28,7 @@ use crate::run::event::{EndState, Event};
 use crate::run::fold::FoldError;
 use crate::run::frame::View;
 use crate::run::graft::Grafted;
+use crate::run::pattern;
 use crate::run::state::{State, StepRun, StepState};
 use crate::schema::Schema;
 use crate::time::Wall;
@@ -91,7 +95,7 @@ pub(super) fn begins(run: &State, ending: &Ending, now: Wall) -> Option<Event> {
     }
     let mut done: Vec<(usize, &Compensate, Effect)> = (run.each().enumerate())
         .filter_map(|(at, (spec, _))| Some((at, spec.recourse.compensate.as_deref()?, effect(run, at))))
-        .filter(|(_, _, effect)| *effect != Effect::None)
+        .filter(|(at, _, effect)| *effect != Effect::None && !is_covered(run, *at))
         .collect();
     if done.is_empty() {
         return None;
@@ -147,12 +151,33 @@ fn is_forced(run: &State, ending: &Ending) -> bool {
         let remedies = &run.spec(at).recourse.remedies;
         run.steps[at].state == StepState::Failed && matches!(remedies.last(), Some(Remedy::Compensate))
     };
-    forces(at) || (at + 1..run.steps.len()).any(|inside| run.inside(inside) == Some(at) && forces(inside))
+    let lies_in_it = |inner: usize| pattern::around(run, inner).any(|host| host == at);
+    forces(at) || (at + 1..run.steps.len()).any(|inner| forces(inner) && lies_in_it(inner))
+}
+
+/// Whether a step around the one at `at` is undone, and with it what that one did.
+fn is_covered(run: &State, at: usize) -> bool {
+    pattern::around(run, at).any(|host| run.spec(host).recourse.compensate.is_some() && is_undone(run, host))
+}
+
+/// Whether the step at `at`, which says how, is to be undone.
+fn is_undone(run: &State, at: usize) -> bool {
+    match effect(run, at) {
+        Effect::None => false,
+        Effect::Happened => true,
+        Effect::Unknown => (run.spec(at).recourse.compensate.as_ref()).is_some_and(|how| how.when_unknown),
+    }
 }
 
 fn undo(run: &State, at: usize, compensate: &Compensate, effect: Effect) -> Result<Undo, String> {
     if effect == Effect::Unknown && !compensate.when_unknown {
-        return Err("nobody can tell whether its effect happened".to_owned());
+        let partly = run.within(at).next().is_some() && inside(run, at) != Effect::None;
+        let why = if partly {
+            "it did a part of what it does"
+        } else {
+            "nobody can tell whether its effect happened"
+        };
+        return Err(why.to_owned());
     }
     let id = run.name_inside(at, "undo").ok_or("it lies too deep for a step that undoes it")?;
     let input = compensate.input.eval(&View::of(run, at).scope());
@@ -198,10 +223,20 @@ fn failed(failure: &Failure) -> Effect {
     if unknown || (refused && failure.began == Began::Yes) { Effect::Unknown } else { Effect::None }
 }
 
-/// What was done inside a step that has no answer.
+/// What was done inside a step that has no answer, and nothing in there takes back.
 fn inside(run: &State, at: usize) -> Effect {
-    let did = |child: &StepRun| match child.state {
-        StepState::Completed => child.started_at.is_some(),
+    let stands = |child: usize| {
+        let is_made_of_others = run.within(child).next().is_some();
+        run.spec(child).recourse.compensate.is_none()
+            && if is_made_of_others { inside(run, child) != Effect::None } else { did(&run.steps[child]) }
+    };
+    if run.within(at).any(stands) { Effect::Unknown } else { Effect::None }
+}
+
+/// Whether the world may have noticed a step that no other step lies in.
+fn did(step: &StepRun) -> bool {
+    match step.state {
+        StepState::Completed => step.started_at.is_some(),
         StepState::Cancelled => true,
         StepState::Pending
         | StepState::Running { .. }
@@ -209,10 +244,9 @@ fn inside(run: &State, at: usize) -> Effect {
         | StepState::Gathering { .. }
         | StepState::Failed
         | StepState::Skipped => {
-            child.effect_stands || child.failure.as_ref().is_some_and(|why| failed(why) != Effect::None)
+            step.effect_stands || step.failure.as_ref().is_some_and(|why| failed(why) != Effect::None)
         }
-    };
-    if run.within(at).any(|child| did(&run.steps[child])) { Effect::Unknown } else { Effect::None }
+    }
 }
 
 impl From<Ending> for Event {
@@ -253,7 +287,7 @@ impl State {
         undos.chain(undoing.left.iter().cloned()).collect()
     }
 
-    /// Lets the undoing begin that `event` tells of.
+    /// Lets `undoing` begin, with these steps that undo.
     pub(super) fn begin_undoing(
         &mut self,
         mut undoing: Undoing,
@@ -270,13 +304,9 @@ impl State {
             let host = undo.id.outside().and_then(|host| self.step(host)).ok_or_else(refused)?.0;
             let compensate = self.spec(host).recourse.compensate.clone().ok_or_else(refused)?;
             let ended = self.steps[host].ended_by;
-            let did = match effect(self, host) {
-                Effect::None => false,
-                Effect::Happened => true,
-                Effect::Unknown => compensate.when_unknown,
-            };
             // The last effect first, and each once.
-            if !did || later.is_some_and(|later| later <= ended) || self.step(undo.id.as_str()).is_some() {
+            let owed = is_undone(self, host) && !is_covered(self, host);
+            if !owed || later.is_some_and(|later| later <= ended) || self.step(undo.id.as_str()).is_some() {
                 return Err(refused());
             }
             later = Some(ended);

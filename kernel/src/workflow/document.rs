@@ -37,7 +37,7 @@ const FIELDS: [&str; 13] = [
     "steps",
     "output",
 ];
-const STEP_FIELDS: [&str; 20] = [
+const STEP_FIELDS: [&str; 22] = [
     "id",
     "after",
     "call",
@@ -48,6 +48,8 @@ const STEP_FIELDS: [&str; 20] = [
     "sub",
     "consensus",
     "supervise",
+    "plan",
+    "route",
     "input",
     "timeout",
     "retry",
@@ -144,7 +146,14 @@ impl DraftStep {
                 let path = self.path.key("supervise").key("accept");
                 supervise.accept.iter().map(|accept| (accept, path.clone())).collect()
             }
-            Some(StepKind::Call(_) | StepKind::Wait(_) | StepKind::Sub(_) | StepKind::Consensus(_))
+            Some(
+                StepKind::Call(_)
+                | StepKind::Wait(_)
+                | StepKind::Sub(_)
+                | StepKind::Consensus(_)
+                | StepKind::Plan(_)
+                | StepKind::Route(_),
+            )
             | None => Vec::new(),
         }
     }

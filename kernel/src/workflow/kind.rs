@@ -14,9 +14,16 @@ use crate::name::Name;
 use crate::schema::Schema;
 
 mod consensus;
+mod plan;
+mod route;
 mod supervise;
 
 pub use self::consensus::{Consensus, Judge, MAX_RUBRIC_CHARS, MEMBERS, label};
+pub use self::plan::{
+    DEFAULT_PLAN_DEPTH, DEFAULT_PLAN_STEPS, DEFAULT_REPAIRS, MAX_PLAN_CAPABILITIES, MAX_PLAN_STEPS,
+    MAX_REPAIRS, Plan,
+};
+pub use self::route::RouteTo;
 pub use self::supervise::{
     DEFAULT_ROUNDS, DEFAULT_TASKS, DEFAULT_TASKS_AT_ONCE, MAX_ROUNDS, MAX_SUPERVISORS, MAX_TASKS,
     MAX_WORKERS, Supervise,
@@ -52,6 +59,10 @@ pub enum StepKind {
     Consensus(Consensus),
     /// Lets an agent hand out work to others.
     Supervise(Supervise),
+    /// Carries out what an agent plans.
+    Plan(Plan),
+    /// Calls whoever a routing document finds.
+    Route(RouteTo),
 }
 
 /// What a step that grows does.
@@ -188,7 +199,9 @@ impl StepKind {
             | Self::Approve(_)
             | Self::Sub(_)
             | Self::Consensus(_)
-            | Self::Supervise(_) => true,
+            | Self::Supervise(_)
+            | Self::Plan(_)
+            | Self::Route(_) => true,
         }
     }
 
@@ -204,6 +217,8 @@ impl StepKind {
             Self::Sub(_) => "sub",
             Self::Consensus(_) => "consensus",
             Self::Supervise(_) => "supervise",
+            Self::Plan(_) => "plan",
+            Self::Route(_) => "route",
         }
     }
 
@@ -216,6 +231,8 @@ impl StepKind {
             Self::Consensus(Consensus { of, judge, .. }) => {
                 of.iter().chain(judge.iter().map(|judge| &judge.call)).collect()
             }
+            Self::Plan(plan) => vec![&plan.by],
+            Self::Route(route) => route.fallback.iter().collect(),
             Self::Supervise(Supervise { by, workers, .. }) => {
                 std::iter::once(by).chain(workers.iter().filter_map(Work::call)).collect()
             }
@@ -234,7 +251,9 @@ impl StepKind {
             | Self::Choose(_)
             | Self::Wait(_)
             | Self::Approve(_)
-            | Self::Consensus(_) => Vec::new(),
+            | Self::Consensus(_)
+            | Self::Plan(_)
+            | Self::Route(_) => Vec::new(),
         }
     }
 
@@ -248,7 +267,9 @@ impl StepKind {
             | Self::Approve(_)
             | Self::Sub(_)
             | Self::Consensus(_)
-            | Self::Supervise(_) => None,
+            | Self::Supervise(_)
+            | Self::Plan(_)
+            | Self::Route(_) => None,
         }
     }
 
@@ -263,7 +284,9 @@ impl StepKind {
             | Self::Wait(_)
             | Self::Approve(_)
             | Self::Sub(_)
-            | Self::Consensus(_) => None,
+            | Self::Consensus(_)
+            | Self::Plan(_)
+            | Self::Route(_) => None,
         }
     }
 
@@ -272,10 +295,11 @@ impl StepKind {
     #[must_use]
     pub const fn within(&self) -> Option<Duration> {
         match self {
-            Self::Call(_) | Self::Choose(_) | Self::Sub(_) => None,
+            Self::Call(_) | Self::Choose(_) | Self::Sub(_) | Self::Route(_) => None,
             Self::Map(map) => map.within,
             Self::Consensus(consensus) => consensus.within,
             Self::Supervise(supervise) => supervise.within,
+            Self::Plan(plan) => plan.within,
             Self::Wait(Wait { until: Until::Time(time) }) => Some(*time),
             Self::Wait(Wait { until: Until::Signal { within, .. } }) => *within,
             Self::Approve(approve) => Some(approve.within),
@@ -299,7 +323,9 @@ impl StepKind {
             | Self::Choose(_)
             | Self::Wait(_)
             | Self::Approve(_)
-            | Self::Sub(_) => Schema::anything(),
+            | Self::Sub(_)
+            | Self::Route(_) => Schema::anything(),
+            Self::Plan(plan) => plan.proposal.clone(),
         }
     }
 }

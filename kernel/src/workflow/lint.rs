@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::document::{Draft, DraftStep};
 use super::graph::Graph;
-use super::{StepId, StepKind};
+use super::{StepId, StepKind, Until, Wait};
 use crate::budget::OnExhausted;
 use crate::document::{Code, Problem, Report};
 use crate::expr::Mapping;
@@ -34,7 +34,10 @@ fn unused_outputs(draft: &Draft, graph: &Graph, report: &mut Report<'_>) {
     for (step, dependents) in draft.steps.iter().zip(&graph.dependents) {
         // Without an `output` the sinks' outputs are what the run comes to.
         let shown = draft.output.is_none() && dependents.is_empty();
-        let Some(id) = step.id.as_ref().filter(|id| !shown && !read.contains(id.as_str())) else { continue };
+        // A timer answers nothing that anybody could read.
+        let is_timer = matches!(&step.kind, Some(StepKind::Wait(Wait { until: Until::Time(_) })));
+        let unread = |id: &&StepId| !shown && !is_timer && !read.contains(id.as_str());
+        let Some(id) = step.id.as_ref().filter(unread) else { continue };
         let hint = "fine for a step that is called for its effect; otherwise read it or take the step out";
         report.add(
             Code::OutputUnused,

@@ -88,6 +88,12 @@ pub enum FoldError {
         /// The step.
         step: StepId,
     },
+    /// Something found out that the step did not ask.
+    #[error("step `{step}` asks nothing of the world, or knows already")]
+    NotInquired {
+        /// The step.
+        step: StepId,
+    },
     /// A remedy that the step does not have, or that began before.
     #[error("step `{step}` has no such remedy left")]
     Remedy {

@@ -33,26 +33,34 @@ pub(super) fn open(run: &State, at: usize, sub: &Sub) -> Result<Json, Failure> {
     })
 }
 
-/// What the workflow inside the step at `at` has come to.
+/// What a step that runs a workflow does next.
 pub(super) fn next(run: &State, at: usize, over: bool) -> Progress {
+    match (carried_out(run, at, SUB_FAILED), run.frame(at)) {
+        (Progress::Wait, Some(frame)) if over => {
+            let workflow = &frame.workflow;
+            let message = format!("{workflow} did not end within {}", Human(workflow.deadline()));
+            fail(own(Class::Timeout, SUB_TIMED_OUT, message), "its workflow's deadline has passed")
+        }
+        (progress, _) => progress,
+    }
+}
+
+/// What the workflow inside the step at `at` has come to; a step that it cannot do without fails with `code`.
+pub(super) fn carried_out(run: &State, at: usize, code: &str) -> Progress {
     let Some(frame) = run.frame(at) else { return Progress::Wait };
     let is_critical =
         |child: &usize| run.steps[*child].state == StepState::Failed && !run.goes_on_without(*child);
-    if let Some(child) = run.within(at).find(is_critical) {
-        return brought_down(run, child, SUB_FAILED, "its workflow cannot do without that step");
+    if let Some(child) = frame.places().find(is_critical) {
+        return brought_down(run, child, code, "its workflow cannot do without that step");
     }
-    if run.within(at).all(|child| run.is_settled(child)) {
-        return match frame.workflow.output(&View::inside(run, at).scope()) {
-            Ok(output) => complete(output, Vec::new()),
-            Err(error) => {
-                let what = format!("the output of {}", *frame.workflow);
-                fail(unmapped(&what, &error), "what its steps answered will not change")
-            }
-        };
-    }
-    if !over {
+    if !frame.places().all(|child| run.is_settled(child)) {
         return Progress::Wait;
     }
-    let message = format!("{} did not end within {}", *frame.workflow, Human(frame.workflow.deadline()));
-    fail(own(Class::Timeout, SUB_TIMED_OUT, message), "its workflow's deadline has passed")
+    match frame.workflow.output(&View::inside(run, at).scope()) {
+        Ok(output) => complete(output, Vec::new()),
+        Err(error) => {
+            let what = format!("the output of {}", *frame.workflow);
+            fail(unmapped(&what, &error), "what its steps answered will not change")
+        }
+    }
 }

@@ -140,7 +140,7 @@ impl<'a> Team<'a> {
     fn go_on(&self, round: usize, word: &'a Json) -> Progress {
         let orders: Result<Orders, _> = serde_json::from_str(word.as_str());
         let orders = match orders {
-            Ok(Orders { answer: Some(answer), .. }) => return self.answered(&answer),
+            Ok(Orders { answer: Some(answer), .. }) => return self.complete(Some(&answer), Vec::new()),
             Ok(orders) => orders,
             Err(error) => return self.another_round(vec![format!("your word cannot be read: {error}")]),
         };
@@ -186,7 +186,7 @@ impl<'a> Team<'a> {
             .collect();
         let (mut plan, mut fresh) =
             (Plan { grafts: Vec::new(), problems: Vec::new(), repeats: false }, false);
-        let most = tasks.len();
+        let asked = tasks.len();
         for (place, task) in tasks.into_iter().enumerate() {
             let Some(work) = self.spec.workers.iter().find(|work| work.name().as_str() == task.worker) else {
                 fresh = true;
@@ -203,7 +203,7 @@ impl<'a> Team<'a> {
             let (work, after, input) = (work.clone(), Vec::new(), task.input);
             plan.grafts.push(Graft { id, work, after, input, optional: true });
         }
-        plan.repeats = most > 0 && !fresh;
+        plan.repeats = asked > 0 && !fresh;
         plan.problems.truncate(NAMED);
         plan
     }
@@ -290,10 +290,6 @@ impl<'a> Team<'a> {
             }
             None => brought_down(self.run, task, WORKER_FAILED, reason),
         }
-    }
-
-    fn answered(&self, answer: &Json) -> Progress {
-        self.complete(Some(answer), Vec::new())
     }
 
     /// Ends with the results there are, if they are wanted without an answer.

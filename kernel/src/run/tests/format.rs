@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::world::{RUN, answer, at, id, name, record, ruling, text};
 use crate::budget::{Exhausted, Limit, Scope};
 use crate::context::{Pin, Pins};
+use crate::effect::EffectClass;
 use crate::mode::Mode;
 use crate::outcome::{Answer, Began, Class, Failure, Usage};
 use crate::retry::Retries;
 use crate::run::{
-    Attempt, AttemptRecord, EndState, Event, Graft, Left, Ruling, SkipReason, Transition, Undo, Verdict,
-    WorkflowRef,
+    Attempt, AttemptRecord, EndState, Event, Finding, Graft, Left, Offered, Ruling, SkipReason, Transition,
+    Undo, Verdict, Way, WorkflowRef,
 };
 use crate::workflow::{Call, StepId, Sub, Work, WorkflowHash};
 
@@ -190,6 +191,36 @@ fn events() -> Vec<Event> {
             until: None,
             attempts: vec![],
         },
+        Event::StepInformed {
+            step: step(),
+            finding: Arc::new(Finding::Offers(vec![Offered {
+                capability: name("text.draft"),
+                description: "drafts".to_owned(),
+                input_schema: text("true"),
+                output_schema: text(r#"{"type":"object"}"#),
+                effect: EffectClass::Idempotent,
+            }])),
+        },
+        Event::StepInformed {
+            step: step(),
+            finding: Arc::new(Finding::Way(Way {
+                decision: "dec_1".to_owned(),
+                rung: "rules".to_owned(),
+                call: Some(Call { capability: name("text.draft"), agent: Some(name("writer")) }),
+                response: None,
+            })),
+        },
+        Event::StepInformed {
+            step: step(),
+            finding: Arc::new(Finding::Way(Way {
+                decision: String::new(),
+                rung: "static".to_owned(),
+                call: None,
+                response: Some(text("null")),
+            })),
+        },
+        Event::StepInformed { step: step(), finding: Arc::new(Finding::Nothing(failure.clone())) },
+        Event::PlanAccepted { step: step(), plan: "name: plan".into() },
         Event::UndoBegun {
             state: EndState::Cancelled,
             failure: None,

@@ -11,6 +11,7 @@ use crate::run::{Ruling, Verdict};
 mod inside;
 mod teams;
 mod transcript;
+mod ways;
 
 use self::inside::*;
 pub(super) use self::transcript::transcript;
@@ -231,6 +232,7 @@ pub(super) fn all() -> Vec<(&'static str, Plan)> {
         ("a signal for a workflow inside", a_signal_for_a_workflow_inside()),
     ];
     all.extend(teams::all());
+    all.extend(ways::all());
     all.extend(super::budgets::all());
     all.extend(super::remedies::all());
     all.extend(super::undos::all());

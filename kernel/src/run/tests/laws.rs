@@ -4,12 +4,18 @@ use proptest::prelude::*;
 
 use serde_json::{Value, json};
 
-use super::world::{Fate, List, Part, Plan, World, answer, at, failure, id, list, part, plan, ruling, text};
+use super::world::{
+    Fate, List, Part, Plan, World, answer, at, failure, id, list, name, part, plan, ruling, text,
+};
 use crate::budget::spend;
 use crate::effect::EffectClass;
 use crate::mode::Mode;
 use crate::outcome::{Began, Class};
-use crate::run::{Attempt, EndState, Event, Ruling, Run, SkipReason, Transition, Verdict, outstanding};
+use crate::run::{
+    Attempt, EndState, Event, Finding, Offered, Ruling, Run, SkipReason, Transition, Verdict, Way,
+    outstanding,
+};
+use crate::workflow::Call;
 
 fn any_began() -> impl Strategy<Value = Began> {
     prop_oneof![Just(Began::No), Just(Began::Yes), Just(Began::Unknown)]
@@ -76,6 +82,8 @@ enum Shape {
     Sub(bool),
     Consensus(usize, bool, Option<u64>),
     Supervise(bool, Option<u64>),
+    Plan(u64, bool, Option<u64>),
+    Route(u64, bool),
 }
 
 fn any_shape() -> impl Strategy<Value = Shape> {
@@ -94,6 +102,9 @@ fn any_shape() -> impl Strategy<Value = Shape> {
         1 => (1..4_usize, any::<bool>(), within())
             .prop_map(|(quorum, judge, within)| Shape::Consensus(quorum, judge, within)),
         1 => (any::<bool>(), within()).prop_map(|(partial, within)| Shape::Supervise(partial, within)),
+        1 => (0..50_u64, any::<bool>(), within())
+            .prop_map(|(after, good, within)| Shape::Plan(after, good, within)),
+        1 => (0..50_u64, any::<bool>()).prop_map(|(after, somebody)| Shape::Route(after, somebody)),
     ]
 }
 
@@ -200,6 +211,34 @@ fn any_part(n: usize) -> impl Strategy<Value = Part> {
                         .inside("2", &[Fate::Answer(second)])
                         .inside("3", &[Fate::Answer(r#"{"answer":1}"#)])
                 }
+                Shape::Plan(after, good, within_ms) => {
+                    let mut plan = json!({ "by": { "capability": "planner" }, "capabilities": ["do.it"] });
+                    if let Some(ms) = within_ms {
+                        plan["within"] = json!(format!("{ms}ms"));
+                    }
+                    let proposal = r#"{"steps":[{"id":"a","capability":"do.it"},{"id":"b","capability":"do.it","after":["a"]}]}"#;
+                    let proposal = if good { proposal } else { r#"{"steps":[{"id":"a","capability":"no"}]}"# };
+                    let finding = Finding::Offers(vec![Offered {
+                        capability: name("do.it"),
+                        description: String::new(),
+                        input_schema: text("true"),
+                        output_schema: text("true"),
+                        effect: EffectClass::ReadOnly,
+                    }]);
+                    part.does("plan", plan).finds(after, finding).inside("1", &[Fate::Answer(proposal)])
+                }
+                Shape::Route(after, somebody) => {
+                    let call = somebody.then(|| Call { capability: name("do.it"), agent: None });
+                    let response = (!somebody).then(|| text("0"));
+                    let finding = Finding::Way(Way {
+                        decision: String::new(),
+                        rung: "rules".to_owned(),
+                        call,
+                        response,
+                    });
+                    let route = json!({ "by": "door", "fallback": { "capability": "do.it" } });
+                    part.does("route", route).finds(after, finding)
+                }
                 Shape::Wait(ms) => part.does("wait", json!({ "for": format!("{ms}ms") })),
                 Shape::Signal(within_ms, default) => {
                     let within = within_ms.map(|ms| format!("{ms}ms"));
@@ -236,7 +275,9 @@ fn falls_back(part: Part, shape: &Shape, remedies: Vec<Value>, below: Option<&'s
         | Shape::Choose(..)
         | Shape::Sub(_)
         | Shape::Consensus(..)
-        | Shape::Supervise(..) => true,
+        | Shape::Supervise(..)
+        | Shape::Plan(..)
+        | Shape::Route(..) => true,
     };
     let remedies: Vec<Value> = remedies.into_iter().filter(fits).collect();
     let has = |name: &str| remedies.iter().any(|remedy| remedy.get(name).is_some());

@@ -6,7 +6,7 @@ use super::world::{USAGE, text};
 use crate::effect::EffectClass;
 use crate::mode::Mode;
 use crate::outcome::{Began, Class, Usage};
-use crate::run::{Ruling, Verdict};
+use crate::run::{Finding, Ruling, Verdict};
 use crate::workflow::StepId;
 
 /// How a try ends.
@@ -44,6 +44,8 @@ pub(super) struct Part {
     pub(super) instead: Vec<Fate>,
     /// How calls inside it end, by their name below it; those not named here end as `fates` say.
     pub(super) inside: Vec<(&'static str, Vec<Fate>)>,
+    /// What is found out for it, so long after it began.
+    pub(super) finds: Option<(u64, Finding)>,
     /// What a person answers to it, so long after it asked.
     pub(super) says: Option<(u64, Ruling)>,
 }
@@ -81,6 +83,7 @@ pub(super) fn part(id: &str, after: &[&str]) -> Part {
         recourse: Vec::new(),
         instead: Vec::new(),
         inside: Vec::new(),
+        finds: None,
         says: None,
     }
 }
@@ -157,6 +160,10 @@ impl Part {
     }
     pub(super) fn inside(mut self, name: &'static str, fates: &[Fate]) -> Self {
         self.inside.push((name, fates.to_vec()));
+        self
+    }
+    pub(super) fn finds(mut self, after_ms: u64, finding: Finding) -> Self {
+        self.finds = Some((after_ms, finding));
         self
     }
     pub(super) fn says(mut self, after_ms: u64, ruling: Ruling) -> Self {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::golden::transcript;
 use super::rules::say;
-use super::world::{Fate, Part, Plan, World, at, failure, id, part, plan, text};
+use super::world::{Fate, List, Part, Plan, World, at, failure, id, list, part, plan, text};
 use crate::effect::EffectClass;
 use crate::outcome::{Began, Class};
 use crate::run::{EndState, Event, FoldError, Input, Left, StepState, Undo, outstanding};
@@ -71,6 +71,55 @@ fn whatever_the_workflow_says() -> Plan {
     Plan { compensation, ..plan(vec![books("flight", &[]), pay]) }
 }
 
+/// A workflow of two bookings that runs inside a step.
+fn both(second_by: Value) -> Value {
+    let gives_back = json!({ "capability": "give.back" });
+    json!({
+        "name": "both",
+        "version": 1,
+        "input": true,
+        "steps": [
+            { "id": "flight", "call": { "capability": "do.it" }, "compensate": gives_back },
+            { "id": "room", "after": ["flight"], "call": { "capability": "do.it" }, "compensate": second_by },
+        ],
+        "output": { "flight": "${steps.flight.output}" },
+    })
+}
+
+fn runs_both(name: &str) -> Part {
+    part(name, &[]).effect(EffectClass::SideEffecting).does("sub", json!({ "workflow": "both" }))
+}
+
+fn in_a_workflow_inside() -> Plan {
+    let trip = runs_both("trip").inside("flight", &[Fate::Answer("\"seat\"")]);
+    let trip = trip.inside("room", &[Fate::Answer("\"bed\"")]);
+    let room =
+        json!({ "capability": "give.back", "input": ["${steps.flight.output}", "${steps.room.output}"] });
+    let pay = part("pay", &["trip"]).input(&[]).effect(EffectClass::SideEffecting).fates(&FAILS);
+    Plan { subs: vec![both(room)], ..plan(vec![trip, pay]) }
+}
+
+fn half_of_what_lies_inside() -> Plan {
+    // Of this one each part knows how, and its own undo is not needed; of the list nobody does but the whole.
+    let trip = runs_both("trip").undone_by(json!({ "capability": "give.back" })).inside("room", &FAILS);
+    let cars = books("cars", &[]).takes(5).over(List { parallel: 1, ..list(json!([1, 2])) });
+    let cars = cars.fates(&[Fate::Answer("1"), FAILS[0].clone()]).optional();
+    Plan { subs: vec![both(json!({ "capability": "give.back" }))], ..plan(vec![trip, cars]) }
+}
+
+fn one_undo_for_all_inside() -> Plan {
+    let trip = runs_both("trip").undone_by(json!({ "capability": "cancel.trip" }));
+    let pay = part("pay", &["trip"]).input(&[]).effect(EffectClass::SideEffecting).fates(&FAILS);
+    Plan { subs: vec![both(json!({ "capability": "give.back" }))], ..plan(vec![trip, pay]) }
+}
+
+fn nothing_left_to_spend() -> Plan {
+    let flight =
+        books("flight", &[]).inside("undo", &[Fate::Fail(Class::Transport, Began::No), Fate::Answer("1")]);
+    let parts = vec![flight, books("room", &["flight"]), part("pay", &["room"])];
+    Plan { budget: json!({ "calls": 2 }), ..plan(parts) }
+}
+
 pub(super) fn all() -> Vec<(&'static str, Plan)> {
     vec![
         ("the last effect first", the_last_effect_first()),
@@ -79,6 +128,10 @@ pub(super) fn all() -> Vec<(&'static str, Plan)> {
         ("cancelled twice", cancelled_twice()),
         ("out of time", out_of_time(json!(["timed-out"]))),
         ("whatever the workflow says", whatever_the_workflow_says()),
+        ("undoing in a workflow inside", in_a_workflow_inside()),
+        ("half of what lies inside", half_of_what_lies_inside()),
+        ("one undo for all inside", one_undo_for_all_inside()),
+        ("nothing left to spend on undoing", nothing_left_to_spend()),
     ]
 }
 
@@ -133,6 +186,26 @@ fn a_step_may_want_undone_what_the_workflow_would_keep() {
     let mut plan = whatever_the_workflow_says();
     plan.parts[1].recourse.clear();
     assert!(World::new(plan).finish().run.undoing.is_none());
+}
+
+#[test]
+fn what_the_steps_of_a_workflow_inside_did_is_undone_in_there() {
+    insta::assert_snapshot!(transcript(in_a_workflow_inside()));
+}
+
+#[test]
+fn of_a_step_that_did_not_complete_its_parts_are_undone_if_they_say_how_and_else_it_is_named() {
+    insta::assert_snapshot!(transcript(half_of_what_lies_inside()));
+}
+
+#[test]
+fn a_step_that_is_undone_speaks_for_all_that_lies_in_it() {
+    insta::assert_snapshot!(transcript(one_undo_for_all_inside()));
+}
+
+#[test]
+fn a_budget_that_is_spent_keeps_nothing_from_being_undone() {
+    insta::assert_snapshot!(transcript(nothing_left_to_spend()));
 }
 
 #[test]

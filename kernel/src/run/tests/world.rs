@@ -188,8 +188,9 @@ impl World {
                 self.begun.entry(call.attempt).or_insert(self.now);
             }
             let due = |call: &Call| Some(self.begun[&call.attempt] + self.takes(call));
-            let cancel =
-                self.plan.cancel_at.map(at).filter(|_| self.run.cancel.is_none() && self.run.end.is_none());
+            // A run that is undoing is past cancelling, as one that has ended is.
+            let past = self.run.cancel.is_some() || self.run.undoing.is_some() || self.run.end.is_some();
+            let cancel = self.plan.cancel_at.map(at).filter(|_| !past);
             let word = self.word();
             let said = word.as_ref().map(|(at, _)| *at).into_iter().chain(cancel).min();
             let Some((next, first)) = play::first(&owed, due, said) else { return };
@@ -211,7 +212,10 @@ impl World {
                 (First::Word, Some((at, word))) if at <= next => {
                     self.tell(word.clone()).expect("was waited for");
                     assert!(
-                        matches!(self.tell(word), Err(Ignored::Repeated | Ignored::RunEnded)),
+                        matches!(
+                            self.tell(word),
+                            Err(Ignored::Repeated | Ignored::RunEnded | Ignored::NotInquired { .. })
+                        ),
                         "said twice, it changes nothing"
                     );
                 }
@@ -255,7 +259,13 @@ impl World {
             let (after, ruling) = self.plan.part(&asked.step).says.clone()?;
             Some((asked.since + Duration::from_millis(after), Input::Answer { step: asked.step, ruling }))
         });
-        signals.chain(answers).min_by_key(|(at, _)| *at)
+        let found = outstanding(&self.run).inquiries.into_iter().filter_map(|inquiry| {
+            let (after, finding) = self.plan.part(&inquiry.step).finds.clone()?;
+            let since = self.run.step(inquiry.step.as_str())?.1.started_at?;
+            let at = since + Duration::from_millis(after);
+            Some((at, Input::Found { step: inquiry.step, finding }))
+        });
+        signals.chain(answers).chain(found).min_by_key(|(at, _)| *at)
     }
 
     fn takes(&self, call: &Call) -> Duration {
@@ -324,7 +334,8 @@ impl World {
         assert_eq!(transition.last_event(), run.last_event);
         for event in &transition.events {
             if let Event::StepStarted { step, attempt, .. } = event {
-                let cut = run.end.is_some();
+                let cut = run.end.is_some()
+                    || transition.events.contains(&Event::StepCancelled { step: step.clone() });
                 let called = owed.calls.iter().any(|call| call.step == *step && call.attempt == *attempt);
                 assert!(called || cut, "an effect that was decided is outstanding");
                 for dependency in &self.plan.part(step).after {

@@ -16,7 +16,8 @@ use crate::workflow::{
 mod teams;
 
 /// The fields of a step that say what it does; a step has one of them.
-const KINDS: [&str; 8] = ["call", "map", "choose", "wait", "approve", "sub", "consensus", "supervise"];
+const KINDS: [&str; 10] =
+    ["call", "map", "choose", "wait", "approve", "sub", "consensus", "supervise", "plan", "route"];
 
 pub(super) const CALL_FIELDS: [&str; 2] = ["capability", "agent"];
 const MAP_FIELDS: [&str; 6] = ["over", "call", "max_items", "parallel", "partial", "within"];
@@ -49,6 +50,8 @@ pub(super) fn kind(step: &Fields<'_>, report: &mut Report<'_>) -> Option<StepKin
         "approve" => approve(&field, report).map(StepKind::Approve),
         "sub" => sub(&field, report).map(StepKind::Sub),
         "consensus" => teams::consensus(&field, report).map(StepKind::Consensus),
+        "plan" => teams::plan(&field, report).map(StepKind::Plan),
+        "route" => teams::route(&field, report).map(StepKind::Route),
         "supervise" => teams::supervise(&field, report).map(StepKind::Supervise),
         _ => call(&field, report).map(StepKind::Call),
     };
@@ -76,7 +79,9 @@ fn refuse_what_has_no_meaning(step: &Fields<'_>, kind: &StepKind, report: &mut R
         | StepKind::Map(_)
         | StepKind::Choose(_)
         | StepKind::Consensus(_)
-        | StepKind::Supervise(_) => &[],
+        | StepKind::Supervise(_)
+        | StepKind::Plan(_)
+        | StepKind::Route(_) => &[],
         StepKind::Approve(_) => &["timeout", "retry", "budget"],
         // The steps of another workflow say that themselves.
         StepKind::Sub(_) => &["timeout", "retry"],

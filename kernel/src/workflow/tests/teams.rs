@@ -49,6 +49,23 @@ fn a_supervisor_has_workers_each_named_once_and_bounded_rounds() {
 }
 
 #[test]
+fn a_plan_has_capabilities_to_plan_with_and_bounds() {
+    let of = |more: &str| format!("plan: {{by: {{capability: p}}, capabilities: [a, b]{more}}}");
+    assert!(problems(&of("")).is_empty());
+    refused(&of(", max_steps: 101"), Code::FieldRange, "steps[0].plan.max_steps");
+    refused(&of(", repairs: 6"), Code::FieldRange, "steps[0].plan.repairs");
+    refused("plan: {by: {capability: p}, capabilities: []}", Code::FieldRange, "steps[0].plan.capabilities");
+    refused("plan: {by: {capability: p}}", Code::FieldMissing, "steps[0].plan.capabilities");
+}
+
+#[test]
+fn a_route_names_its_document() {
+    assert!(problems("route: {by: door, version: 2, fallback: {capability: g}}").is_empty());
+    refused("route: {fallback: {capability: g}}", Code::FieldMissing, "steps[0].route.by");
+    refused("route: {by: door, fallback: {}}", Code::FieldMissing, "steps[0].route.fallback.capability");
+}
+
+#[test]
 fn what_a_workflow_inside_says_itself_a_step_does_not_say_for_it() {
     assert!(problems("sub: {workflow: other}").is_empty());
     refused("sub: {workflow: other}\n  timeout: 5s", Code::FieldUnknown, "steps[0].timeout");

@@ -70,6 +70,10 @@ fn write_events(text: &mut String, transition: &Transition) {
             }
             Event::StepSkipped { step, reason } => format!("{step} skipped: {reason}"),
             Event::StepCancelled { step } => format!("{step} cancelled"),
+            Event::StepInformed { step, finding } => {
+                format!("{step} informed: {}", serde_json::to_string(finding).unwrap())
+            }
+            Event::PlanAccepted { step, plan } => format!("{step} accepted: {plan}"),
             Event::CancelRequested { reason } => format!("cancel requested: {reason}"),
             Event::RunEnded { state, output, failure, step } => {
                 let output = output.as_ref().map_or(String::new(), |output| format!(": {output}"));

@@ -4,12 +4,16 @@ use super::{call, count, sub};
 use crate::document::{Code, Field, Fields, Report};
 use crate::schema::Schema;
 use crate::workflow::{
-    Call, Consensus, DEFAULT_ROUNDS, DEFAULT_TASKS, DEFAULT_TASKS_AT_ONCE, Judge, MAX_DEADLINE, MAX_PARALLEL,
-    MAX_ROUNDS, MAX_RUBRIC_CHARS, MAX_TASKS, MAX_WORKERS, MEMBERS, Supervise, Work,
+    Call, Consensus, DEFAULT_PLAN_DEPTH, DEFAULT_PLAN_STEPS, DEFAULT_REPAIRS, DEFAULT_ROUNDS, DEFAULT_TASKS,
+    DEFAULT_TASKS_AT_ONCE, Judge, MAX_DEADLINE, MAX_PARALLEL, MAX_PLAN_CAPABILITIES, MAX_PLAN_STEPS,
+    MAX_REPAIRS, MAX_ROUNDS, MAX_RUBRIC_CHARS, MAX_TASKS, MAX_WORKERS, MEMBERS, Plan, RouteTo, Supervise,
+    Work,
 };
 
 const CONSENSUS_FIELDS: [&str; 5] = ["of", "schema", "quorum", "judge", "within"];
 const JUDGE_FIELDS: [&str; 3] = ["capability", "agent", "rubric"];
+const PLAN_FIELDS: [&str; 6] = ["by", "capabilities", "max_steps", "max_depth", "repairs", "within"];
+const ROUTE_FIELDS: [&str; 3] = ["by", "version", "fallback"];
 const SUPERVISE_FIELDS: [&str; 9] =
     ["by", "workers", "rounds", "tasks", "parallel", "within", "partial", "schema", "accept"];
 
@@ -95,6 +99,41 @@ fn workers(field: &Field<'_>, report: &mut Report<'_>) -> Option<Vec<Work>> {
 fn work(field: &Field<'_>, report: &mut Report<'_>) -> Option<Work> {
     let runs = field.node.get("workflow").is_some();
     if runs { sub(field, report).map(Work::Sub) } else { call(field, report).map(Work::Call) }
+}
+
+pub(super) fn plan(field: &Field<'_>, report: &mut Report<'_>) -> Option<Plan> {
+    let mut fields = Fields::open(field.node, field.path.clone(), &PLAN_FIELDS, report);
+    let by = fields.required("by").and_then(|field| call(&field, report));
+    let capabilities = fields.required("capabilities").map(|field| {
+        let items = field.list(report);
+        if items.is_empty() || items.len() > MAX_PLAN_CAPABILITIES {
+            let message = format!("names {} capabilities", items.len());
+            report.add(Code::FieldRange, &field.path, message, format!("name 1 to {MAX_PLAN_CAPABILITIES}"));
+        }
+        items.iter().take(MAX_PLAN_CAPABILITIES).filter_map(|item| item.name(report)).collect()
+    });
+    let max_steps = count(&fields, "max_steps", DEFAULT_PLAN_STEPS, MAX_PLAN_STEPS, report);
+    let max_depth = count(&fields, "max_depth", DEFAULT_PLAN_DEPTH, MAX_PLAN_STEPS, report);
+    let most = u32::try_from(MAX_REPAIRS).unwrap_or(u32::MAX);
+    let repairs =
+        fields.optional("repairs").map_or(DEFAULT_REPAIRS, |field| field.number(0..=most, report) as usize);
+    let within = fields.optional("within").map(|field| field.duration(MAX_DEADLINE, MAX_DEADLINE, report));
+    fields.report_missing(report);
+    let proposal = Plan::proposal();
+    Some(Plan { by: by?, capabilities: capabilities?, max_steps, max_depth, repairs, within, proposal })
+}
+
+pub(super) fn route(field: &Field<'_>, report: &mut Report<'_>) -> Option<RouteTo> {
+    let mut fields = Fields::open(field.node, field.path.clone(), &ROUTE_FIELDS, report);
+    let by = fields.required("by").and_then(|field| field.name(report));
+    let version = fields.optional("version").map(|field| field.number(1..=u32::MAX, report));
+    let fallback = fields.optional("fallback").map(|field| call(&field, report));
+    fields.report_missing(report);
+    let fallback = match fallback {
+        None => None,
+        Some(read) => Some(read?),
+    };
+    Some(RouteTo { by: by?, version, fallback })
 }
 
 fn schema(fields: &Fields<'_>, report: &mut Report<'_>) -> Schema {
