@@ -30,6 +30,7 @@
 //! - [`inquiry`]: what it must learn of the world before it decides.
 //! - [`people`]: what comes from outside: signals, and what people answer.
 //! - [`remedy`]: what a step that failed falls back on.
+//! - [`undo`]: what is undone before a run that failed ends.
 //! - [`decide`]: what happens next.
 //! - [`mod@budget`]: what it may use up, and has.
 //! - [`owed`]: what is to be under way.
@@ -51,6 +52,7 @@ pub mod remedy;
 pub mod state;
 #[cfg(test)]
 mod tests;
+pub mod undo;
 mod usage;
 
 pub use self::budget::{Allowance, Estimates};
@@ -65,3 +67,4 @@ pub use self::owed::{Call, Durability, Owed, durability, outstanding, urgency};
 pub use self::people::{Asked, Ruling, Verdict, asked};
 pub use self::remedy::Remedied;
 pub use self::state::{End, Run, State, StepRun, StepState};
+pub use self::undo::{Left, Undo, Undoing};

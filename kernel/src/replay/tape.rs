@@ -125,6 +125,7 @@ fn word(run: &Run, transition: &Transition) -> Word {
         | Event::PlanAccepted { .. }
         | Event::StepSkipped { .. }
         | Event::StepCancelled { .. }
+        | Event::UndoBegun { .. }
         | Event::RunEnded { .. } => None,
     }
     .unwrap_or(Word::Woken)

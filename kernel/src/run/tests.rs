@@ -12,4 +12,5 @@ mod people;
 mod remedies;
 mod replays;
 mod rules;
+mod undos;
 mod world;

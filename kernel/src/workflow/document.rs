@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Budget, DEFAULT_DEADLINE, DEFAULT_PARALLEL, DEFAULT_RETRIES, DEFAULT_TIMEOUT, MAX_DEADLINE, MAX_PARALLEL,
-    MAX_RETRIES, MAX_STEPS, MAX_TIMEOUT, Recourse, Remedy, StepId, StepIdError, StepKind, Then,
+    Budget, Compensation, DEFAULT_DEADLINE, DEFAULT_PARALLEL, DEFAULT_RETRIES, DEFAULT_TIMEOUT, MAX_DEADLINE,
+    MAX_PARALLEL, MAX_RETRIES, MAX_STEPS, MAX_TIMEOUT, Recourse, Remedy, StepId, StepIdError, StepKind, Then,
 };
 use crate::budget::Limits;
 use crate::context::Read;
@@ -17,11 +17,12 @@ use crate::schema::Schema;
 use crate::yaml::{self, Node, Path};
 
 mod budget;
+mod compensation;
 mod context;
 mod kind;
 mod recourse;
 
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 13] = [
     "name",
     "version",
     "description",
@@ -31,11 +32,12 @@ const FIELDS: [&str; 12] = [
     "max_retries",
     "budget",
     "drop_in",
+    "compensation",
     "context",
     "steps",
     "output",
 ];
-const STEP_FIELDS: [&str; 21] = [
+const STEP_FIELDS: [&str; 22] = [
     "id",
     "after",
     "call",
@@ -57,6 +59,7 @@ const STEP_FIELDS: [&str; 21] = [
     "output_schema",
     "confidence",
     "on_failure",
+    "compensate",
 ];
 
 /// A document whose fields have been read. What could not be read is missing here and in the report.
@@ -70,6 +73,7 @@ pub(super) struct Draft {
     pub(super) max_retries: u32,
     pub(super) budget: Budget,
     pub(super) drop_in: Option<Mode>,
+    pub(super) compensation: Compensation,
     pub(super) context: Vec<Read>,
     pub(super) steps: Vec<DraftStep>,
     pub(super) output: Option<Mapping>,
@@ -95,18 +99,20 @@ impl DraftStep {
     /// Everything it reads, each with the path of the field it stands in.
     pub(super) fn mappings(&self) -> Vec<(&Mapping, Path)> {
         let input = self.input.as_ref().map(|input| (input, self.path.key("input")));
-        input.into_iter().chain(self.own_mappings()).chain(self.questions()).collect()
+        input.into_iter().chain(self.own_mappings()).chain(self.recourses()).collect()
     }
 
-    /// What a person is asked if it fails.
-    fn questions(&self) -> Vec<(&Mapping, Path)> {
+    /// What a person is asked if it fails, and what is given to whoever undoes it.
+    fn recourses(&self) -> Vec<(&Mapping, Path)> {
         let path = self.path.key("on_failure");
         let remedies = self.recourse.remedies.iter();
         let asks = remedies.filter_map(|remedy| {
             let Remedy::Escalate(escalate) = remedy else { return None };
             Some(&escalate.question.ask)
         });
-        asks.map(|ask| (ask, path.clone())).collect()
+        let undo = self.recourse.compensate.as_deref();
+        let undo = undo.map(|compensate| (&compensate.input, self.path.key("compensate").key("input")));
+        asks.map(|ask| (ask, path.clone())).chain(undo).collect()
     }
 
     /// How long it may take, if nothing is tried again: its wait, or one attempt.
@@ -174,11 +180,15 @@ pub(super) fn read(tree: &Node, report: &mut Report<'_>) -> Draft {
             .map_or(DEFAULT_RETRIES, |field| field.number(0..=MAX_RETRIES, report)),
         budget: fields.optional("budget").map_or(Budget::NONE, |field| budget::of_workflow(&field, report)),
         drop_in: fields.optional("drop_in").and_then(|field| drop_in(&field, report)),
+        compensation: fields
+            .optional("compensation")
+            .map_or_else(Compensation::default, |field| compensation::compensation(&field, report)),
         context: fields.optional("context").map_or_else(Vec::new, |field| context::reads(&field, report)),
         steps: fields.required("steps").map_or_else(Vec::new, |field| steps(&field, report)),
         output: fields.get("output").and_then(|field| field.mapping(report)),
     };
     fields.report_missing(report);
+    compensation::check(&draft, report);
     draft
 }
 

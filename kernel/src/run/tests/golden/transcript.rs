@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::super::remedies;
 use super::super::world::{Plan, World};
+use super::super::{remedies, undos};
 use crate::run::{Event, Run, Transition, outstanding};
 
 pub(in crate::run::tests) fn transcript(plan: Plan) -> String {
@@ -64,6 +64,7 @@ fn write_events(text: &mut String, transition: &Transition) {
                 format!("{step} completed: {}{}", answer.output, warnings.concat())
             }
             Event::RemedyBegun { .. } => remedies::told(event),
+            Event::UndoBegun { .. } => undos::told(event),
             Event::StepFailed { step, failure, reason, .. } => {
                 format!("{step} failed: {}: {} ({reason})", failure.code, failure.message)
             }
