@@ -76,10 +76,13 @@ fn a_cancel_ends_every_golden_run_at_once_after_every_event() {
         for until in 1..whole.log.len() {
             let log = whole.log[..until].to_vec();
             let mut world = World::recovered(Plan { cancel_at: None, ..plan.clone() }, log, BTreeMap::new());
-            if world.run.cancel.is_some() {
+            if world.run.cancel.is_some() || world.run.undoing.is_some() {
                 continue;
             }
             world.tell(Input::Cancel { reason: "enough".to_owned() }).unwrap();
+            // Whoever said so has what was done undone before that.
+            let undoes = world.run.undoing.is_some();
+            let world = if undoes { world.finish() } else { world };
             let end = world.run.end.as_ref();
             assert_eq!(end.map(|end| end.state), Some(EndState::Cancelled), "{name}, transition {until}");
         }
