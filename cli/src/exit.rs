@@ -138,6 +138,7 @@ impl Exit {
             | R::RouteInvalid
             | R::RouteVersionTaken
             | R::InputSchemaMismatch
+            | R::ContextExceeded
             | R::AttemptReused
             | R::DrillsNotAllowed
             | R::DrillTargetUnfit

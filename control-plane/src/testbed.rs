@@ -200,6 +200,7 @@ pub(crate) fn registration(
         examples: Vec::new(),
         breaker: Default::default(),
         hedge: None,
+        context_budget: None,
         rate: None,
     };
     Registration {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::breaker;
+use crate::context_budget::ContextBudget;
 use crate::effect::EffectClass;
 use crate::hedge;
 use crate::json::Json;
@@ -68,6 +69,9 @@ pub struct CapabilitySpec {
     /// How many calls of it the agent takes, all instances together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
+    /// How many tokens its input may have, and what is done with one that has more. Its sidecar sees to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_budget: Option<ContextBudget>,
 }
 
 impl AgentSpec {

@@ -17,6 +17,7 @@ pub mod bulkhead;
 pub mod call;
 pub mod concurrency;
 pub mod context;
+pub mod context_budget;
 pub mod dice;
 pub mod document;
 pub mod drill;

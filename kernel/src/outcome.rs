@@ -116,6 +116,19 @@ pub struct Usage {
     pub agent_micros: u64,
 }
 
+impl Usage {
+    /// Both together. Saturating: a liar's numbers must not wrap around to small ones.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            tokens_in: self.tokens_in.saturating_add(other.tokens_in),
+            tokens_out: self.tokens_out.saturating_add(other.tokens_out),
+            cost_nano_usd: self.cost_nano_usd.saturating_add(other.cost_nano_usd),
+            agent_micros: self.agent_micros.saturating_add(other.agent_micros),
+        }
+    }
+}
+
 /// An answer that held to its contract.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {

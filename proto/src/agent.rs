@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mainstay_kernel::agent::{AgentSpec, CapabilitySpec};
 use mainstay_kernel::breaker;
+use mainstay_kernel::context_budget::ContextBudget;
 use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::json::{Json, Limits};
 use mainstay_kernel::name::Name;
@@ -148,6 +149,7 @@ impl TryFrom<pb::Capability> for CapabilitySpec {
             text(&format!("examples[{at}]"), example.clone(), MAX_EXAMPLE)?;
         }
         let breaker = message.breaker.map(breaker::Policy::try_from).transpose();
+        let context_budget = message.context_budget.map(ContextBudget::try_from).transpose();
         Ok(Self {
             name: name("name", &message.name)?,
             description: text("description", message.description, MAX_TEXT)?,
@@ -163,6 +165,7 @@ impl TryFrom<pb::Capability> for CapabilitySpec {
             breaker: breaker.map_err(|fault| fault.inside("breaker"))?.unwrap_or_default(),
             hedge: hedge::declared(message.hedge, effect, sla)?,
             rate: declared_rate(message.rate)?,
+            context_budget: context_budget.map_err(|fault| fault.inside("context_budget"))?,
         })
     }
 }
@@ -229,6 +232,7 @@ impl From<&CapabilitySpec> for pb::Capability {
             hedge: spec.hedge.as_ref().map(Into::into),
             breaker: (!spec.breaker.is_empty()).then(|| (&spec.breaker).into()),
             rate: spec.rate.as_ref().map(rate::view),
+            context_budget: spec.context_budget.as_ref().map(Into::into),
         }
     }
 }
@@ -286,7 +290,7 @@ mod tests {
     #[test]
     fn each_bad_field_is_named_with_its_path() {
         type Break = fn(&mut pb::AgentSpec);
-        let cases: [(Break, &str); 20] = [
+        let cases: [(Break, &str); 21] = [
             (|s| s.name = "p\u{0430}y".into(), "name"),
             (|s| s.version = String::new(), "version"),
             (|s| s.capabilities.clear(), "capabilities"),
@@ -311,6 +315,10 @@ mod tests {
             (|s| hedge(s).after = "2m".into(), "capabilities[0].hedge.after"),
             (|s| hedge(s).share_bp = Some(0), "capabilities[0].hedge.share_bp"),
             (|s| hedge(s).max = Some(3), "capabilities[0].hedge.max"),
+            (
+                |s| s.capabilities[0].context_budget = Some(pb::ContextBudget::default()),
+                "capabilities[0].context_budget.max_tokens",
+            ),
             (
                 |s| {
                     hedge(s).after = "p95".into();

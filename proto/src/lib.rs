@@ -9,6 +9,7 @@
 pub mod agent;
 mod breaker;
 pub mod context;
+mod context_budget;
 pub mod drill;
 pub mod event;
 pub mod fault;

@@ -215,6 +215,9 @@ reasons! {
         "Remove keys that nobody reads (`mainstay context remove KEY`), or keep together under one key what is read together.";
 
     // Contracts.
+    ContextExceeded = "CONTEXT_EXCEEDED", InvalidArgument,
+        "The input has more tokens than the capability's `context_budget` allows, and cannot be made to fit: it says `reject`, or what may not be cut is too long by itself.",
+        "Send less: map fewer fields into the step, summarise before, or hand large documents over as artifacts. `mainstay agent NAME` shows the budget; its owner may raise it, or say `over: truncate` or `summarize`.";
     InputSchemaMismatch = "INPUT_SCHEMA_MISMATCH", InvalidArgument,
         "The input breaks the schema it is declared to hold to.",
         "The error gives the path in the document. Correct the caller, the mapping of the step, or the schema.";

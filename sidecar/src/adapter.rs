@@ -20,6 +20,7 @@ mod report;
 use self::command::Command;
 pub(crate) use self::command::spawn as spawn_command;
 use self::http::Http;
+pub(crate) use self::report::MAX_WARNINGS;
 
 /// How the agent is reached.
 #[derive(Debug)]

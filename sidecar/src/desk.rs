@@ -25,12 +25,17 @@ use mainstay_kernel::schema::Violation;
 use mainstay_proto::reason::Reason;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout_at};
+use tonic::transport::Channel;
 
 use crate::adapter::{Adapter, Body, Call, Reply};
 use crate::failure::{self, caller_fault};
 use crate::ledger::{Ask, Claim, Digest, Ended, Known, Ledger, Verdict};
 use crate::manifest::{Contract, Limits, Manifest};
 use crate::vitals::Vitals;
+
+mod window;
+
+use self::window::{Summaries, Window};
 
 /// What a busy agent asks for: about the time in which one of several calls ends. Callers add jitter of their own.
 const BUSY_FOR: Duration = Duration::from_millis(100);
@@ -78,6 +83,7 @@ struct Inner {
     services: BTreeMap<Name, Arc<Service>>,
     adapter: Adapter,
     ledger: Ledger,
+    summaries: Summaries,
     limits: json::Limits,
     vitals: Vitals,
     draining: AtomicBool,
@@ -98,7 +104,7 @@ struct InFlight(Desk);
 // === impl Desk ===
 
 impl Desk {
-    pub(crate) fn new(manifest: &Manifest, ledger: Ledger, vitals: Vitals) -> Self {
+    pub(crate) fn new(manifest: &Manifest, ledger: Ledger, vitals: Vitals, control_plane: Channel) -> Self {
         let Limits { payload } = manifest.limits;
         let service = |contract: &Contract| {
             let permits = Semaphore::new(contract.spec.max_concurrency as usize);
@@ -113,6 +119,10 @@ impl Desk {
                 .collect(),
             adapter: Adapter::new(&manifest.adapter, payload),
             ledger,
+            summaries: Summaries {
+                control_plane,
+                tenant: manifest.tenant.as_ref().map(Name::to_string).unwrap_or_default(),
+            },
             limits: json::Limits { max_bytes: payload, ..json::Limits::default() },
             vitals,
             draining: AtomicBool::new(false),
@@ -173,11 +183,11 @@ impl Desk {
         }
         let verdict = self.0.ledger.decide(ask, |claim| {
             let (cancel, registration) = AbortHandle::new_pair();
-            let call = service.call(order, input);
+            let mut call = service.call(order, input);
             let under_way = self.count();
             let work = async move {
                 let desk = &under_way.0;
-                let outcome = desk.work(&service, &call, claim, registration).await;
+                let outcome = desk.work(&service, &mut call, claim, registration).await;
                 drop(under_way);
                 outcome
             };
@@ -218,12 +228,16 @@ impl Desk {
     async fn work(
         &self,
         service: &Service,
-        call: &Call,
+        call: &mut Call,
         claim: Claim,
         cancelled: futures::future::AbortRegistration,
     ) -> Arc<Ended> {
         let Ok(_permit) = service.permits.try_acquire() else {
             return claim.abandon(busy(&service.contract));
+        };
+        let window = match self.window(service, call).await {
+            Ok(window) => window,
+            Err(failure) => return claim.abandon(failure),
         };
         if let Err(failure) = claim.begin().await {
             return claim.abandon(failure);
@@ -244,10 +258,22 @@ impl Desk {
                 "cancelled by its caller",
             )),
             Ok(Ok(Err(failure))) => Err(failure),
-            Ok(Ok(Ok(reply))) => self.checked(reply, &service.contract, started),
+            Ok(Ok(Ok(reply))) => {
+                self.checked(reply, &service.contract, started).map(|answer| window.noted(answer))
+            }
         };
         self.0.vitals.called(&outcome);
         claim.settle(outcome).await
+    }
+
+    /// Makes the input fit the capability's context budget, if it has one.
+    async fn window(&self, service: &Service, call: &mut Call) -> Result<Window, Failure> {
+        let Some(budget) = &service.contract.spec.context_budget else { return Ok(Window::default()) };
+        let mut window = window::fit(budget, call, &self.0.summaries, &self.0.limits).await?;
+        if let Some(input) = window.input.take() {
+            call.input = input;
+        }
+        Ok(window)
     }
 
     /// The answer, if the reply holds to its contract.

@@ -22,6 +22,7 @@ mod registration;
 mod server;
 mod service;
 pub mod sidecar;
+mod tokens;
 mod vitals;
 
 pub use ledger::OpenError;

@@ -129,9 +129,10 @@ impl Sidecar {
         };
         let dice = Dice::seeded(host::seed());
         let name = control_plane.uri().to_string();
-        let registration = Registration::new(control_plane.connect_lazy(), name, request, dice);
+        let control_plane = control_plane.connect_lazy();
+        let registration = Registration::new(control_plane.clone(), name, request, dice);
         let vitals = Vitals::new(manifest.probe.clone(), Clock::start());
-        let desk = Desk::new(manifest, ledger, vitals.clone());
+        let desk = Desk::new(manifest, ledger, vitals.clone(), control_plane);
         Ok(Self {
             desk,
             vitals,

@@ -87,6 +87,14 @@ fn capabilities(agent: &AgentView, style: Style) -> String {
             let name = plain(&capability.name);
             text += &format!("{name} may fail with {}: {}\n", plain(code), plain(meaning));
         }
+        if let Some(budget) = &capability.context_budget {
+            let (name, over) = (plain(&capability.name), plain(&budget.over));
+            let by = if budget.by.is_empty() { String::new() } else { format!(" by {}", plain(&budget.by)) };
+            text += &format!(
+                "{name} takes inputs of at most {} tokens; over that: {over}{by}\n",
+                budget.max_tokens
+            );
+        }
         if let Some(hedge) = &capability.hedge {
             let (name, after) = (plain(&capability.name), plain(&hedge.after));
             let share = Share(hedge.share_bp.unwrap_or_default());

@@ -54,6 +54,9 @@ pub struct CapabilityView {
     /// When a call that takes long is sent to another instance too, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hedge: Option<HedgeView>,
+    /// How many tokens its input may have, and what is done with one that has more, if that is limited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_budget: Option<ContextBudgetView>,
     /// What a call costs on average, in 10^-9 US dollars; 0 if unknown.
     pub cost_hint_nano_usd: i64,
     /// Failures it may answer with.
@@ -68,6 +71,23 @@ pub struct CapabilityView {
     /// JSON Schema of the output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_schema: Option<Payload>,
+}
+
+/// How much of a model's context window an input may take.
+#[derive(Debug, Clone, Serialize)]
+pub struct ContextBudgetView {
+    /// Tokens an input may have.
+    pub max_tokens: u32,
+    /// The vocabulary they are counted by.
+    pub encoding: String,
+    /// What happens to one that has more.
+    pub over: String,
+    /// Who summarises, if somebody does.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub by: String,
+    /// What may be made shorter; everything if nothing is named.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
 }
 
 /// One running copy of an agent.
@@ -195,6 +215,7 @@ impl From<pb::Capability> for CapabilityView {
             max_concurrency: capability.max_concurrency,
             rate: capability.rate.map(|rate| rate.calls),
             hedge: capability.hedge.map(Into::into),
+            context_budget: capability.context_budget.map(Into::into),
             cost_hint_nano_usd: capability.cost_hint_nano_usd,
             failure_modes: capability.failure_modes.into_iter().collect(),
             keywords: capability.keywords,
@@ -202,6 +223,13 @@ impl From<pb::Capability> for CapabilityView {
             input_schema: Payload::of(&capability.input_schema),
             output_schema: Payload::of(&capability.output_schema),
         }
+    }
+}
+
+impl From<pb::ContextBudget> for ContextBudgetView {
+    fn from(budget: pb::ContextBudget) -> Self {
+        let pb::ContextBudget { max_tokens, encoding, over, by, fields } = budget;
+        Self { max_tokens, encoding, over, by, fields }
     }
 }
 

@@ -134,6 +134,7 @@ mod tests {
             examples: Vec::new(),
             breaker: Default::default(),
             hedge: None,
+            context_budget: None,
             rate: None,
         };
         AgentSpec {

@@ -413,7 +413,7 @@ impl State {
         let at = self.position(step)?;
         self.steps[at].attempts.extend_from_slice(attempts);
         self.settle(at, attempts.iter().map(|attempt| &**attempt));
-        self.usage = attempts.iter().fold(self.usage, |total, attempt| sum(total, attempt.usage));
+        self.usage = attempts.iter().fold(self.usage, |total, attempt| total.plus(attempt.usage));
         Ok(at)
     }
 
@@ -467,15 +467,5 @@ impl Happening {
             Self::Skipped => "skipped",
             Self::Cancelled => "cancelled",
         }
-    }
-}
-
-/// Saturating: a liar's numbers must not wrap around to small ones.
-pub(super) const fn sum(a: Usage, b: Usage) -> Usage {
-    Usage {
-        tokens_in: a.tokens_in.saturating_add(b.tokens_in),
-        tokens_out: a.tokens_out.saturating_add(b.tokens_out),
-        cost_nano_usd: a.cost_nano_usd.saturating_add(b.cost_nano_usd),
-        agent_micros: a.agent_micros.saturating_add(b.agent_micros),
     }
 }

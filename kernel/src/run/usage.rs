@@ -1,7 +1,6 @@
 //! What each step cost, with all that was done inside it.
 
 use crate::outcome::Usage;
-use crate::run::fold::sum;
 use crate::run::state::State;
 
 impl State {
@@ -10,13 +9,13 @@ impl State {
     #[must_use]
     pub fn usages(&self) -> Vec<Usage> {
         let own = self.steps.iter().map(|step| {
-            step.attempts.iter().fold(Usage::default(), |total, attempt| sum(total, attempt.usage))
+            step.attempts.iter().fold(Usage::default(), |total, attempt| total.plus(attempt.usage))
         });
         let mut usages: Vec<Usage> = own.collect();
         // Whatever grew stands behind the step it lies in, so it is whole by the time that is looked at.
         for at in (0..usages.len()).rev() {
             if let Some(host) = self.inside(at) {
-                usages[host] = sum(usages[host], usages[at]);
+                usages[host] = usages[host].plus(usages[at]);
             }
         }
         usages

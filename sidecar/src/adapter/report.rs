@@ -11,7 +11,7 @@ use crate::manifest::UsageFields;
 use crate::money;
 
 /// Most warnings of one answer, as the wire allows.
-const MAX_WARNINGS: usize = 16;
+pub(crate) const MAX_WARNINGS: usize = 16;
 /// Longest warning in bytes, as the wire allows.
 const MAX_WARNING: usize = 1024;
 

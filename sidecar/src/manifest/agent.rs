@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mainstay_kernel::agent::{AgentSpec, CapabilitySpec};
 use mainstay_kernel::breaker::Policy;
+use mainstay_kernel::context_budget::{ContextBudget, DeclarationError};
 use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::hedge::{self, PolicyError};
 use mainstay_kernel::json::{Json, Limits};
@@ -64,6 +65,7 @@ fn contract(mut fields: Fields<'_>, folder: &Path) -> Option<Contract> {
     let breaker = fields.take("breaker").map(|value| breaker_policy(&value)).unwrap_or_default();
     let rate = fields.take("rate").and_then(|value| declared_rate(&value));
     let hedge = fields.section("hedge").and_then(hedging);
+    let context_budget = fields.section("context_budget").and_then(context_budget);
     let path = fields.take("path").and_then(|value| url_path(&value)).unwrap_or_default();
     fields.finish();
     let (input, output) = (input?, output?);
@@ -82,6 +84,7 @@ fn contract(mut fields: Fields<'_>, folder: &Path) -> Option<Contract> {
         breaker,
         hedge,
         rate,
+        context_budget,
     };
     Some(Contract { spec: Arc::new(spec), input, output, path })
 }
@@ -148,6 +151,32 @@ fn hedging(mut fields: Fields<'_>) -> Option<hedge::Policy> {
         (Ok(policy), _) => Some(policy),
         (Err(error @ PolicyError::Share), Some(share)) => share.complain(error.to_string()),
         (Err(error), _) => after.complain(error.to_string()),
+    }
+}
+
+/// How many tokens an input may have, and what is done with one that has more.
+fn context_budget(mut fields: Fields<'_>) -> Option<ContextBudget> {
+    let max_tokens = fields.require("max_tokens", "say how many tokens an input may have");
+    let over = fields.require("over", "say reject, truncate or summarize");
+    let (encoding, by, texts) = (fields.take("encoding"), fields.take("by"), fields.take("fields"));
+    fields.finish();
+    let (max_tokens, over) = (max_tokens?, over?);
+    let tokens = max_tokens.text()?.parse().unwrap_or_default();
+    let vocabulary = encoding.as_ref().and_then(Value::text).unwrap_or_default();
+    let pointers = texts.as_ref().map(|value| value.items().iter().filter_map(Value::text).collect());
+    let name = by.as_ref().and_then(Value::name);
+    match ContextBudget::declare(tokens, &vocabulary, &over.text()?, name, pointers.unwrap_or_default()) {
+        Ok(budget) => Some(budget),
+        Err(error) => {
+            let place = match &error {
+                DeclarationError::MaxTokens => Some(&max_tokens),
+                DeclarationError::Encoding => encoding.as_ref(),
+                DeclarationError::By => by.as_ref(),
+                DeclarationError::Fields => texts.as_ref(),
+                DeclarationError::Over => None,
+            };
+            place.unwrap_or(&over).complain(error.to_string())
+        }
     }
 }
 

@@ -341,6 +341,26 @@ fn each_mistake_names_its_line_and_its_field() {
         ),
         (
             "effect: read-only",
+            "effect: read-only\n    context_budget: { max_tokens: 10, over: reject }",
+            "line 7, column 35: capabilities[0].context_budget.max_tokens: must be 64 to 10000000",
+        ),
+        (
+            "effect: read-only",
+            "effect: read-only\n    context_budget: { max_tokens: 100, over: reject, encoding: gpt }",
+            "capabilities[0].context_budget.encoding: must be `o200k_base` or `cl100k_base`",
+        ),
+        (
+            "effect: read-only",
+            "effect: read-only\n    context_budget: { max_tokens: 100, over: summarize }",
+            "capabilities[0].context_budget.over: `by` goes with `over: summarize`, and only with it",
+        ),
+        (
+            "effect: read-only",
+            "effect: read-only\n    context_budget: { max_tokens: 100, over: truncate, fields: [text] }",
+            "capabilities[0].context_budget.fields: must be at most 16 JSON pointers",
+        ),
+        (
+            "effect: read-only",
             "effect: read-only\n    path: quote",
             "line 7, column 11: capabilities[0].path: is \"quote\"; write a URL path",
         ),
