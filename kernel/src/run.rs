@@ -30,6 +30,7 @@
 //! - [`inquiry`]: what it must learn of the world before it decides.
 //! - [`people`]: what comes from outside: signals, and what people answer.
 //! - [`remedy`]: what a step that failed falls back on.
+//! - [`verify`]: whether its answer counts.
 //! - [`decide`]: what happens next.
 //! - [`mod@budget`]: what it may use up, and has.
 //! - [`owed`]: what is to be under way.
@@ -48,10 +49,12 @@ pub mod owed;
 mod pattern;
 pub mod people;
 pub mod remedy;
+mod repetition;
 pub mod state;
 #[cfg(test)]
 mod tests;
 mod usage;
+pub mod verify;
 
 pub use self::budget::{Allowance, Estimates};
 pub use self::decide::{start, step};
@@ -64,4 +67,6 @@ pub use self::inquiry::{About, Finding, Inquiry, Offered, Way};
 pub use self::owed::{Call, Durability, Owed, durability, outstanding, urgency};
 pub use self::people::{Asked, Ruling, Verdict, asked};
 pub use self::remedy::Remedied;
+pub use self::repetition::MOST_REPETITIONS;
 pub use self::state::{End, Run, State, StepRun, StepState};
+pub use self::verify::{Soundness, Verified, Verifying};

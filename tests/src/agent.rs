@@ -7,7 +7,8 @@
 //! Asked as a router agent, it does what `router` in the request's input says: `say` (answers this very text), `fill` (answers
 //! so many bytes), `sleep_ms`. Told nothing, it names the first of the `candidates`, nine tenths sure.
 //! Asked as a supervisor or a planner (its input has a `goal`), it says the goal's `says`, one text a round; asked as a judge
-//! (it is shown `answers`), it chooses the one with the greatest `x`, nine tenths sure.
+//! (it is shown `answers`), it chooses the one with the greatest `x`, nine tenths sure; asked as a verifier (its input has a
+//! `verdict`), it says that.
 //! `POST /sick` and `POST /well` change what `GET /health` says; `POST /open/NAME` opens a gate; `POST /fail/PERCENT` makes so
 //! many of a hundred works fail, whatever their input says.
 
@@ -72,6 +73,7 @@ struct Wanted {
     input: Asked,
     goal: Option<Goal>,
     answers: Vec<Shown>,
+    verdict: Option<serde_json::Value>,
 }
 
 /// What a supervisor or a planner is asked for.
@@ -220,8 +222,9 @@ async fn answer(
     if agent.fails_once_more(&row, wanted.fail_times) {
         return (StatusCode::INTERNAL_SERVER_ERROR, serde_json::json!({ "error": "not yet" }).to_string());
     }
+    let verdict = wanted.verdict.as_ref().map(ToString::to_string);
     if let Some(said) =
-        wanted.goal.and_then(|goal| says(&goal, &row.step)).or_else(|| judges(&wanted.answers))
+        wanted.goal.and_then(|goal| says(&goal, &row.step)).or(verdict).or_else(|| judges(&wanted.answers))
     {
         row.output = Some(said.clone());
         agent.write(&row);

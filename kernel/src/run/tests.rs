@@ -11,4 +11,6 @@ mod people;
 mod remedies;
 mod replays;
 mod rules;
+mod shapes;
+mod verifications;
 mod world;
