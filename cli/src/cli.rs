@@ -20,7 +20,7 @@ use crate::commands::workflows::WorkflowsCommand;
 use crate::commands::{
     agents, artifacts, backup, breakers, budgets, cancel, completions, context, doctor, drill, escalations,
     events, explain, invoke, limits, mode, pauses, replay, resolve, rollouts, routes, run, runs, schedules,
-    serve, sidecar, signal, status, trace, workflows,
+    serve, sidecar, signal, status, trace, unpark, workflows,
 };
 use crate::console::{Console, Output, tell_failure};
 use crate::demo;
@@ -105,6 +105,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Cancel a run
     Cancel(cancel::CancelArgs),
+    /// Let a run go on that broke what drives it too often
+    Unpark(unpark::UnparkArgs),
     /// Send word to a run that waits for it
     Signal(signal::SignalArgs),
     /// Questions of runs that wait for people: list, answer
@@ -256,6 +258,7 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         }
         Command::Resolve(args) => asking(globals, async |client| resolve::run(args, client, &console).await),
         Command::Cancel(args) => asking(globals, async |client| cancel::run(args, client, &console).await),
+        Command::Unpark(args) => asking(globals, async |client| unpark::run(args, client, &console).await),
         Command::Signal(args) => asking(globals, async |client| signal::run(args, client, &console).await),
         Command::Escalations(command) => {
             asking(globals, async |client| escalations::run(command, client, &console).await)

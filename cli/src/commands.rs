@@ -29,4 +29,5 @@ pub mod sidecar;
 pub mod signal;
 pub mod status;
 pub mod trace;
+pub mod unpark;
 pub mod workflows;

@@ -147,7 +147,9 @@ impl Exit {
             | R::ContextKeyInvalid
             | R::ArtifactTooLarge
             | R::ArtifactMismatch
-            | R::RunEnded => Self::Refused,
+            | R::RunEnded
+            | R::RunParked
+            | R::RunNotParked => Self::Refused,
             R::LeaseUnknown
             | R::WorkflowNotFound
             | R::RolloutNotFound

@@ -4,11 +4,12 @@
 //! disk ([`journal`]), and recovery ([`recovery`]), which is also how a run goes on after the store was read-only.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::run::{Run, Transition};
@@ -23,28 +24,31 @@ use tokio_util::task::TaskTracker;
 use crate::host::Clock;
 use crate::metrics::Metrics;
 use crate::records::transition;
-use crate::{budgets, dispatch, modes, registry, routing, workflows};
+use crate::{budgets, dispatch, events, modes, registry, routing, workflows};
 
 mod call;
 mod inquire;
 mod journal;
+mod parking;
 mod recovery;
 mod start;
 mod task;
 mod word;
 
 pub use journal::{AppendError, JournalPage, LoadError};
+pub use parking::UnparkError;
 pub use recovery::Recovered;
 pub use start::{StartError, StartRequest, Started};
 pub use word::{Escalation, TellError};
 
 use journal::Journal;
-use task::{Command, Left, Questions};
+use parking::Parking;
+use task::{Command, Left, Questions, Seat};
 
 /// Commands waiting for one run: people cancel once or twice, programs that do it more can wait.
 const COMMANDS: usize = 8;
 
-/// Wait before recovery is tried again when the store could not be read.
+/// Wait before runs are taken up again that were left, or that could not be read.
 const RECOVERY_RETRY: Duration = Duration::from_secs(1);
 
 /// Bounds of the engine.
@@ -80,6 +84,8 @@ pub struct Parts {
     pub routing: routing::Handle,
     /// What may be used up over time, and was.
     pub budgets: budgets::Handle,
+    /// Who is told of runs that are parked.
+    pub events: events::Handle,
 }
 
 /// The engine. Cheap to clone.
@@ -102,6 +108,8 @@ struct Shared {
     modes: modes::Handle,
     routing: routing::Handle,
     budgets: budgets::Handle,
+    events: events::Handle,
+    parking: Parking,
     open: Mutex<HashMap<RunId, OpenRun>>,
     /// Runs on their way to the disk, which will be open when they are there.
     starting: AtomicUsize,
@@ -114,8 +122,10 @@ struct Shared {
     ready: watch::Sender<bool>,
     /// The server stops: never ready again.
     closed: AtomicBool,
-    /// Told when a task had to park its run.
-    parked: Notify,
+    /// Told when a task had to leave a run that has not ended.
+    fell: Notify,
+    #[cfg(test)]
+    planted: Mutex<Option<tests::Planted>>,
 }
 
 /// The tasks between one taking-up of runs and the next. A run that is accepted while an epoch ends belongs to the next
@@ -147,7 +157,7 @@ impl Handle {
         (store, blobs): (Arc<dyn Store>, Blobs),
         parts: Parts,
     ) -> (Self, Service) {
-        let Parts { catalog, registry, dispatch, metrics, modes, routing, budgets } = parts;
+        let Parts { catalog, registry, dispatch, metrics, modes, routing, budgets, events } = parts;
         let stopped = CancellationToken::new();
         let shared = Arc::new(Shared {
             config,
@@ -160,6 +170,8 @@ impl Handle {
             modes,
             routing,
             budgets,
+            events,
+            parking: Parking::default(),
             open: Mutex::default(),
             starting: AtomicUsize::new(0),
             tasks: TaskTracker::new(),
@@ -167,7 +179,9 @@ impl Handle {
             stopped,
             ready: watch::Sender::new(false),
             closed: AtomicBool::new(false),
-            parked: Notify::new(),
+            fell: Notify::new(),
+            #[cfg(test)]
+            planted: Mutex::default(),
         });
         (Self(Arc::clone(&shared)), Service(shared))
     }
@@ -193,10 +207,10 @@ impl Handle {
         }
     }
 
-    /// Runs that have not ended.
+    /// Runs that have not ended, parked ones among them.
     #[must_use]
     pub fn open_runs(&self) -> usize {
-        self.0.open.lock().len()
+        self.0.open_runs(&self.0.open.lock())
     }
 
     /// Whether a run has a task that drives it.
@@ -316,7 +330,7 @@ impl Service {
                         continue;
                     }
                 }
-                () = self.0.parked.notified() => tokio::time::sleep(RECOVERY_RETRY).await,
+                () = self.0.fell.notified() => tokio::time::sleep(RECOVERY_RETRY).await,
             }
             self.take_up_all().await;
         }
@@ -327,8 +341,8 @@ impl Service {
     async fn take_up_all(&self) {
         while self.0.journal.store().status().is_writable() {
             match recovery::recover(&self.0).await {
-                Ok(Recovered { resumed, unreadable }) => {
-                    tracing::info!(resumed, unreadable, "open runs were taken up");
+                Ok(Recovered { resumed, parked, unreadable }) => {
+                    tracing::info!(resumed, parked, unreadable, "open runs were taken up");
                     self.0.take_work();
                     return;
                 }
@@ -348,8 +362,14 @@ impl Shared {
         self.open.lock().contains_key(&id)
     }
 
-    /// Gives a run its task. A run has at most one: a second request is ignored.
-    fn spawn(self: &Arc<Self>, run: Run, resuming: bool) {
+    /// Runs that have not ended: those that are driven, and those that wait for a person to let them go on.
+    fn open_runs(&self, driven: &HashMap<RunId, OpenRun>) -> usize {
+        driven.len() + self.parking.count()
+    }
+
+    /// Gives a run its task, with something to take in before it does anything. A run has at most one task: a second
+    /// request is ignored.
+    fn spawn(self: &Arc<Self>, run: Run, resuming: bool, first: Option<Command>) {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (leaving, left) = watch::channel(());
         let id = run.id;
@@ -357,11 +377,16 @@ impl Shared {
         if open.contains_key(&id) {
             return;
         }
+        #[cfg(test)]
+        self.plant(&run, None);
+        self.budgets.take_up(&run);
         let questions = Questions::default();
         let (tenant, workflow) = (run.tenant.clone(), run.workflow.name().clone());
+        let of = tenant.clone();
         open.insert(id, OpenRun { tenant, workflow, commands, questions: Arc::clone(&questions), left });
         drop(open);
-        self.budgets.take_up(&run);
+        let reached = Arc::new(AtomicU64::new(run.last_event));
+        let seat = Seat { first, commands: inbox, questions, reached: Arc::clone(&reached) };
         let shared = Arc::clone(self);
         let (stop, counted) = {
             let epoch = self.epoch.lock();
@@ -370,16 +395,19 @@ impl Shared {
         self.tasks.spawn(async move {
             let _counted = counted;
             let _closes_when_left = leaving;
-            // Leaves the list also when the task panics: the run is then taken up again, like one that was parked.
             let _listed = Listed { shared: Arc::clone(&shared), id };
-            match task::drive(Arc::clone(&shared), run, resuming, (inbox, questions), stop).await {
-                Left::Ended => tracing::debug!(run = %id, "ended"),
-                Left::Stopped => tracing::debug!(run = %id, "left to recovery"),
-                Left::Parked(error) => {
+            let driven = task::drive(Arc::clone(&shared), run, resuming, seat, stop);
+            let fell = match AssertUnwindSafe(driven).catch_unwind().await {
+                Ok(Left::Ended) => return parking::ended(&shared, &of, id).await,
+                Ok(Left::Stopped) => return tracing::debug!(run = %id, "left to recovery"),
+                Ok(Left::Unwritten(error)) if !error.is_of_the_run() => {
                     tracing::warn!(run = %id, %error, "a transition was not written; the run is taken up again soon");
-                    shared.parked.notify_one();
+                    return shared.fell.notify_one();
                 }
-            }
+                Ok(Left::Unwritten(error)) => error.to_string(),
+                Err(panic) => parking::message(&*panic),
+            };
+            parking::fell(&shared, &of, id, reached.load(Ordering::Relaxed), &fell).await;
         });
     }
 
@@ -390,6 +418,15 @@ impl Shared {
         ended.stop.cancel();
         ended.tasks.close();
         ended.tasks.wait().await;
+    }
+
+    /// Breaks what drives a run, where a test wants it broken.
+    #[cfg(test)]
+    fn plant(&self, run: &Run, input: Option<&mainstay_kernel::run::Input>) {
+        let planted = self.planted.lock().clone();
+        if let Some(planted) = planted {
+            planted.0(run, input);
+        }
     }
 
     /// Open runs are driven: work is taken, unless the server stops.
@@ -409,9 +446,6 @@ struct Listed {
 impl Drop for Listed {
     fn drop(&mut self) {
         self.shared.open.lock().remove(&self.id);
-        if std::thread::panicking() {
-            self.shared.parked.notify_one();
-        }
     }
 }
 

@@ -13,6 +13,7 @@ use mainstay_kernel::run::{Event, Run, Transition};
 use mainstay_kernel::workflow::Step;
 use mainstay_proto::{pb, run as wire};
 use mainstay_store::Watch;
+use tokio::sync::watch;
 
 use crate::engine::{Handle, LoadError};
 
@@ -25,6 +26,7 @@ struct Follower {
     /// What each step calls; those that grow are looked up when they begin.
     capabilities: HashMap<String, String>,
     changes: Watch,
+    parkings: watch::Receiver<()>,
     /// Number of the last event queued.
     told: u64,
     /// First event of the last transition read.
@@ -40,7 +42,7 @@ pub async fn follow(
     id: RunId,
     from: u64,
 ) -> Result<BoxStream<'static, Result<pb::RunEvent, LoadError>>, LoadError> {
-    let changes = engine.watch(&tenant, id);
+    let (changes, parkings) = (engine.watch(&tenant, id), engine.parkings());
     // Also says whether there is such a run, and what its steps call.
     let run = engine.get(&tenant, id).await?;
     let capabilities = capabilities(&run);
@@ -50,6 +52,7 @@ pub async fn follow(
         id,
         capabilities,
         changes,
+        parkings,
         told: from.max(1) - 1,
         last_read: None,
         queue: VecDeque::new(),
@@ -69,7 +72,14 @@ impl Follower {
             if self.ended {
                 return None;
             }
-            self.changes.next().await?;
+            if let Some(falls) = self.engine.parking(self.id) {
+                self.ended = true;
+                return Some(Err(LoadError::Parked(falls)));
+            }
+            tokio::select! {
+                change = self.changes.next() => drop(change?),
+                parked = self.parkings.changed() => parked.ok()?,
+            }
             // Whatever the news is, the journal says it in full.
             while self.changes.try_next().is_some() {}
             if let Err(error) = self.read().await {

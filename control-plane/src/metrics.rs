@@ -55,6 +55,8 @@ struct Inner {
     routed: Family<Rung, Counter>,
     decisions_lost: Counter,
     open_runs: Gauge,
+    parked_runs: Gauge,
+    parkings: Counter,
     instances: Gauge,
     paused: Family<Kind, Gauge>,
     drill_active: Gauge,
@@ -145,6 +147,8 @@ impl Default for Metrics {
             routed: Family::default(),
             decisions_lost: Counter::default(),
             open_runs: Gauge::default(),
+            parked_runs: Gauge::default(),
+            parkings: Counter::default(),
             instances: Gauge::default(),
             paused: Family::default(),
             drill_active: Gauge::default(),
@@ -253,6 +257,12 @@ impl Default for Metrics {
             inner.rollout_weight.clone(),
         );
         registry.register("open_runs", "Runs that have not ended", inner.open_runs.clone());
+        registry.register(
+            "parked_runs",
+            "Open runs that nobody drives because they broke what drove them",
+            inner.parked_runs.clone(),
+        );
+        registry.register("run_parkings", "Runs parked since the start", inner.parkings.clone());
         registry.register("instances", "Instances with a live lease", inner.instances.clone());
         registry.register("paused", "Targets that are paused, by kind", inner.paused.clone());
         registry.register("drill_active", "1 while a drill injects a fault", inner.drill_active.clone());
@@ -284,6 +294,11 @@ impl Metrics {
     }
 
     /// Runs accepted since the start.
+    /// A run was parked.
+    pub(crate) fn run_parked(&self) {
+        self.0.parkings.inc();
+    }
+
     pub(crate) fn runs_started(&self) -> u64 {
         self.0.runs_started.get()
     }
@@ -399,6 +414,7 @@ impl Metrics {
         let inner = &*self.0;
         let stats = store.stats();
         inner.open_runs.set(count(engine.open_runs()));
+        inner.parked_runs.set(count(engine.parked_runs()));
         inner.instances.set(count(registry.live_instances()));
         inner.waiting_calls.set(i64::try_from(registry.waiting_calls()).unwrap_or(i64::MAX));
         inner.open_breakers.set(count(registry.open_breakers()));

@@ -13,6 +13,7 @@ pub mod describe;
 pub mod document;
 pub mod drill;
 pub mod event;
+pub mod falls;
 pub mod idempotency;
 pub mod instance;
 pub mod key;

@@ -115,6 +115,7 @@ impl Bed {
             modes: modes.clone(),
             routing: routing.clone(),
             budgets,
+            events: events.clone(),
         };
         let (engine, engine_service) =
             engine::Handle::new(bounds, clock.clone(), (shared, blobs.clone()), parts);

@@ -167,6 +167,12 @@ pub enum Kind {
     /// A run of a schedule could not be started.
     #[serde(rename = "schedule.refused")]
     ScheduleRefused,
+    /// A run broke what drove it too often; nobody drives it until a person says so.
+    #[serde(rename = "run.parked")]
+    RunParked,
+    /// A parked run is driven again.
+    #[serde(rename = "run.unparked")]
+    RunUnparked,
 }
 
 impl Event {
@@ -199,7 +205,7 @@ impl Event {
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 45] = [
         Self::ServerStarted,
         Self::ServerStopping,
         Self::StoreReadOnly,
@@ -243,6 +249,8 @@ impl Kind {
         Self::ScheduleMissed,
         Self::ScheduleOverlapped,
         Self::ScheduleRefused,
+        Self::RunParked,
+        Self::RunUnparked,
     ];
 
     /// The name, as `area.what`.
@@ -292,6 +300,8 @@ impl Kind {
             Self::ScheduleMissed => "schedule.missed",
             Self::ScheduleOverlapped => "schedule.overlapped",
             Self::ScheduleRefused => "schedule.refused",
+            Self::RunParked => "run.parked",
+            Self::RunUnparked => "run.unparked",
         }
     }
 
@@ -319,7 +329,8 @@ impl Kind {
             | Self::RolloutRolledBack
             | Self::ContractBroken
             | Self::ScheduleMissed
-            | Self::ScheduleRefused => true,
+            | Self::ScheduleRefused
+            | Self::RunParked => true,
             Self::ServerStarted
             | Self::ServerStopping
             | Self::StoreWritable
@@ -331,6 +342,7 @@ impl Kind {
             | Self::PanicEnded
             | Self::Resumed
             | Self::ModeRaised
+            | Self::RunUnparked
             | Self::DrillDetected
             | Self::DrillEnded
             | Self::DrillRecovered

@@ -35,6 +35,7 @@ pub mod outcome;
 pub mod panic;
 pub mod pause;
 pub mod play;
+pub mod poison;
 pub mod priority;
 pub mod queue;
 pub mod rate;

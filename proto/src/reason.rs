@@ -276,6 +276,12 @@ reasons! {
     RunEnded = "RUN_ENDED", FailedPrecondition,
         "The run has ended already, so it takes nothing from outside any more.",
         "Nothing to do. `mainstay trace RUN` shows how it ended.";
+    RunParked = "RUN_PARKED", FailedPrecondition,
+        "The run broke what drives it: a fault of the server that this run's data finds, such as a panic. It was tried three times at one place, or ten times in all, and nobody drives it now. It is on record and open; other runs do not notice.",
+        "The message says what happened, and the server's log where: please report it. `mainstay status` lists all parked runs. `mainstay unpark RUN` tries it again, best after an upgrade; `mainstay cancel RUN` ends it.";
+    RunNotParked = "RUN_NOT_PARKED", FailedPrecondition,
+        "The run is not parked, so there is nothing to lift.",
+        "Nothing to do. `mainstay trace RUN` shows how it stands.";
     ItemFailed = "ITEM_FAILED", Aborted,
         "An item of a list could not be worked on, and the step that goes over the list wants an answer for every one.",
         "`mainstay trace RUN` shows the item (`STEP/3`) and its attempts. With `partial: true` the step goes on with a gap.";

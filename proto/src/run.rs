@@ -62,6 +62,8 @@ impl From<&Run> for pb::Run {
             usage: Some(run.usage.into()),
             last_event: run.last_event,
             idempotency_key: run.idempotency_key.as_deref().unwrap_or_default().to_owned(),
+            // Who drives it is not on its record.
+            parking: None,
             context: run.context.all().iter().map(Into::into).collect(),
             gaps: run.gaps(),
             allowances: run.allowances().into_iter().map(Into::into).collect(),

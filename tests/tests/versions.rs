@@ -54,9 +54,9 @@ const LISTS: [(&[&str], &[&str]); 10] = [
     (&["schedules", "list"], &["name", "workflow"]),
 ];
 
-/// Kinds that are in no fixture: a note of what is to be removed and an upload under way are there for an instant, and each
-/// restore writes its own mark.
-const FLEETING: [u8; 3] = [key::LOOSE, key::RESTORED, key::UPLOAD];
+/// Kinds that are in no fixture: a note of what is to be removed and an upload under way are there for an instant, each
+/// restore writes its own mark, and falls take a fault of the program (their bytes are kept where they are read).
+const FLEETING: [u8; 4] = [key::FALLS, key::LOOSE, key::RESTORED, key::UPLOAD];
 
 /// What is in a fixture.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -5,9 +5,9 @@ use mainstay_kernel::time::text::Human;
 use super::mode;
 use super::paint::{Tone, paint};
 use super::table::{Grid, cell, toned};
-use super::text::plain;
+use super::text::{count, plain};
 use crate::console::Style;
-use crate::view::status::{LimitView, RetentionView, StatusView};
+use crate::view::status::{LimitView, ParkedView, RetentionView, StatusView};
 
 /// How the control plane does.
 #[must_use]
@@ -35,6 +35,7 @@ pub fn status(view: &StatusView, style: Style) -> String {
         text += &paint(&plain(&line), Tone::Bad, style);
         text.push('\n');
     }
+    text += &parked(&view.parked, style);
     if view.quarantined.is_empty() {
         return text;
     }
@@ -45,6 +46,26 @@ pub fn status(view: &StatusView, style: Style) -> String {
         grid.row([toned(&record.key, Tone::Strong), cell(&record.reason)]);
     }
     text + &grid.to_string()
+}
+
+fn parked(runs: &[ParkedView], style: Style) -> String {
+    if runs.is_empty() {
+        return String::new();
+    }
+    let head = format!("\n{} fell too often and wait for `mainstay unpark`:\n", count(runs.len(), "run"));
+    let mut grid = Grid::new(&["RUN", "TENANT", "FALLS", "SINCE", "WHAT HAPPENED"], style);
+    for ParkedView { tenant, run_id, parking } in runs {
+        let since = parking.since.map(|at| at.to_string()).unwrap_or_default();
+        let falls = parking.falls.to_string();
+        grid.row([
+            toned(run_id, Tone::Strong),
+            cell(tenant),
+            cell(falls),
+            cell(since),
+            cell(&parking.reason),
+        ]);
+    }
+    paint(&head, Tone::Bad, style) + &grid.to_string()
 }
 
 fn kept(view: &RetentionView) -> String {

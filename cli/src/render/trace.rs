@@ -83,6 +83,10 @@ fn head(run: &RunView, style: Style) -> String {
         text += &format!("intent  {}\n", plain(&run.intent));
     }
     text += &super::context::pins(&run.context, style);
+    if let Some(parked) = &run.parked {
+        let why = format!("{} falls: {}", parked.falls, plain(&parked.reason));
+        text += &format!("{}  {why}; `mainstay unpark` lets it go on\n", paint("parked", Tone::Bad, style));
+    }
     if let Some(failure) = &run.failure {
         text += &format!("{}     {}\n", paint("why", Tone::Bad, style), why(failure));
     }

@@ -68,6 +68,28 @@ pub struct RunView {
     /// What it read of the shared context.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub context: Vec<PinView>,
+    /// Why nobody drives it, although it has not ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parked: Option<ParkingView>,
+}
+
+/// Why nobody drives an open run.
+#[derive(Debug, Clone, Serialize)]
+pub struct ParkingView {
+    /// What happened.
+    pub reason: String,
+    /// How often it broke what drove it.
+    pub falls: u32,
+    /// When it did last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<When>,
+}
+
+/// What `unpark` answers.
+#[derive(Debug, Clone, Serialize)]
+pub struct UnparkedView {
+    /// The run.
+    pub run_id: String,
 }
 
 /// How one limit of a budget stands. Money is in 10⁻⁹ US dollars, time in milliseconds.
@@ -202,6 +224,13 @@ pub struct CancelledView {
     pub state: String,
 }
 
+impl From<pb::Parking> for ParkingView {
+    fn from(parking: pb::Parking) -> Self {
+        let pb::Parking { reason, falls, since } = parking;
+        Self { reason, falls, since: When::of(since.as_ref()) }
+    }
+}
+
 impl RunView {
     /// Whether it completed.
     #[must_use]
@@ -243,6 +272,7 @@ impl From<pb::Run> for RunView {
             last_event: run.last_event,
             idempotency_key: run.idempotency_key,
             context: run.context.into_iter().map(Into::into).collect(),
+            parked: run.parking.map(Into::into),
         }
     }
 }

@@ -4,6 +4,7 @@ use mainstay_proto::pb;
 use serde::Serialize;
 
 use super::mode::ModeView;
+use super::run::ParkingView;
 use super::value::{Span, When};
 
 /// What `status` answers.
@@ -22,6 +23,8 @@ pub struct StatusView {
     pub instances: u32,
     /// Runs that have not ended.
     pub open_runs: u32,
+    /// Open runs that nobody drives because they broke what drove them.
+    pub parked: Vec<ParkedView>,
     /// Damaged records that are kept aside.
     pub quarantined: Vec<QuarantinedView>,
     /// Which finished runs are kept.
@@ -80,6 +83,18 @@ pub struct LimitView {
     pub then: String,
 }
 
+/// A run that nobody drives.
+#[derive(Debug, Clone, Serialize)]
+pub struct ParkedView {
+    /// Its tenant.
+    pub tenant: String,
+    /// The run.
+    pub run_id: String,
+    /// Why.
+    #[serde(flatten)]
+    pub parking: ParkingView,
+}
+
 /// A damaged record.
 #[derive(Debug, Clone, Serialize)]
 pub struct QuarantinedView {
@@ -105,12 +120,20 @@ impl From<pb::GetServerInfoResponse> for StatusView {
             },
             instances: info.instances,
             open_runs: info.open_runs,
+            parked: info.parked.into_iter().map(Into::into).collect(),
             quarantined: quarantined
                 .map(|record| QuarantinedView { key: record.key, reason: record.reason })
                 .collect(),
             retention: info.retention.unwrap_or_default().into(),
             limits: info.limits.into_iter().map(LimitView::from).collect(),
         }
+    }
+}
+
+impl From<pb::ParkedRun> for ParkedView {
+    fn from(run: pb::ParkedRun) -> Self {
+        let parking = run.parking.unwrap_or_default().into();
+        Self { tenant: run.tenant, run_id: run.run_id, parking }
     }
 }
 

@@ -85,6 +85,7 @@ impl pb::operations_server::Operations for Api {
                     reason: record.damage.to_string(),
                 })
                 .collect(),
+            parked: self.parked(),
             limits: self.limits_in_use(),
             retention: Some(self.kept()),
         }))

@@ -7,7 +7,9 @@ use futures::stream::BoxStream;
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::json::Limits;
 use mainstay_kernel::name::Name;
+use mainstay_kernel::poison::Falls;
 use mainstay_kernel::retry::Retries;
+use mainstay_kernel::run::people::MAX_BY;
 use mainstay_kernel::run::{self, EndState, Input};
 use mainstay_proto::fault::Fault;
 use mainstay_proto::reason::Reason;
@@ -21,7 +23,7 @@ use super::documents::catalog_fault;
 use super::page::Pages;
 use super::{spill_fault, store_fault};
 use crate::admission::Door;
-use crate::engine::{AppendError, Handle, LoadError, StartError, StartRequest};
+use crate::engine::{AppendError, Handle, LoadError, StartError, StartRequest, UnparkError};
 use crate::follow::follow;
 use crate::invoke;
 use crate::listing::{Filter, Listing};
@@ -74,6 +76,7 @@ impl Api {
     async fn read(&self, tenant: &Name, id: RunId) -> Result<pb::Run, Fault> {
         let run = self.engine.get(tenant, id).await.map_err(|error| load_fault(id, error))?;
         let mut run = pb::Run::from(&run);
+        run.parking = self.engine.parking(id).map(|falls| parking(&falls));
         for step in run.steps.iter_mut().filter(|step| step.state() == pb::StepState::Running) {
             step.waiting = self.engine.waiting(id, &step.id).unwrap_or_default();
         }
@@ -135,6 +138,9 @@ impl pb::orchestrator_server::Orchestrator for Api {
         let (tenant, started) = self.start(request.run, &metadata).await?;
         self.engine.wait(started.id).await;
         let run = self.read(&tenant, started.id).await?;
+        if let Some(falls) = self.engine.parking(started.id) {
+            return Err(parked(started.id, &falls).into());
+        }
         if run.state() == pb::RunState::Running {
             let text =
                 format!("{} goes on when the server is ready again; watch it or ask for it", started.id);
@@ -235,7 +241,31 @@ impl pb::orchestrator_server::Orchestrator for Api {
             Some(state) => {
                 Err(Fault::new(Reason::RunEnded, format_args!("{id} has {} already", state.as_str())).into())
             }
-            None => Err(self.not_ready(&"the run is being taken up again").into()),
+            None => Err(match self.engine.parking(id) {
+                Some(falls) => parked(id, &falls),
+                None => self.not_ready(&"the run is being taken up again"),
+            }
+            .into()),
+        }
+    }
+
+    async fn unpark_run(
+        &self,
+        request: Request<pb::UnparkRunRequest>,
+    ) -> Result<Response<pb::UnparkRunResponse>, Status> {
+        let request = request.into_inner();
+        let (tenant, id) = (agent::tenant(&request.tenant)?, run_id(&request.run_id)?);
+        let by = agent::text("by", request.by, MAX_BY)?;
+        match self.engine.unpark(&tenant, id, &by).await {
+            Ok(()) => Ok(Response::new(pb::UnparkRunResponse {})),
+            Err(UnparkError::Commit(error)) => Err(store_fault(error).into()),
+            Err(UnparkError::Load(error)) => Err(load_fault(id, error).into()),
+            Err(UnparkError::NotParked) => {
+                let run = self.engine.get(&tenant, id).await.map_err(|error| load_fault(id, error))?;
+                let now = run.end.as_ref().map_or("goes on", |end| end.state.as_str());
+                let text = format_args!("{id} is not parked; it {now}");
+                Err(Fault::new(Reason::RunNotParked, text).into())
+            }
         }
     }
 
@@ -318,12 +348,30 @@ pub(super) fn run_id(text: &str) -> Result<RunId, Fault> {
     text.parse().map_err(|error| Fault::invalid("run_id", error))
 }
 
+/// Why nobody drives a run, for a client.
+pub(super) fn parking(falls: &Falls) -> pb::Parking {
+    pb::Parking {
+        reason: falls.reason.clone(),
+        falls: falls.in_all,
+        since: Some(time::timestamp(falls.last)),
+    }
+}
+
+/// Why a parked run takes nothing.
+pub(super) fn parked(id: RunId, falls: &Falls) -> Fault {
+    let Falls { in_all, reason, .. } = falls;
+    Fault::new(Reason::RunParked, format_args!("{id} is parked; it fell {in_all} times: {reason}"))
+        .with("run_id", id)
+}
+
 pub(super) fn load_fault(id: RunId, error: LoadError) -> Fault {
     let reason = match &error {
         LoadError::NotFound => {
             return Fault::field(Reason::RunNotFound, "run_id", format_args!("{id} does not exist"));
         }
+        LoadError::Parked(falls) => return parked(id, falls),
         LoadError::Unavailable(_) => Reason::StoreFailed,
+        LoadError::Fell => Reason::Internal,
         LoadError::Damaged(_) | LoadError::Workflow(_) | LoadError::Fold(_) => Reason::RecordDamaged,
     };
     Fault::new(reason, error)

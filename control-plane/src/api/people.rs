@@ -9,7 +9,7 @@ use mainstay_proto::fault::Fault;
 use mainstay_proto::reason::Reason;
 use mainstay_proto::{agent, outcome, pb, run as wire, time};
 
-use super::orchestrator::{Api, load_fault, run_id};
+use super::orchestrator::{Api, load_fault, parked, run_id};
 use crate::engine::{Escalation, TellError};
 
 impl Api {
@@ -22,7 +22,8 @@ impl Api {
         match self.engine.tell(&tenant, id, input).await {
             Ok(()) | Err(TellError::Ignored(Ignored::Repeated)) => Ok(()),
             Err(TellError::Ignored(ignored)) => Err(refused(ignored)),
-            Err(TellError::NotOpen | TellError::Parked) => {
+            Err(TellError::Parked(falls)) => Err(parked(id, &falls)),
+            Err(TellError::NotOpen | TellError::Left) => {
                 let run = self.engine.get(&tenant, id).await.map_err(|error| load_fault(id, error))?;
                 if run.signals.get(&name) == Some(&value) { Ok(()) } else { Err(self.gone(&run)) }
             }
@@ -50,7 +51,8 @@ impl Api {
         match self.engine.tell(&tenant, id, input).await {
             Ok(()) | Err(TellError::Ignored(Ignored::Repeated)) => Ok(()),
             Err(TellError::Ignored(ignored)) => Err(refused(ignored)),
-            Err(TellError::NotOpen | TellError::Parked) => {
+            Err(TellError::Parked(falls)) => Err(parked(id, &falls)),
+            Err(TellError::NotOpen | TellError::Left) => {
                 let run = self.engine.get(&tenant, id).await.map_err(|error| load_fault(id, error))?;
                 let given = run.step(step.as_str()).and_then(|(_, step)| step.ruling.as_deref());
                 if given == Some(&ruling) { Ok(()) } else { Err(self.gone(&run)) }

@@ -12,6 +12,7 @@ use mainstay_kernel::artifact::ArtifactId;
 use mainstay_kernel::budget::spend;
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::name::Name;
+use mainstay_kernel::poison::Falls;
 use mainstay_kernel::run::{Durability, Event, FoldError, Run, Transition};
 use mainstay_kernel::workflow::Linked;
 use mainstay_store::{Batch, Blobs, Commit, CommitError, ReadError, Store};
@@ -84,6 +85,34 @@ pub enum LoadError {
     /// Its events do not follow from each other.
     #[error("its journal does not fold: {0}")]
     Fold(#[from] FoldError),
+    /// Reading it broke what reads it.
+    #[error("reading it panicked; the server's log says where")]
+    Fell,
+    /// Nobody drives it, because it broke what drove it.
+    #[error("the run is parked; it fell {} times: {}", .0.in_all, .0.reason)]
+    Parked(Falls),
+}
+
+impl AppendError {
+    /// Whether it would come again however well the disk does: the run asks for what cannot be written.
+    pub(super) fn is_of_the_run(&self) -> bool {
+        match self {
+            Self::Illegal(_)
+            | Self::Record(_)
+            | Self::Spill(SpillError::Record(_) | SpillError::BlobMissing(_)) => true,
+            Self::Spill(SpillError::Blob(_)) => false,
+            Self::Commit(error) => match error {
+                CommitError::Conflict { .. }
+                | CommitError::Damaged { .. }
+                | CommitError::TooLarge { .. }
+                | CommitError::WrittenTwice { .. } => true,
+                CommitError::Busy
+                | CommitError::ReadOnly { .. }
+                | CommitError::Unknown { .. }
+                | CommitError::Closed => false,
+            },
+        }
+    }
 }
 
 impl Journal {

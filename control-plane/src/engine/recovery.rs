@@ -4,13 +4,14 @@
 //! journal is damaged is left alone and reported; all others go on. There is no other way in which a run is resumed, so
 //! this way is exercised all the time.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::name::Name;
 
 use super::journal::read_error;
-use super::{LoadError, Shared, blocking};
+use super::{LoadError, Shared, blocking, parking};
 use crate::documents::CatalogError;
 use crate::records::{key, open_run};
 
@@ -22,6 +23,8 @@ const PAGE: usize = 500;
 pub struct Recovered {
     /// Runs that go on.
     pub resumed: usize,
+    /// Runs that wait for a person.
+    pub parked: usize,
     /// Runs that cannot be read and are left alone.
     pub unreadable: usize,
 }
@@ -32,18 +35,19 @@ pub struct Recovered {
 /// What cannot be read *now*: everything is looked at again later. Runs taken up by then go on.
 pub(super) async fn recover(shared: &Arc<Shared>) -> Result<Recovered, LoadError> {
     let (marked, unreadable) = blocking(shared, open_runs).await?;
-    let mut recovered = Recovered { resumed: 0, unreadable };
+    let open: HashSet<_> = marked.iter().map(|(_, id)| *id).collect();
+    blocking(shared, move |shared| parking::recall(shared, &open)).await?;
+    let mut recovered = Recovered { resumed: 0, parked: 0, unreadable };
     for (tenant, id) in marked {
         if shared.has(id) {
             continue;
         }
-        let loading = tenant.clone();
-        let loaded = blocking(shared, move |shared| shared.journal.load(&loading, id, &shared.catalog)).await;
-        match loaded {
-            Ok(run) => {
-                shared.spawn(run, true);
-                recovered.resumed += 1;
-            }
+        if shared.parking.of(id).is_some() {
+            recovered.parked += 1;
+            continue;
+        }
+        match parking::take_up(shared, &tenant, id, None).await {
+            Ok(()) => recovered.resumed += 1,
             Err(error @ (LoadError::Unavailable(_) | LoadError::Workflow(CatalogError::Unavailable(_)))) => {
                 return Err(error);
             }

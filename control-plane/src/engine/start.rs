@@ -171,7 +171,7 @@ pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result
     match shared.journal.begin(&run, &first, by_key).await {
         Ok(()) => {
             shared.metrics.run_started();
-            shared.spawn(run, false);
+            shared.spawn(run, false, None);
             if let Some(faults) = shared.dispatch.faults() {
                 faults.accepted(&tenant, id);
             }
@@ -258,7 +258,7 @@ impl<'a> Place<'a> {
     fn take(shared: &'a Shared) -> Result<Self, StartError> {
         // Both under the lock of the list, so that no two take the last place.
         let listed = shared.open.lock();
-        let open = listed.len() + shared.starting.load(Ordering::Relaxed);
+        let open = shared.open_runs(&listed) + shared.starting.load(Ordering::Relaxed);
         if open >= shared.config.max_open_runs {
             return Err(StartError::TooManyOpen { open });
         }

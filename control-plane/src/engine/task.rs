@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::{AbortHandle, Abortable, Aborted, BoxFuture, FutureExt};
@@ -33,7 +33,7 @@ use super::journal::AppendError;
 pub(super) struct Command {
     /// What.
     pub(super) input: Input,
-    /// Told what came of it, once that is on disk; dropped if the run was parked first.
+    /// Told what came of it, once that is on disk; dropped if the run was left first.
     pub(super) done: oneshot::Sender<Result<(), Ignored>>,
 }
 
@@ -45,10 +45,23 @@ pub(super) type Questions = Arc<Mutex<Vec<Asked>>>;
 pub(super) enum Left {
     /// The run has ended and its end is on disk.
     Ended,
-    /// The store refused a transition: what is on disk is the truth, and recovery takes the run up again.
-    Parked(AppendError),
+    /// A transition was not written: what is on disk is the truth, and recovery takes the run up again.
+    Unwritten(AppendError),
     /// The server stops; recovery takes the run up at the next start.
     Stopped,
+}
+
+/// What the task of a run shares with others.
+#[derive(Debug)]
+pub(super) struct Seat {
+    /// Taken in before anything is done for the run.
+    pub(super) first: Option<Command>,
+    /// What others tell the run.
+    pub(super) commands: mpsc::Receiver<Command>,
+    /// What the run asks people.
+    pub(super) questions: Questions,
+    /// How far it has got: its last event that was handed to the store.
+    pub(super) reached: Arc<AtomicU64>,
 }
 
 /// Drives `run` until it ends or must be left to recovery.
@@ -56,13 +69,15 @@ pub(super) async fn drive(
     shared: Arc<Shared>,
     run: Run,
     resuming: bool,
-    (mut commands, questions): (mpsc::Receiver<Command>, Questions),
+    seat: Seat,
     stop: CancellationToken,
 ) -> Left {
+    let Seat { first, mut commands, questions, reached } = seat;
     let asks = run.workflow.all_steps().any(Step::asks);
     let questions = asks.then_some(questions);
-    let mut driver = Driver { shared, run, questions, calls: Calls::default(), last_commit: None, resuming };
-    let left = driver.until_left(&mut commands, &stop).await;
+    let mut driver =
+        Driver { shared, run, questions, calls: Calls::default(), last_commit: None, resuming, reached };
+    let left = driver.until_left(first, &mut commands, &stop).await;
     if !matches!(left, Left::Ended) {
         driver.calls.leave_to_recovery();
     }
@@ -79,15 +94,26 @@ struct Driver {
     last_commit: Option<Commit>,
     /// The run was taken up again, and the calls it is owed now may have been sent before.
     resuming: bool,
+    reached: Arc<AtomicU64>,
 }
 
 impl Driver {
-    async fn until_left(&mut self, commands: &mut mpsc::Receiver<Command>, stop: &CancellationToken) -> Left {
+    async fn until_left(
+        &mut self,
+        first: Option<Command>,
+        commands: &mut mpsc::Receiver<Command>,
+        stop: &CancellationToken,
+    ) -> Left {
+        if let Some(Command { input, done }) = first
+            && let Err(error) = self.take(input, Some(done)).await
+        {
+            return Left::Unwritten(error);
+        }
         loop {
             match self.turn(commands, stop).await {
                 Ok(None) => {}
                 Ok(Some(left)) => return left,
-                Err(error) => return Left::Parked(error),
+                Err(error) => return Left::Unwritten(error),
             }
         }
     }
@@ -118,6 +144,18 @@ impl Driver {
             Some(input) = self.calls.next() => (input, None),
             () = sleep_until(&self.shared, owed.wake_at) => (Input::Woken, None),
         };
+        self.take(input, asker).await?;
+        Ok(None)
+    }
+
+    /// Takes in what happened: writes down what follows.
+    async fn take(
+        &mut self,
+        input: Input,
+        asker: Option<oneshot::Sender<Result<(), Ignored>>>,
+    ) -> Result<(), AppendError> {
+        #[cfg(test)]
+        self.shared.plant(&self.run, Some(&input));
         let leave = |agent: &str, patience| self.leave(agent, patience);
         let (now, mode) = (self.shared.clock.wall(), self.shared.modes.mode());
         let told = match run::step(&self.run, input, now, mode, leave) {
@@ -136,7 +174,7 @@ impl Driver {
             // Whoever told it may have gone; what followed stands all the same.
             asker.send(told).ok();
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Folds a transition and hands it to the store.
@@ -150,6 +188,7 @@ impl Driver {
         let owed = run::outstanding(&self.run);
         let urgency = run::urgency(&self.run, &owed, |call| self.effect(call));
         self.last_commit = Some(self.shared.journal.append(&self.run, transition, urgency).await?);
+        self.reached.store(self.run.last_event, Ordering::Relaxed);
         Ok(())
     }
 
@@ -308,5 +347,13 @@ impl Calls {
     fn leave_to_recovery(&mut self) {
         self.left.store(true, Ordering::Relaxed);
         self.running.clear();
+    }
+}
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.leave_to_recovery();
+        }
     }
 }

@@ -15,6 +15,18 @@ use crate::follow::follow;
 use crate::registry::Registration;
 use crate::testbed::{Act, Bed, Stub, answer, failure, name, registration, settle, until};
 
+/// What breaks whatever takes a run up (without an input), or takes something in for it.
+#[derive(Clone)]
+pub(super) struct Planted(pub(super) Arc<Breaks>);
+
+type Breaks = dyn Fn(&Run, Option<&Input>) + Send + Sync;
+
+impl std::fmt::Debug for Planted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Planted")
+    }
+}
+
 /// Two steps, one after the other: the first reads, the second has a side effect.
 const TWO: &str = r#"
 name: two
@@ -53,7 +65,7 @@ fn request(key: Option<&str>) -> StartRequest {
 }
 
 /// A stub that offers both capabilities, an engine that takes work, and the workflow.
-async fn ready() -> (Bed, Stub) {
+pub(super) async fn ready() -> (Bed, Stub) {
     let mut bed = Bed::new().await;
     let stub = Stub::start().await;
     bed.admit(&stub, both()).await;
@@ -62,20 +74,20 @@ async fn ready() -> (Bed, Stub) {
     (bed, stub)
 }
 
-async fn run(bed: &Bed, id: RunId) -> Run {
+pub(super) async fn run(bed: &Bed, id: RunId) -> Run {
     bed.engine.get(&name("default"), id).await.unwrap()
 }
 
-async fn end(bed: &Bed, id: RunId) -> EndState {
+pub(super) async fn end(bed: &Bed, id: RunId) -> EndState {
     run(bed, id).await.end.as_ref().expect("it has ended").state
 }
 
-async fn start(bed: &Bed) -> RunId {
+pub(super) async fn start(bed: &Bed) -> RunId {
     bed.engine.start(request(None)).await.unwrap().id
 }
 
 /// A run whose first call does not return.
-async fn hanging() -> (Bed, Stub, RunId) {
+pub(super) async fn hanging() -> (Bed, Stub, RunId) {
     let (bed, stub) = ready().await;
     stub.always(Act::Hang);
     let id = start(&bed).await;
@@ -166,7 +178,7 @@ async fn a_run_that_parks_while_the_store_stays_read_only_is_not_taken_up() {
     // The answer and the failure race; whichever is first, the run parks.
     gate.add_permits(10);
     bed.ready(false).await;
-    bed.engine.0.parked.notify_one();
+    bed.engine.0.fell.notify_one();
     for _ in 0..10 {
         tokio::time::advance(RECOVERY_RETRY).await;
         settle().await;
@@ -238,7 +250,7 @@ async fn a_damaged_journal_is_left_alone_and_all_others_go_on() {
     let (damaged, whole) = (start(&bed).await, start(&bed).await);
     stub.until(|log| log.calls.len() == 2).await;
     bed.store.damage(&transition::key("default", damaged, 1));
-    bed.engine.0.parked.notify_one();
+    bed.engine.0.fell.notify_one();
     bed.store.fail_commits("planted");
     bed.ready(false).await;
     bed.store.heal();
@@ -249,7 +261,7 @@ async fn a_damaged_journal_is_left_alone_and_all_others_go_on() {
     let error = bed.engine.get(&name("default"), damaged).await.unwrap_err();
     assert!(matches!(error, LoadError::Damaged(_)), "{error}");
     let recovered = recovery::recover(&bed.engine.0).await.unwrap();
-    assert_eq!(recovered, Recovered { resumed: 0, unreadable: 1 });
+    assert_eq!(recovered, Recovered { resumed: 0, parked: 0, unreadable: 1 });
 }
 
 #[tokio::test(start_paused = true)]
@@ -295,7 +307,7 @@ async fn a_cancellation_that_the_disk_refuses_is_said_to_have_failed() {
     let (bed, _stub, id) = hanging().await;
     let cancel = cancel_queued(&bed, id).await;
     bed.store.fail_commits("planted");
-    assert!(matches!(cancel.await.unwrap(), Err(TellError::Parked)));
+    assert!(matches!(cancel.await.unwrap(), Err(TellError::Left)));
     assert!(run(&bed, id).await.end.is_none());
 }
 
@@ -376,7 +388,7 @@ async fn a_run_accepted_while_an_epoch_ends_does_not_hold_up_the_next() {
     let held = run(&bed, id).await;
     shared.park_all().await;
     // As a start does whose commit came back just now.
-    shared.spawn(held, false);
+    shared.spawn(held, false, None);
     shared.park_all().await;
     assert_eq!(bed.engine.open_runs(), 0);
 }

@@ -12,9 +12,9 @@ use serde_json::Value;
 
 use super::spill::SpillError;
 use super::{
-    RecordError, artifact, breaker, budget, context, decision, document, drill, event, idempotency, instance,
-    key, limit, loose, mode, open_run, pause, restored, rollout, run_spend, run_summary, schedule, spend,
-    spill, transition,
+    RecordError, artifact, breaker, budget, context, decision, document, drill, event, falls, idempotency,
+    instance, key, limit, loose, mode, open_run, pause, restored, rollout, run_spend, run_summary, schedule,
+    spend, spill, transition,
 };
 
 /// What a record is about.
@@ -95,6 +95,10 @@ pub fn describe(key: &[u8]) -> Described {
             let loss = "the mark that this run is open: it is not taken up after a restart";
             ("open run", format!("{run} of tenant {tenant}"), loss)
         }
+        Place::OfRun { kind: key::FALLS, tenant, run, .. } => {
+            let loss = "how often this run broke what drives it: one that is parked is taken up again at the next start";
+            ("falls", format!("{run} of tenant {tenant}"), loss)
+        }
         Place::OfRun { kind: key::NAMED, tenant, run, .. } => {
             let loss = "which artifacts this run names: they may go before it does";
             ("named artifacts", format!("{run} of tenant {tenant}"), loss)
@@ -119,6 +123,9 @@ pub fn read(key: &[u8], value: &[u8], blobs: &Blobs) -> Result<Value, Unusable> 
         Place::OfRun { kind: key::OPEN_RUN, .. } => {
             let (tenant, run) = open_run::decode(key, value).map_err(Unusable::from)?;
             Ok(serde_json::json!({ "tenant": tenant, "run": run.to_string() }))
+        }
+        Place::OfRun { kind: key::FALLS, .. } => {
+            serde_json::to_value(falls::decode(key, value).map_err(Unusable::from)?.1)
         }
         Place::OfRun { kind: key::NAMED, .. } => {
             let named = artifact::decode_named(value).map_err(Unusable::from)?;

@@ -24,6 +24,8 @@ pub const GLOBAL: u8 = 0xf0;
 pub const TRANSITION: u8 = 0x01;
 /// Marks a run that has not ended.
 pub const OPEN_RUN: u8 = 0x02;
+/// How often an open run broke what drove it.
+pub const FALLS: u8 = 0x03;
 
 /// An instance of an agent.
 pub const INSTANCE: u8 = 0x10;
@@ -82,9 +84,10 @@ pub const RUN_SPEND: u8 = 0x2e;
 pub const SPEND: u8 = 0x2f;
 
 /// Every kind there is.
-pub const ALL: [u8; 29] = [
+pub const ALL: [u8; 30] = [
     TRANSITION,
     OPEN_RUN,
+    FALLS,
     INSTANCE,
     WORKFLOW,
     RUN_SUMMARY,

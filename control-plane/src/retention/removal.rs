@@ -15,7 +15,9 @@ use mainstay_kernel::run::{Event, Transition};
 use mainstay_store::{Batch, BlobId, Blobs, CommitError, Damage, Entry, ReadError, Store};
 
 use crate::backup::Hold;
-use crate::records::{artifact, describe, idempotency, loose, open_run, run_summary, spill, transition};
+use crate::records::{
+    artifact, describe, falls, idempotency, loose, open_run, run_summary, spill, transition,
+};
 
 /// Transitions removed at once: most runs whole, and with the other records of a run within one batch of any store.
 const HEAD: usize = 48;
@@ -191,7 +193,9 @@ pub(crate) fn remove_run(
     run: RunId,
 ) -> Result<bool, RemoveError> {
     // The mark first: a run that is half gone must not be taken up.
-    store.commit(Batch::new().delete(open_run::key(tenant.as_str(), run))).wait()?;
+    let mark = open_run::key(tenant.as_str(), run);
+    let whole = Batch::new().delete(mark).delete(falls::key(tenant.as_str(), run));
+    store.commit(whole).wait()?;
     let counted = AtomicU64::new(0);
     let mut remover = Remover::new(store, blobs, &counted);
     let goes = remover.remove(tenant, run)?;

@@ -143,6 +143,7 @@ impl Core {
                 modes: modes.clone(),
                 routing: routing.clone(),
                 budgets: budgets.clone(),
+                events: events.clone(),
             },
         );
 

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use futures::stream::{self, BoxStream, StreamExt};
+use mainstay_kernel::id::RunId;
 use mainstay_kernel::retention::is_near;
 use mainstay_proto::fault::Fault;
 use mainstay_proto::reason::Reason;
@@ -13,9 +14,11 @@ use mainstay_store::dump::{DumpError, Report};
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use super::Api;
+use super::super::orchestrator::parking;
+use super::{Api, MAX_LISTED};
 use crate::backup::Piece;
 use crate::doctor::{self, DropError};
+use crate::records::falls::Fallen;
 use crate::retention::Use;
 
 /// Findings on their way to whoever asked: the examination waits for a slow reader instead of filling memory.
@@ -79,6 +82,16 @@ impl Api {
             DropError::Commit(error) => crate::api::store_fault(error),
         })?;
         Ok(pb::DropRecordResponse { record: Some(doctor::record_view(key, &described, "")) })
+    }
+
+    pub(super) fn parked(&self) -> Vec<pb::ParkedRun> {
+        let parked = self.engine.parked(MAX_LISTED).into_iter();
+        let view = |(run, fallen): (RunId, Fallen)| pb::ParkedRun {
+            tenant: fallen.tenant.to_string(),
+            run_id: run.to_string(),
+            parking: Some(parking(&fallen.falls)),
+        };
+        parked.map(view).collect()
     }
 
     pub(super) fn limits_in_use(&self) -> Vec<pb::LimitUse> {
