@@ -96,7 +96,7 @@ impl Cast<'_> {
                 Finding::Way(Way {
                     decision: String::new(),
                     rung: if way.capability.is_some() { "rules" } else { "static" }.to_owned(),
-                    call: way.capability.clone().map(|capability| crate::workflow::Call::of(capability)),
+                    call: way.capability.clone().map(crate::workflow::Call::of),
                     response: way.answer.as_ref().map(Json::from),
                 })
             }

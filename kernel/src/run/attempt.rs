@@ -44,7 +44,7 @@ pub(super) fn ended(
         let began = record.failure.as_ref().is_none_or(|failure| failure.began != Began::No);
         record.side_effecting |= effect == EffectClass::SideEffecting && reached && began;
     }
-    let digest = result.as_ref().ok().map(|answer| answer.output.digest());
+    let came = result.as_ref().ok().map(|answer| answer.output.clone());
     run.remarks(at, &attempts).into_iter().for_each(|remark| note(&mut attempts, remark));
     let checked = result.and_then(|answer| hand_off::check_output(spec, answer));
     let (mut failure, doubtful) = match checked.map(|answer| remedy::assess(spec, answer)) {
@@ -59,8 +59,8 @@ pub(super) fn ended(
         Ok(Assessed::Doubtful { failure, answer }) => (failure, Some(answer)),
         Err(failure) => (failure, None),
     };
-    if let (Some(digest), Some(last)) = (digest, attempts.last_mut()) {
-        last.refused = blake3::Hash::from_bytes(digest).to_hex().to_string();
+    if let (Some(came), Some(last)) = (came, attempts.last_mut()) {
+        last.refused = blake3::Hash::from_bytes(came.digest()).to_hex().to_string();
     }
     let unchanged = has_refused_before(&run.steps[at].attempts, attempts.last());
     // Rolled from the number of the try to come, not from its key: tries under one key must not wait alike.

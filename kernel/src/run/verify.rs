@@ -32,7 +32,7 @@ use crate::run::hand_off::{self, own};
 use crate::run::pattern::{self, Progress};
 use crate::run::remedy::Failed;
 use crate::run::state::{State, StepRun, StepState};
-use crate::workflow::{Call, IfUnavailable, Remedy, StepId, StepKind, Verification, Verifier, Work};
+use crate::workflow::{Call, IfUnavailable, Remedy, StepKind, Verification, Verifier, Work};
 
 mod law;
 mod part;

@@ -11,6 +11,7 @@ mod lints;
 mod problems;
 mod recourse;
 mod teams;
+mod verification;
 
 const TRIP_QUOTE: &str = r#"
 name: trip-quote

@@ -6,9 +6,9 @@ use super::golden::transcript;
 use super::rules::say;
 use super::world::{Fate, Plan, World, answer, at, id, list, part, plan, ruling, text};
 use crate::effect::EffectClass;
-use crate::outcome::{Began, Class};
+use crate::outcome::{Answer, Began, Class};
 use crate::run::{EndState, Event, Finding, FoldError, Soundness, Verdict, Verified, Way};
-use crate::workflow::Call;
+use crate::workflow::{Call, StepId};
 
 const GOOD: Fate = Fate::Answer(r#"{"score":0.9,"grounds":"all there"}"#);
 const POOR: Fate = Fate::Answer(r#"{"score":0.4,"grounds":["no sources","too short"]}"#);
@@ -159,20 +159,17 @@ fn the_same_call_over_and_over() -> Plan {
     plan(vec![each])
 }
 
-/// A verification's events, as a transcript tells them.
-pub(super) fn told(event: &Event) -> String {
-    match event {
-        Event::VerificationBegun { step, answer, repairs, .. } => {
-            format!("{step} verified: {}, at most {repairs} repairs", answer.output)
-        }
-        Event::VerdictReached { step, verified } => {
-            let Verified { verdict, score_bp, grounds, by } = &**verified;
-            let score = score_bp.map_or(String::new(), |score| format!(" {score}"));
-            let by = if by.is_empty() { String::new() } else { format!(" by {by}") };
-            format!("{step} {}{score}{by}: {}", verdict.as_str(), grounds.join("; "))
-        }
-        _ => unreachable!(),
-    }
+/// A verification's beginning, as a transcript tells it.
+pub(super) fn begun(step: &StepId, answer: &Answer, repairs: u32) -> String {
+    format!("{step} verified: {}, at most {repairs} repairs", answer.output)
+}
+
+/// A verdict, as a transcript tells it.
+pub(super) fn told(step: &StepId, verified: &Verified) -> String {
+    let Verified { verdict, score_bp, grounds, by } = verified;
+    let score = score_bp.map_or(String::new(), |score| format!(" {score}"));
+    let by = if by.is_empty() { String::new() } else { format!(" by {by}") };
+    format!("{step} {}{score}{by}: {}", verdict.as_str(), grounds.join("; "))
 }
 
 #[test]

@@ -69,7 +69,10 @@ fn write_events(text: &mut String, transition: &Transition) {
                 format!("{step} completed: {}{}", answer.output, warnings.concat())
             }
             Event::RemedyBegun { .. } => remedies::told(event),
-            Event::VerificationBegun { .. } | Event::VerdictReached { .. } => verifications::told(event),
+            Event::VerificationBegun { step, answer, repairs, .. } => {
+                verifications::begun(step, answer, *repairs)
+            }
+            Event::VerdictReached { step, verified } => verifications::told(step, verified),
             Event::RepetitionNoticed { step, capability, times } => {
                 format!("{step} repeats: {capability}, {times} times before")
             }
