@@ -118,5 +118,11 @@ impl Follower {
 /// What each step of a run calls.
 fn capabilities(run: &Run) -> HashMap<String, String> {
     let call = |step: &Step| Some((step.id.to_string(), step.kind.call()?.capability.to_string()));
-    run.each().filter_map(|(step, _)| call(step)).collect()
+    // What undoes a step is known before it grows.
+    let undo = |step: &Step| {
+        let compensate = step.recourse.compensate.as_ref()?;
+        Some((step.id.inside("undo")?.to_string(), compensate.call.capability.to_string()))
+    };
+    let undos = run.each().filter_map(|(step, _)| undo(step));
+    undos.chain(run.each().filter_map(|(step, _)| call(step))).collect()
 }

@@ -30,6 +30,7 @@
 //! - [`inquiry`]: what it must learn of the world before it decides.
 //! - [`people`]: what comes from outside: signals, and what people answer.
 //! - [`remedy`]: what a step that failed falls back on.
+//! - [`undo`]: what is undone before a run that failed ends.
 //! - [`verify`]: whether its answer counts.
 //! - [`decide`]: what happens next.
 //! - [`mod@budget`]: what it may use up, and has.
@@ -53,6 +54,7 @@ mod repetition;
 pub mod state;
 #[cfg(test)]
 mod tests;
+pub mod undo;
 mod usage;
 pub mod verify;
 
@@ -69,4 +71,5 @@ pub use self::people::{Asked, Ruling, Verdict, asked};
 pub use self::remedy::Remedied;
 pub use self::repetition::MOST_REPETITIONS;
 pub use self::state::{End, Run, State, StepRun, StepState};
+pub use self::undo::{Left, Undo, Undoing};
 pub use self::verify::{Soundness, Verified, Verifying};

@@ -26,6 +26,7 @@ use crate::retry::RetryPolicy;
 use crate::schema::Schema;
 use crate::yaml;
 
+mod compensation;
 mod compile;
 mod document;
 pub mod fit;
@@ -39,6 +40,7 @@ mod step_id;
 mod tests;
 mod verification;
 
+pub use self::compensation::{Compensate, Compensation, DEFAULT_UNDOING};
 pub use self::kind::{
     Approve, Branch, Call, Choose, Consensus, DEFAULT_ITEMS, DEFAULT_ITEMS_AT_ONCE, DEFAULT_PLAN_DEPTH,
     DEFAULT_PLAN_STEPS, DEFAULT_REPAIRS, DEFAULT_ROUNDS, DEFAULT_TASKS, DEFAULT_TASKS_AT_ONCE, Judge,
@@ -90,6 +92,7 @@ pub struct Workflow {
     budget: Budget,
     has_budgets: bool,
     drop_in: Option<Mode>,
+    compensation: Compensation,
     context: Vec<Read>,
     steps: Vec<Step>,
     index: HashMap<StepId, usize>,
@@ -231,6 +234,12 @@ impl Workflow {
     #[must_use]
     pub const fn drop_in(&self) -> Option<Mode> {
         self.drop_in
+    }
+
+    /// When its runs undo what they did.
+    #[must_use]
+    pub const fn compensation(&self) -> &Compensation {
+        &self.compensation
     }
 
     /// What its runs read of the shared context when they are accepted.

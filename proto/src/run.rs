@@ -2,7 +2,7 @@
 
 use mainstay_kernel::outcome::Usage;
 use mainstay_kernel::run::{
-    Allowance, AttemptRecord, EndState, Event, Run, StepRun, StepState, Transition, Verdict, Verified,
+    Allowance, AttemptRecord, EndState, Event, Left, Run, StepRun, StepState, Transition, Verdict, Verified,
 };
 use mainstay_kernel::workflow::{Remedy, Step, StepKind};
 
@@ -67,6 +67,11 @@ impl From<&Run> for pb::Run {
             context: run.context.all().iter().map(Into::into).collect(),
             gaps: run.gaps(),
             allowances: run.allowances().into_iter().map(Into::into).collect(),
+            undoing: run.undoing.as_ref().map(|undoing| pb::Undoing {
+                state: pb::RunState::from(undoing.state).into(),
+                until: Some(time::timestamp(undoing.until)),
+                not_undone: run.not_undone().into_iter().map(Into::into).collect(),
+            }),
         }
     }
 }
@@ -80,6 +85,12 @@ impl From<Allowance> for pb::Allowance {
             spent: allowance.spent,
             reserved: allowance.held,
         }
+    }
+}
+
+impl From<Left> for pb::NotUndone {
+    fn from(left: Left) -> Self {
+        Self { step_id: left.step.to_string(), why: left.why }
     }
 }
 
@@ -302,6 +313,15 @@ fn event(event: &Event, capability: &impl Fn(&str) -> String) -> pb::run_event::
         }),
         Event::StepCancelled { step } => {
             wire::Event::StepCancelled(wire::StepCancelled { step_id: step.to_string() })
+        }
+        Event::UndoBegun { state, failure, until, undos, left, .. } => {
+            wire::Event::UndoBegun(wire::UndoBegun {
+                state: pb::RunState::from(*state).into(),
+                failure: failure.as_ref().map(Into::into),
+                until: Some(time::timestamp(*until)),
+                undos: undos.iter().map(|undo| undo.id.to_string()).collect(),
+                left: left.iter().cloned().map(Into::into).collect(),
+            })
         }
         Event::CancelRequested { reason } => {
             wire::Event::CancelRequested(wire::CancelRequested { reason: reason.to_string() })

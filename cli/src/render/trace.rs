@@ -90,6 +90,13 @@ fn head(run: &RunView, style: Style) -> String {
     if let Some(failure) = &run.failure {
         text += &format!("{}     {}\n", paint("why", Tone::Bad, style), why(failure));
     }
+    if let Some(undoing) = run.undoing.as_ref().filter(|_| run.ended_at.is_none()) {
+        text += &format!("undoing what was done; it will have {}\n", plain(&undoing.state));
+    }
+    for left in run.undoing.iter().flat_map(|undoing| &undoing.not_undone) {
+        let title = paint("not undone", Tone::Bad, style);
+        text += &format!("{title}  {}: {}\n", plain(&left.step), plain(&left.why));
+    }
     text += &super::run::budget(&run.budget);
     for gap in &run.gaps {
         text += &format!("{}     {}\n", paint("gap", Tone::Busy, style), plain(gap));

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::call::{AttemptView, FailureView};
 use super::escalation::verdict;
-use super::run::{RunView, VerifiedView, run_state};
+use super::run::{NotUndoneView, RunView, VerifiedView, run_state};
 use super::value::{Payload, When};
 
 /// A line of the stream: the events, and at the end the run.
@@ -29,7 +29,8 @@ pub struct EventView {
     pub at: Option<When>,
     /// `run-started`, `step-started`, `step-opened`, `steps-grafted`, `step-answered`, `step-completed`,
     /// `attempt-failed`, `remedy-begun`, `step-failed`, `step-skipped`, `step-cancelled`, `step-informed`,
-    /// `verification-begun`, `verdict-reached`, `repetition-noticed`, `plan-accepted`, `signal-received`, `cancel-requested` or `run-ended`.
+    /// `verification-begun`, `verdict-reached`, `repetition-noticed`, `plan-accepted`, `signal-received`,
+    /// `cancel-requested`, `undo-begun` or `run-ended`.
     pub kind: &'static str,
     /// The step.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -67,6 +68,12 @@ pub struct EventView {
     /// The steps that grew inside it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub grafted: Vec<GraftedView>,
+    /// The steps that undo what was done, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub undos: Vec<String>,
+    /// What cannot be undone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_undone: Vec<NotUndoneView>,
     /// What whoever answered wants people to know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -208,6 +215,14 @@ impl From<pb::RunEvent> for EventView {
                 state: verdict(it.verdict),
                 by: it.by,
                 reason: it.comment,
+                ..view
+            },
+            Some(Event::UndoBegun(it)) => Self {
+                kind: "undo-begun",
+                state: run_state(it.state),
+                failure: it.failure.map(Into::into),
+                undos: it.undos,
+                not_undone: it.left.into_iter().map(Into::into).collect(),
                 ..view
             },
             Some(Event::CancelRequested(it)) => Self { kind: "cancel-requested", reason: it.reason, ..view },

@@ -62,6 +62,9 @@ pub struct RunView {
     pub budget: Vec<AllowanceView>,
     /// Number of the last event on record.
     pub last_event: u64,
+    /// What it undoes before it ends, or has undone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undoing: Option<UndoingView>,
     /// The key it was started with.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub idempotency_key: String,
@@ -175,6 +178,27 @@ pub struct StepView {
     pub usage: UsageView,
 }
 
+/// A run that did not complete and undoes what it did, or has.
+#[derive(Debug, Clone, Serialize)]
+pub struct UndoingView {
+    /// The state it ends in.
+    pub state: String,
+    /// When it ends, whatever is not undone by then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<When>,
+    /// What is not undone, and will not be.
+    pub not_undone: Vec<NotUndoneView>,
+}
+
+/// A step whose effect was not taken back.
+#[derive(Debug, Clone, Serialize)]
+pub struct NotUndoneView {
+    /// The step.
+    pub step: String,
+    /// Why.
+    pub why: String,
+}
+
 /// A verdict on a step's answer.
 #[derive(Debug, Clone, Serialize)]
 pub struct VerifiedView {
@@ -246,6 +270,22 @@ impl RunView {
     }
 }
 
+impl From<pb::NotUndone> for NotUndoneView {
+    fn from(left: pb::NotUndone) -> Self {
+        Self { step: left.step_id, why: left.why }
+    }
+}
+
+impl From<pb::Undoing> for UndoingView {
+    fn from(undoing: pb::Undoing) -> Self {
+        Self {
+            state: run_state(undoing.state),
+            until: When::of(undoing.until.as_ref()),
+            not_undone: undoing.not_undone.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
 impl From<pb::Run> for RunView {
     fn from(run: pb::Run) -> Self {
         let (started_at, ended_at) = (When::of(run.started_at.as_ref()), When::of(run.ended_at.as_ref()));
@@ -270,6 +310,7 @@ impl From<pb::Run> for RunView {
             gaps: run.gaps,
             budget: run.allowances.into_iter().map(Into::into).collect(),
             last_event: run.last_event,
+            undoing: run.undoing.map(Into::into),
             idempotency_key: run.idempotency_key,
             context: run.context.into_iter().map(Into::into).collect(),
             parked: run.parking.map(Into::into),

@@ -233,15 +233,21 @@ impl pb::orchestrator_server::Orchestrator for Api {
         // Whatever became of the command, the journal says what became of the run.
         self.engine.tell(&tenant, id, Input::Cancel { reason }).await.ok();
         let run = self.engine.get(&tenant, id).await.map_err(|error| load_fault(id, error))?;
-        let end = run.end.as_ref().map(|end| end.state);
-        match end {
-            Some(EndState::Cancelled) => {
+        let (end, undoing) = (run.end.as_ref().map(|end| end.state), run.undoing.as_ref());
+        let ends = end.or_else(|| undoing.map(|undoing| undoing.state));
+        match (ends, end) {
+            // It may have to undo something first, and is running until then.
+            (Some(EndState::Cancelled), end) => {
                 Ok(Response::new(pb::CancelRunResponse { state: wire::state(end).into() }))
             }
-            Some(state) => {
+            (Some(state), Some(_)) => {
                 Err(Fault::new(Reason::RunEnded, format_args!("{id} has {} already", state.as_str())).into())
             }
-            None => Err(match self.engine.parking(id) {
+            (Some(state), None) => {
+                let text = format_args!("{id} undoes what it did and then ends as {}", state.as_str());
+                Err(Fault::new(Reason::RunEnded, text).into())
+            }
+            (None, _) => Err(match self.engine.parking(id) {
                 Some(falls) => parked(id, &falls),
                 None => self.not_ready(&"the run is being taken up again"),
             }

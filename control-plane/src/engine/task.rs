@@ -197,6 +197,9 @@ impl Driver {
         if let Some(end) = &self.run.end {
             self.shared.metrics.run_ended(end.state);
             self.shared.budgets.ended(self.run.id);
+            for left in self.run.not_undone() {
+                tracing::warn!(run = %self.run.id, step = %left.step, why = left.why, "what the run did stands");
+            }
         }
     }
 

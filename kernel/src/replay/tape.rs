@@ -126,6 +126,7 @@ fn word(run: &Run, transition: &Transition) -> Word {
         | Event::RepetitionNoticed { .. }
         | Event::StepSkipped { .. }
         | Event::StepCancelled { .. }
+        | Event::UndoBegun { .. }
         | Event::RunEnded { .. } => None,
     }
     .unwrap_or(Word::Woken)

@@ -66,7 +66,8 @@ pub(super) fn ended(
     // Rolled from the number of the try to come, not from its key: tries under one key must not wait alike.
     let mut dice =
         Dice::for_attempt(AttemptId::derive(run.id, step.as_str(), attempt.number.saturating_add(1)));
-    let remaining = run.deadline.saturating_since(now);
+    let cut_at = run.cut_at();
+    let remaining = cut_at.saturating_since(now);
     let verdict = if answered && effect == EffectClass::Idempotent {
         // The key that the work would be repeated under has this very answer on record.
         Verdict::GiveUp { why: GiveUp::AnswerStands }
@@ -83,7 +84,7 @@ pub(super) fn ended(
             no_progress(&mut failure);
             GiveUp::NoProgress
         }
-        Verdict::Retry { after, same_key } if now + after < run.deadline => {
+        Verdict::Retry { after, same_key } if now + after < cut_at => {
             if let Err(over) = run.fit_again(at, &attempts, now) {
                 note(&mut attempts, format!("not tried again: {}", over.message));
                 let reason = over.message.clone();
@@ -96,7 +97,7 @@ pub(super) fn ended(
                 return Some(Event::StepFailed { step, failure, reason, attempts, effect_stands: false });
             }
             match may_retry(run, &attempts, |agent| leave(agent, remaining)) {
-                Ok(Granted { later, .. }) if now + later >= run.deadline => GiveUp::DeadlineTooNear,
+                Ok(Granted { later, .. }) if now + later >= cut_at => GiveUp::DeadlineTooNear,
                 Ok(Granted { budget, later }) => {
                     let after = after.max(later);
                     let retry = Retry { after, same_key, remaining, budget };
@@ -160,16 +161,16 @@ struct Granted {
 }
 
 /// Leave to make a try again: what the agent's budget has left, if an agent was reached. The run's own rules come first,
-/// so that nothing is taken out of the budget in vain.
+/// so that nothing is taken out of the budget in vain; they do not keep what was done from being undone.
 fn may_retry(
     run: &State,
     attempts: &[AttemptRecord],
     leave: impl FnOnce(&str) -> Leave,
 ) -> Result<Granted, GiveUp> {
-    if run.retries == Retries::Forbidden {
+    if run.retries == Retries::Forbidden && run.undoing.is_none() {
         return Err(GiveUp::Forbidden);
     }
-    if run.retried >= run.workflow.max_retries() {
+    if run.retried >= run.workflow.max_retries() && run.undoing.is_none() {
         return Err(GiveUp::RunCapReached);
     }
     match attempts.last().filter(|last| !last.agent.is_empty()).map(|last| leave(&last.agent)) {

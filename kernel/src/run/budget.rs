@@ -190,9 +190,14 @@ impl State {
         self.books.account(whose).spent.get(limit).min(most)
     }
 
+    /// Whether calls must fit into a budget. What a run did is undone though nothing is left; that is charged all the same.
+    fn has_to_fit(&self) -> bool {
+        self.workflow.has_budgets() && self.undoing.is_none()
+    }
+
     /// Whether a call for the step at `at` may begin at `now`.
     pub(super) fn fit(&self, at: usize, now: Wall) -> Fit {
-        if !self.workflow.has_budgets() || self.spec(at).kind.calls().is_empty() {
+        if !self.has_to_fit() || self.spec(at).kind.calls().is_empty() {
             return Fit::Now;
         }
         let budgets = self.budgets_of(at);
@@ -221,7 +226,7 @@ impl State {
     /// What keeps the step at `at` from being tried again although something is set aside for it: others used more than
     /// was set aside for them, and nothing is left.
     pub(super) fn fit_held(&self, at: usize) -> Option<Exhausted> {
-        if !self.workflow.has_budgets() {
+        if !self.has_to_fit() {
             return None;
         }
         let wanted = self.books.held.get(&at).copied().unwrap_or_default();
@@ -235,7 +240,7 @@ impl State {
 
     /// Whether the step at `at`, whose try has just used what `attempts` say, may be tried again.
     pub(super) fn fit_again(&self, at: usize, attempts: &[AttemptRecord], now: Wall) -> Result<(), Failure> {
-        if !self.workflow.has_budgets() {
+        if !self.has_to_fit() {
             return Ok(());
         }
         let mut settled = self.clone();
@@ -277,7 +282,7 @@ impl State {
 
     /// The first step under way whose time is over.
     pub(super) fn overdue(&self, now: Wall) -> Option<(usize, Exhausted)> {
-        if !self.workflow.has_budgets() {
+        if !self.has_to_fit() {
             return None;
         }
         self.under_way().find_map(|at| {
@@ -288,7 +293,7 @@ impl State {
 
     /// When the next time budget ends, if the calls under way go on.
     pub(super) fn time_ends(&self) -> Option<Wall> {
-        if !self.workflow.has_budgets() {
+        if !self.has_to_fit() {
             return None;
         }
         let ends = self.busy().into_iter().filter_map(|whose| {

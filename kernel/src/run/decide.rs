@@ -37,6 +37,7 @@ use crate::run::people;
 use crate::run::remedy::{self, Failed};
 use crate::run::repetition;
 use crate::run::state::{Run, State, StepState};
+use crate::run::undo::{self, Ending};
 use crate::run::verify;
 use crate::time::Wall;
 use crate::workflow::StepId;
@@ -100,7 +101,7 @@ pub fn step(
         }
         Input::Woken => None,
         // Already asked for, only never carried out: settling does that.
-        Input::Cancel { .. } if run.cancel.is_some() => None,
+        Input::Cancel { .. } if run.cancel.is_some() || run.undoing.is_some() => None,
         Input::Cancel { reason } => Some(Event::CancelRequested { reason: reason.into() }),
         Input::Signal { name, value } => Some(people::signal(run, name, value)?),
         Input::Answer { step, ruling } => Some(people::answer(run, step, ruling)?),
@@ -141,12 +142,17 @@ pub(super) enum Cause {
     Failed(usize),
     /// Every step has ended.
     Done,
+    /// What was done is undone, or the time for that is over.
+    Undone,
 }
 
 /// What the state of `run` says must be done now. One thing at a time: each changes the state.
 pub(super) fn next_move(run: &State, now: Wall) -> Option<Move> {
     if run.end.is_some() {
         return None;
+    }
+    if let Some(undoing) = &run.undoing {
+        return undo::next_move(run, undoing, now);
     }
     if run.cancel.is_some() {
         return Some(Move::End(Cause::Cancelled));
@@ -349,7 +355,19 @@ impl Draft {
                 Ok(output) => (EndState::Completed, Some(output), None, None),
                 Err(failure) => (EndState::Failed, None, Some(failure), None),
             },
+            Cause::Undone => return self.end_undone(),
         };
-        self.record(Event::RunEnded { state, output, failure, step })
+        let ending = Ending { state, output, failure, step };
+        match undo::begins(&self.state, &ending, self.at) {
+            Some(begins) => self.record(begins),
+            None => self.record(ending.into()),
+        }
+    }
+
+    /// Ends as it would have ended, had there been nothing to undo.
+    fn end_undone(&mut self) -> Result<(), FoldError> {
+        let Some(undoing) = self.state.undoing.clone() else { return Err(FoldError::Undoing) };
+        self.close(undoing.undos.clone(), SkipReason::RunEnded)?;
+        self.record(undo::ending(&self.state, &undoing).into())
     }
 }

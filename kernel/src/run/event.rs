@@ -24,6 +24,7 @@ use crate::run::budget::Estimates;
 use crate::run::graft::Graft;
 use crate::run::inquiry::Finding;
 use crate::run::people::Ruling;
+use crate::run::undo::{Left, Undo};
 use crate::run::verify::Verified;
 use crate::time::Wall;
 use crate::workflow::{StepId, Workflow, WorkflowHash};
@@ -225,6 +226,24 @@ pub enum Event {
         #[serde(default)]
         attempts: Vec<Arc<AttemptRecord>>,
     },
+    /// Everything else has ended, and what was done is undone before the run ends.
+    UndoBegun {
+        /// In which state the run ends.
+        state: EndState,
+        /// Why it does not complete.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
+        /// The step that brought it down, if one did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<StepId>,
+        /// When it ends, whatever is not undone by then.
+        until: Wall,
+        /// What undoes, in its order.
+        undos: Vec<Arc<Undo>>,
+        /// What cannot be undone.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left: Vec<Left>,
+    },
     /// A step has an answer, which is verified before it counts.
     VerificationBegun {
         /// The step.
@@ -360,6 +379,7 @@ impl Event {
             Self::RunStarted { .. }
             | Self::SignalReceived { .. }
             | Self::CancelRequested { .. }
+            | Self::UndoBegun { .. }
             | Self::RunEnded { .. } => None,
         }
     }

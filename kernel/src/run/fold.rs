@@ -12,6 +12,7 @@ use crate::run::budget::{Fit, Ledger};
 use crate::run::event::{Attempt, AttemptRecord, EndState, Event, SkipReason, Transition, WorkflowRef};
 use crate::run::remedy::Remedied;
 use crate::run::state::{End, Run, State, StepRun, StepState};
+use crate::run::undo::Undoing;
 use crate::time::Wall;
 use crate::workflow::{Linked, StepId, StepKind};
 
@@ -171,6 +172,7 @@ impl State {
             frames: Arc::default(),
             signals: Arc::default(),
             cancel: None,
+            undoing: None,
             end: None,
             last_event: 1,
             last_at: at,
@@ -263,7 +265,9 @@ impl State {
                 self.finish(ended, at);
             }
             Event::StepCancelled { step } => {
-                self.advance(step, Happening::Cancelled)?.ended_at = Some(at);
+                let ended_by = self.last_event.saturating_add(1);
+                let run = self.advance(step, Happening::Cancelled)?;
+                (run.ended_at, run.ended_by) = (Some(at), Some(ended_by));
             }
             Event::SignalReceived { name, value } => self.receive(name, value)?,
             Event::StepAnswered { step, answer } => {
@@ -277,6 +281,12 @@ impl State {
             Event::PlanAccepted { step, plan } => {
                 let host = self.position(step)?;
                 self.accept(host, plan, at)?;
+            }
+            Event::UndoBegun { state, failure, step, until, undos, left } => {
+                let (failure, step, left) = (failure.clone(), step.clone(), left.clone());
+                let undoing =
+                    Undoing { state: *state, failure, step, until: *until, undos: Vec::new(), left };
+                self.begin_undoing(undoing, undos, at)?;
             }
             Event::CancelRequested { reason } => {
                 if self.cancel.is_some() {
@@ -403,7 +413,12 @@ impl State {
         let open = self.steps.iter().any(|step| !step.state.has_ended());
         // Whoever completes has done everything; a failure that was allowed is done too.
         let undone = (0..self.workflow.steps().len()).any(|at| !self.is_settled(at));
-        if open || (state == EndState::Completed && undone) { Err(FoldError::OpenSteps) } else { Ok(()) }
+        let other = self.undoing.as_ref().is_some_and(|undoing| undoing.state != state);
+        if open || other || (state == EndState::Completed && undone) {
+            Err(FoldError::OpenSteps)
+        } else {
+            Ok(())
+        }
     }
 
     /// Takes down what the calls of a step consumed.
@@ -422,6 +437,7 @@ impl State {
     /// A step ended by itself: whoever waited for it and now for nothing else is ready.
     fn finish(&mut self, ended: usize, at: Wall) {
         self.steps[ended].ended_at = Some(at);
+        self.steps[ended].ended_by = Some(self.last_event.saturating_add(1));
         let ready = self.spec(ended).dependents.iter().copied().filter(|&waiting| self.is_ready(waiting));
         for waiting in ready.collect::<Vec<_>>() {
             self.steps[waiting].ready_at = Some(at);

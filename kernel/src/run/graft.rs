@@ -171,7 +171,7 @@ impl State {
     }
 
     /// Notes that the step at `waiting` waits for the grafted one at `before`.
-    fn wait_for(&mut self, before: usize, waiting: usize) {
+    pub(super) fn wait_for(&mut self, before: usize, waiting: usize) {
         let Some(grown) = before.checked_sub(self.workflow.steps().len()) else { return };
         let known = &self.grafted[grown];
         let mut step = known.step.clone();

@@ -103,7 +103,7 @@ pub fn outstanding(run: &State) -> Owed {
         return Owed::default();
     }
     let mut owed =
-        Owed { calls: Vec::with_capacity(run.active()), wake_at: Some(run.deadline), inquiries: Vec::new() };
+        Owed { calls: Vec::with_capacity(run.active()), wake_at: Some(run.cut_at()), inquiries: Vec::new() };
     for (at, (spec, step)) in run.each().enumerate() {
         owed.inquiries.extend(inquiry::asked(run, at));
         match (step.state, &spec.kind) {
@@ -117,7 +117,7 @@ pub fn outstanding(run: &State) -> Owed {
                 not_by: call.not_by.clone(),
                 input: step.input.clone().unwrap_or_default(),
                 timeout: spec.timeout,
-                deadline: run.deadline,
+                deadline: run.cut_at(),
                 intent: run.intent.clone(),
                 labels: Arc::clone(&run.labels),
                 retries: run.retries,

@@ -142,7 +142,7 @@ impl Room {
 }
 
 /// The steps that the one at `at` lies in, from near to far.
-fn around(run: &State, at: usize) -> impl Iterator<Item = usize> {
+pub(super) fn around(run: &State, at: usize) -> impl Iterator<Item = usize> {
     std::iter::successors(run.inside(at), |host| run.inside(*host))
 }
 

@@ -102,7 +102,7 @@ pub(super) fn follows(run: &State, at: usize, failed: Failed, now: Wall) -> Even
     };
     let until = match &run.spec(at).recourse.remedies[remedy] {
         Remedy::Escalate(Escalate { question, .. }) => Some(now + question.within),
-        Remedy::Fallback(_) | Remedy::Default(_) | Remedy::Skip | Remedy::Abort => None,
+        Remedy::Fallback(_) | Remedy::Default(_) | Remedy::Skip | Remedy::Abort | Remedy::Compensate => None,
     };
     let answer = doubtful.map(Arc::new);
     Event::RemedyBegun { step, remedy, failure, reason, answer, until, attempts }
@@ -110,7 +110,7 @@ pub(super) fn follows(run: &State, at: usize, failed: Failed, now: Wall) -> Even
 
 /// The place of the remedy that comes next, if there is one.
 fn next(run: &State, at: usize, failure: &Failure, doubtful: bool, effect_stands: bool) -> Option<usize> {
-    let Recourse { confidence, remedies } = &run.spec(at).recourse;
+    let Recourse { confidence, remedies, .. } = &run.spec(at).recourse;
     let from = match &run.steps[at].remedied {
         None => 0,
         Some(Remedied { remedy, .. }) if matches!(remedies[*remedy], Remedy::Escalate(_)) => return None,
@@ -123,7 +123,7 @@ fn next(run: &State, at: usize, failure: &Failure, doubtful: bool, effect_stands
         }
         Remedy::Default(_) => !is_unknown(run, at, failure),
         Remedy::Skip | Remedy::Escalate(_) => true,
-        Remedy::Abort => false,
+        Remedy::Abort | Remedy::Compensate => false,
     };
     let left = || remedies.iter().enumerate().skip(from).filter(|(_, remedy)| may_begin(remedy));
     let wanted = |remedy: &Remedy| match confidence.filter(|_| doubtful).map(|confidence| confidence.below) {
@@ -150,7 +150,7 @@ pub(super) fn progress(run: &State, at: usize, remedied: &Remedied, over: bool) 
             pattern::complete(value.clone(), vec![format!("a default stands in: {failed}")])
         }
         Remedy::Escalate(escalate) => escalated(run, at, escalate, remedied, over),
-        Remedy::Skip | Remedy::Abort => {
+        Remedy::Skip | Remedy::Abort | Remedy::Compensate => {
             pattern::fail(remedied.failure.clone(), "the workflow goes on without it")
         }
     }
@@ -200,17 +200,11 @@ fn fallback(run: &State, at: usize, call: &Call, remedied: &Remedied) -> Progres
 
 /// The name of the step that a fallback is: `quote/fallback`, then `quote/fallback_2`.
 fn fallback_id(run: &State, at: usize, remedy: usize) -> Option<StepId> {
-    let spec = run.spec(at);
-    let before = spec.recourse.remedies.iter().take(remedy);
-    let mut name = match before.filter(|remedy| matches!(remedy, Remedy::Fallback(_))).count() {
-        0 => "fallback".to_owned(),
-        others => format!("fallback_{}", others + 1),
-    };
-    // The workflow inside it may have a step of that name.
-    while run.frame(at).is_some_and(|frame| frame.workflow.index_of(&name).is_some()) {
-        name.push('_');
+    let before = run.spec(at).recourse.remedies.iter().take(remedy);
+    match before.filter(|remedy| matches!(remedy, Remedy::Fallback(_))).count() {
+        0 => run.name_inside(at, "fallback"),
+        others => run.name_inside(at, &format!("fallback_{}", others + 1)),
     }
-    spec.id.inside(name)
 }
 
 fn escalated(run: &State, at: usize, escalate: &Escalate, remedied: &Remedied, over: bool) -> Progress {
@@ -277,13 +271,26 @@ impl State {
                     shown: shown(escalate, remedied),
                     failure: Some(&remedied.failure),
                 }),
-                Remedy::Fallback(_) | Remedy::Default(_) | Remedy::Skip | Remedy::Abort => None,
+                Remedy::Fallback(_)
+                | Remedy::Default(_)
+                | Remedy::Skip
+                | Remedy::Abort
+                | Remedy::Compensate => None,
             },
             (None, StepKind::Approve(question)) => {
                 Some(Asking { question, shown: step.input.clone().unwrap_or_default(), failure: None })
             }
             (None, _) => None,
         }
+    }
+
+    /// The name of a step inside the one at `at` that the workflow inside that may have taken.
+    pub(super) fn name_inside(&self, at: usize, name: &str) -> Option<StepId> {
+        let mut name = name.to_owned();
+        while self.frame(at).is_some_and(|frame| frame.workflow.index_of(&name).is_some()) {
+            name.push('_');
+        }
+        self.spec(at).id.inside(name)
     }
 
     /// What a step that grows in the one at `inside` has to fall back on: whoever is asked instead must be as sure, and
@@ -300,7 +307,7 @@ impl State {
                 Confidence { below: Below::Retry, ..confidence }
             }
         });
-        Recourse { confidence, remedies: Vec::new() }
+        Recourse { confidence, ..Recourse::default() }
     }
 
     /// What the answer of a step must meet that grows in the one at `inside`. What whoever is asked instead answers is the
@@ -319,7 +326,7 @@ impl State {
     pub(super) fn check_remedy(&self, step: &StepId, at: usize, remedy: usize) -> Result<(), FoldError> {
         let begun = self.steps[at].remedied.as_ref().map(|remedied| remedied.remedy);
         let known = self.spec(at).recourse.remedies.get(remedy);
-        let known = known.is_some_and(|remedy| !matches!(remedy, Remedy::Abort));
+        let known = known.is_some_and(|remedy| !matches!(remedy, Remedy::Abort | Remedy::Compensate));
         let early = self.steps[at].state == StepState::Pending && !self.is_ready(at);
         if !known || begun >= Some(remedy) {
             Err(FoldError::Remedy { step: step.clone() })

@@ -21,6 +21,7 @@ use crate::run::graft::Grafted;
 use crate::run::inquiry::Finding;
 use crate::run::people::Ruling;
 use crate::run::remedy::Remedied;
+use crate::run::undo::Undoing;
 use crate::run::verify::{Verified, Verifying};
 use crate::time::Wall;
 use crate::workflow::{Linked, StepId};
@@ -62,6 +63,8 @@ pub struct State {
     pub signals: Arc<BTreeMap<Name, Json>>,
     /// Why it is to stop, if somebody asked for that.
     pub cancel: Option<Arc<str>>,
+    /// What it undoes before it ends, once it has come to that.
+    pub undoing: Option<Undoing>,
     /// How it ended, once it has.
     pub end: Option<End>,
     /// The number of the last event folded.
@@ -128,6 +131,8 @@ pub struct StepRun {
     pub started_at: Option<Wall>,
     /// When it ended, however it did.
     pub ended_at: Option<Wall>,
+    /// The number of the event it ended by.
+    pub ended_by: Option<u64>,
     /// What its agent is given.
     pub input: Option<Json>,
     /// What its agent answered.
@@ -200,6 +205,7 @@ impl fmt::Debug for State {
             .field("steps", &self.steps)
             .field("signals", &self.signals)
             .field("cancel", &self.cancel)
+            .field("undoing", &self.undoing)
             .field("end", &self.end)
             .field("last_event", &self.last_event)
             .field("last_at", &self.last_at)
@@ -279,6 +285,7 @@ impl StepRun {
         ready_at: None,
         started_at: None,
         ended_at: None,
+        ended_by: None,
         input: None,
         output: None,
         warnings: Vec::new(),

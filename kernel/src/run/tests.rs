@@ -12,5 +12,6 @@ mod remedies;
 mod replays;
 mod rules;
 mod shapes;
+mod undos;
 mod verifications;
 mod world;

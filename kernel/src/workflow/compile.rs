@@ -22,6 +22,9 @@ pub(super) fn check_reads(draft: &Draft, graph: &Graph, report: &mut Report<'_>)
             if graph.is_upstream(other, at) != Some(false) {
                 continue;
             }
+            if other == at && path.0.starts_with(&step.path.key("compensate").0) {
+                continue;
+            }
             let hint = if other == at {
                 "a step has no output before it has run".to_owned()
             } else if graph.is_upstream(at, other) == Some(true) {
@@ -117,6 +120,7 @@ pub(super) fn build(
         budget: draft.budget,
         has_budgets,
         drop_in: draft.drop_in,
+        compensation: draft.compensation,
         context: draft.context,
         steps,
         index,

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Budget, DEFAULT_DEADLINE, DEFAULT_PARALLEL, DEFAULT_RETRIES, DEFAULT_TIMEOUT, MAX_DEADLINE, MAX_PARALLEL,
-    MAX_RETRIES, MAX_STEPS, MAX_TIMEOUT, Recourse, Remedy, StepId, StepIdError, StepKind, Then, Verification,
+    Budget, Compensation, DEFAULT_DEADLINE, DEFAULT_PARALLEL, DEFAULT_RETRIES, DEFAULT_TIMEOUT, MAX_DEADLINE,
+    MAX_PARALLEL, MAX_RETRIES, MAX_STEPS, MAX_TIMEOUT, Recourse, Remedy, StepId, StepIdError, StepKind, Then,
+    Verification,
 };
 use crate::budget::Limits;
 use crate::context::Read;
@@ -18,12 +19,13 @@ use crate::schema::Schema;
 use crate::yaml::{self, Node, Path};
 
 mod budget;
+mod compensation;
 mod context;
 mod kind;
 mod recourse;
 mod verification;
 
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 13] = [
     "name",
     "version",
     "description",
@@ -33,11 +35,12 @@ const FIELDS: [&str; 12] = [
     "max_retries",
     "budget",
     "drop_in",
+    "compensation",
     "context",
     "steps",
     "output",
 ];
-const STEP_FIELDS: [&str; 22] = [
+const STEP_FIELDS: [&str; 23] = [
     "id",
     "after",
     "call",
@@ -59,6 +62,7 @@ const STEP_FIELDS: [&str; 22] = [
     "output_schema",
     "confidence",
     "on_failure",
+    "compensate",
     "verify",
 ];
 
@@ -73,6 +77,7 @@ pub(super) struct Draft {
     pub(super) max_retries: u32,
     pub(super) budget: Budget,
     pub(super) drop_in: Option<Mode>,
+    pub(super) compensation: Compensation,
     pub(super) context: Vec<Read>,
     pub(super) steps: Vec<DraftStep>,
     pub(super) output: Option<Mapping>,
@@ -99,18 +104,20 @@ impl DraftStep {
     /// Everything it reads, each with the path of the field it stands in.
     pub(super) fn mappings(&self) -> Vec<(&Mapping, Path)> {
         let input = self.input.as_ref().map(|input| (input, self.path.key("input")));
-        input.into_iter().chain(self.own_mappings()).chain(self.questions()).chain(self.verifying()).collect()
+        input.into_iter().chain(self.own_mappings()).chain(self.recourses()).chain(self.verifying()).collect()
     }
 
-    /// What a person is asked if it fails.
-    fn questions(&self) -> Vec<(&Mapping, Path)> {
+    /// What a person is asked if it fails, and what is given to whoever undoes it.
+    fn recourses(&self) -> Vec<(&Mapping, Path)> {
         let path = self.path.key("on_failure");
         let remedies = self.recourse.remedies.iter();
         let asks = remedies.filter_map(|remedy| {
             let Remedy::Escalate(escalate) = remedy else { return None };
             Some(&escalate.question.ask)
         });
-        asks.map(|ask| (ask, path.clone())).collect()
+        let undo = self.recourse.compensate.as_deref();
+        let undo = undo.map(|compensate| (&compensate.input, self.path.key("compensate").key("input")));
+        asks.map(|ask| (ask, path.clone())).chain(undo).collect()
     }
 
     /// What its answer is verified by, and what goes back.
@@ -189,11 +196,15 @@ pub(super) fn read(tree: &Node, report: &mut Report<'_>) -> Draft {
             .map_or(DEFAULT_RETRIES, |field| field.number(0..=MAX_RETRIES, report)),
         budget: fields.optional("budget").map_or(Budget::NONE, |field| budget::of_workflow(&field, report)),
         drop_in: fields.optional("drop_in").and_then(|field| drop_in(&field, report)),
+        compensation: fields
+            .optional("compensation")
+            .map_or_else(Compensation::default, |field| compensation::compensation(&field, report)),
         context: fields.optional("context").map_or_else(Vec::new, |field| context::reads(&field, report)),
         steps: fields.required("steps").map_or_else(Vec::new, |field| steps(&field, report)),
         output: fields.get("output").and_then(|field| field.mapping(report)),
     };
     fields.report_missing(report);
+    compensation::check(&draft, report);
     draft
 }
 

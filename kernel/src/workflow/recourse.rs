@@ -4,9 +4,11 @@
 //! step are an ordered list and each is taken once, so a step that fails does so in bounded time and its record shows
 //! every way it went. A remedy that calls somebody does so in a step of its own, with keys and tries of its own.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Approve, Call};
+use super::{Approve, Call, Compensate};
 use crate::json::Json;
 
 /// Most remedies of a step: a longer list is a workflow in disguise.
@@ -19,6 +21,8 @@ pub struct Recourse {
     pub confidence: Option<Confidence>,
     /// What is done when it fails, in this order.
     pub remedies: Vec<Remedy>,
+    /// What takes its effect back, if anything does.
+    pub compensate: Option<Arc<Compensate>>,
 }
 
 /// How sure an answer must be. One whose agent says nothing of that passes with a warning.
@@ -57,6 +61,8 @@ pub enum Remedy {
     Escalate(Escalate),
     /// The run fails.
     Abort,
+    /// The run fails and undoes what it did, whatever the workflow says of its other ends.
+    Compensate,
 }
 
 /// A question to a person about a step that failed. What they approve goes on as the step's answer.
@@ -71,7 +77,8 @@ pub struct Escalate {
 impl Recourse {
     /// The calls it may make.
     pub fn calls(&self) -> impl Iterator<Item = &Call> {
-        self.remedies.iter().filter_map(Remedy::call)
+        let undo = self.compensate.iter().map(|compensate| &compensate.call);
+        self.remedies.iter().filter_map(Remedy::call).chain(undo)
     }
 
     /// Whether an answer that is not sure enough is not asked for again, because there is another way for it.
@@ -98,6 +105,7 @@ impl Remedy {
             Self::Skip => "skip",
             Self::Escalate(_) => "escalate",
             Self::Abort => "abort",
+            Self::Compensate => "compensate",
         }
     }
 
@@ -106,7 +114,7 @@ impl Remedy {
     pub const fn call(&self) -> Option<&Call> {
         match self {
             Self::Fallback(call) => Some(call),
-            Self::Default(_) | Self::Skip | Self::Escalate(_) | Self::Abort => None,
+            Self::Default(_) | Self::Skip | Self::Escalate(_) | Self::Abort | Self::Compensate => None,
         }
     }
 }

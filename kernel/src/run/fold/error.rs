@@ -100,6 +100,15 @@ pub enum FoldError {
         /// The step.
         step: StepId,
     },
+    /// An undoing that began before, or while steps had not ended.
+    #[error("the run cannot begin to undo what it did")]
+    Undoing,
+    /// A step that undoes nothing, undoes it twice, or out of its turn.
+    #[error("step `{step}` undoes nothing that is to be undone then")]
+    Undo {
+        /// The step.
+        step: StepId,
+    },
     /// A repetition that is none, or was noticed already.
     #[error("step `{step}` repeats nothing, or that was noticed")]
     Repetition {

@@ -12,8 +12,8 @@ use crate::mode::Mode;
 use crate::outcome::{Answer, Began, Class, Failure, Usage};
 use crate::retry::Retries;
 use crate::run::{
-    Attempt, AttemptRecord, EndState, Event, Finding, Graft, Offered, Ruling, SkipReason, Soundness,
-    Transition, Verdict, Verified, Way, WorkflowRef,
+    Attempt, AttemptRecord, EndState, Event, Finding, Graft, Left, Offered, Ruling, SkipReason, Soundness,
+    Transition, Undo, Verdict, Verified, Way, WorkflowRef,
 };
 use crate::workflow::{Call, StepId, Sub, Work, WorkflowHash};
 
@@ -219,8 +219,24 @@ fn events() -> Vec<Event> {
                 response: Some(text("null")),
             })),
         },
-        Event::StepInformed { step: step(), finding: Arc::new(Finding::Nothing(failure)) },
+        Event::StepInformed { step: step(), finding: Arc::new(Finding::Nothing(failure.clone())) },
         Event::PlanAccepted { step: step(), plan: "name: plan".into() },
+        Event::UndoBegun {
+            state: EndState::Cancelled,
+            failure: None,
+            step: None,
+            until: at(9_000),
+            undos: vec![Arc::new(Undo { id: StepId::path("draft/undo").unwrap(), input: text("null") })],
+            left: vec![Left { step: step(), why: "nobody can tell".to_owned() }],
+        },
+        Event::UndoBegun {
+            state: EndState::Failed,
+            failure: Some(failure),
+            step: Some(step()),
+            until: at(9_000),
+            undos: vec![],
+            left: vec![],
+        },
         Event::StepOpened { step: step(), input: text("1"), until: None, rounds: Some(3) },
         Event::StepsGrafted {
             step: step(),

@@ -120,10 +120,10 @@ fn any_part(n: usize) -> impl Strategy<Value = Part> {
         Just((true, Some(Mode::Degraded))),
         Just((true, Some(Mode::Emergency))),
     ];
-    let recourse = prop::option::weighted(0.4, any_recourse());
+    let recourse = (prop::option::weighted(0.4, any_recourse()), prop::option::weighted(0.4, any::<bool>()));
     let uses = (-2..30_i64, prop_oneof![9 => 0..40_u64, 1 => Just(u64::MAX)], any_budget());
     (after, optional, 1..4_u32, any_effect(), 0..400_i64, fates, strict, (any_shape(), uses, recourse)).prop_map(
-        move |(after, optional, tries, effect, takes, fates, strict, (shape, (cents, tokens, budget), recourse))| {
+        move |(after, optional, tries, effect, takes, fates, strict, (shape, (cents, tokens, budget), (recourse, compensate)))| {
             let after: Vec<String> =
                 after.iter().enumerate().filter(|(_, yes)| **yes).map(|(i, _)| format!("s{i}")).collect();
             let after: Vec<&str> = after.iter().map(String::as_str).collect();
@@ -146,6 +146,11 @@ fn any_part(n: usize) -> impl Strategy<Value = Part> {
             if let Some((remedies, below, instead, verify)) = recourse {
                 part = falls_back(part, &shape, remedies, below).instead(&instead);
                 part = verified(part, &shape, verify);
+            }
+            let acts = !matches!(shape, Shape::Wait(_) | Shape::Signal(..) | Shape::Approve(..));
+            if let Some(when_unknown) = compensate.filter(|_| acts) {
+                let undo = json!({ "capability": "un.do.it", "input": 1, "when_unknown": when_unknown });
+                part = part.undone_by(undo);
             }
             match shape {
                 Shape::Call => part,
@@ -383,6 +388,30 @@ proptest! {
         let of_steps = &usages[..world.plan.parts.len()];
         let of_steps = of_steps.iter().fold(0_u64, |sum, usage| sum.saturating_add(usage.tokens_in));
         prop_assert_eq!(of_steps, world.run.usage.tokens_in, "what the steps cost is what the run cost");
+    }
+
+    #[test]
+    fn what_is_undone_is_undone_once_after_everything_else_and_backwards(plan in any_plan()) {
+        let world = World::new(plan).finish();
+        let events: Vec<Event> = world.history().into_iter().map(|(_, event)| event).collect();
+        let place = |wanted: &dyn Fn(&Event) -> bool| events.iter().position(wanted);
+        let begun = place(&|event| matches!(event, Event::UndoBegun { .. }));
+        let undos = world.run.undoing.as_ref().map_or(&[][..], |undoing| &undoing.undos);
+        prop_assert!(begun.is_some() || undos.is_empty());
+        let mut later = events.len() as u64;
+        for &at in undos {
+            let (undo, host) = (world.run.spec(at).id.clone(), world.run.inside(at).unwrap());
+            let ended = world.run.steps[host].ended_by.unwrap();
+            prop_assert!(ended < later, "the last effect first");
+            prop_assert!((ended as usize) <= begun.unwrap(), "not before it had ended");
+            later = ended;
+            let started = place(&|event| matches!(event, Event::StepStarted { step, .. } if *step == undo));
+            prop_assert!(started.is_none_or(|started| started > begun.unwrap()));
+            let done = |event: &&Event| matches!(event, Event::StepCompleted { step, .. } if *step == undo);
+            prop_assert!(events.iter().filter(done).count() <= 1, "once");
+        }
+        let end = world.run.end.as_ref().unwrap();
+        prop_assert_eq!(world.run.undoing.as_ref().map_or(end.state, |undoing| undoing.state), end.state);
     }
 
     #[test]

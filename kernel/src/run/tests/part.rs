@@ -38,7 +38,7 @@ pub(super) struct Part {
     pub(super) budget: Value,
     /// What each of its calls uses.
     pub(super) uses: Usage,
-    /// Its fields `confidence` and `on_failure`.
+    /// Its fields `confidence`, `on_failure` and `compensate`.
     pub(super) recourse: Vec<(&'static str, Value)>,
     /// What whoever is asked instead answers, each once.
     pub(super) instead: Vec<Fate>,
@@ -144,6 +144,10 @@ impl Part {
     }
     pub(super) fn on_failure(mut self, remedies: Value) -> Self {
         self.recourse.push(("on_failure", remedies));
+        self
+    }
+    pub(super) fn undone_by(mut self, undo: Value) -> Self {
+        self.recourse.push(("compensate", undo));
         self
     }
     pub(super) fn confidence(mut self, min: f64, below: &str) -> Self {

@@ -57,6 +57,8 @@ pub(super) struct Plan {
     pub(super) max_retries: u32,
     pub(super) deadline_ms: u64,
     pub(super) output: Vec<(&'static str, String)>,
+    /// When its runs undo, if it says so.
+    pub(super) compensation: Option<Value>,
     pub(super) cancel_at: Option<i64>,
     /// Signals from outside: when, which, and what it carries.
     pub(super) signals: Vec<(i64, &'static str, &'static str)>,
@@ -79,6 +81,7 @@ pub(super) fn plan(parts: Vec<Part>) -> Plan {
         max_retries: 100,
         deadline_ms: 60_000,
         output,
+        compensation: None,
         cancel_at: None,
         signals: Vec::new(),
         mode: Mode::Full,
@@ -91,7 +94,7 @@ pub(super) fn plan(parts: Vec<Part>) -> Plan {
 impl Plan {
     pub(super) fn workflow(&self) -> Linked {
         let steps: Vec<Value> = self.parts.iter().map(Part::document).collect();
-        let document = json!({
+        let mut document = json!({
             "name": "trip",
             "version": 3,
             "input": { "type": "object" },
@@ -102,6 +105,9 @@ impl Plan {
             "steps": steps,
             "output": fields(&self.output),
         });
+        if let Some(compensation) = &self.compensation {
+            document["compensation"] = compensation.clone();
+        }
         let subs: Vec<Arc<Workflow>> = self.subs.iter().map(parsed).collect();
         let find = |sub: &Sub| {
             subs.iter().find(|known| *known.name() == sub.workflow).cloned().ok_or("it is not in the plan")
@@ -182,8 +188,9 @@ impl World {
                 self.begun.entry(call.attempt).or_insert(self.now);
             }
             let due = |call: &Call| Some(self.begun[&call.attempt] + self.takes(call));
-            let cancel =
-                self.plan.cancel_at.map(at).filter(|_| self.run.cancel.is_none() && self.run.end.is_none());
+            // A run that is undoing is past cancelling, as one that has ended is.
+            let past = self.run.cancel.is_some() || self.run.undoing.is_some() || self.run.end.is_some();
+            let cancel = self.plan.cancel_at.map(at).filter(|_| !past);
             let word = self.word();
             let said = word.as_ref().map(|(at, _)| *at).into_iter().chain(cancel).min();
             let Some((next, first)) = play::first(&owed, due, said) else { return };
@@ -299,7 +306,9 @@ impl World {
                 let limits = [("usd", 1e9), ("tokens", 1.0), ("calls", 1.0)]
                     .map(|(field, unit)| budget[field].as_f64().map(|most| (most * unit).round() as u64));
                 let used = used.entry(whose).or_default();
-                if matches!(event, Event::StepStarted { .. }) {
+                // What a run did is undone though nothing is left.
+                let undoes = step.as_str().ends_with("/undo");
+                if matches!(event, Event::StepStarted { .. }) && !undoes {
                     let over =
                         limits.iter().zip(*used).any(|(most, used)| most.is_some_and(|most| used >= most));
                     assert!(!over, "{step} began on a spent budget: {used:?} of {limits:?}");
@@ -330,7 +339,8 @@ impl World {
         assert_eq!(transition.last_event(), run.last_event);
         for event in &transition.events {
             if let Event::StepStarted { step, attempt, .. } = event {
-                let cut = run.end.is_some();
+                let cut = run.end.is_some()
+                    || transition.events.contains(&Event::StepCancelled { step: step.clone() });
                 let called = owed.calls.iter().any(|call| call.step == *step && call.attempt == *attempt);
                 assert!(called || cut, "an effect that was decided is outstanding");
                 for dependency in &self.plan.part(step).after {

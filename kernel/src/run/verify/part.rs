@@ -23,12 +23,7 @@ impl Part {
 
 /// The name of the step inside the one at `at` that verifies, or repairs, for the `number`th time, from 1.
 pub(super) fn id(run: &State, at: usize, part: Part, number: usize) -> Option<StepId> {
-    let mut name = format!("{}_{number}", part.as_str());
-    // The workflow inside it may have a step of that name.
-    while run.frame(at).is_some_and(|frame| frame.workflow.index_of(&name).is_some()) {
-        name.push('_');
-    }
-    run.spec(at).id.inside(name)
+    run.name_inside(at, &format!("{}_{number}", part.as_str()))
 }
 
 /// What the step at `child` is there for, if it grew for the verification of the one it lies in.

@@ -19,7 +19,7 @@ mod teams;
 const KINDS: [&str; 10] =
     ["call", "map", "choose", "wait", "approve", "sub", "consensus", "supervise", "plan", "route"];
 
-const CALL_FIELDS: [&str; 2] = ["capability", "agent"];
+pub(super) const CALL_FIELDS: [&str; 2] = ["capability", "agent"];
 const MAP_FIELDS: [&str; 6] = ["over", "call", "max_items", "parallel", "partial", "within"];
 const BRANCH_FIELDS: [&str; 3] = ["when", "call", "value"];
 const WAIT_FIELDS: [&str; 5] = ["for", "signal", "schema", "within", "default"];
@@ -98,7 +98,11 @@ fn list() -> String {
 }
 
 pub(super) fn call(field: &Field<'_>, report: &mut Report<'_>) -> Option<Call> {
-    let mut fields = Fields::open(field.node, field.path.clone(), &CALL_FIELDS, report);
+    call_of(Fields::open(field.node, field.path.clone(), &CALL_FIELDS, report), report)
+}
+
+/// A call, whose fields stand among these.
+pub(super) fn call_of(mut fields: Fields<'_>, report: &mut Report<'_>) -> Option<Call> {
     let capability = fields.required("capability").and_then(|field| field.name(report));
     let agent = fields.optional("agent").and_then(|field| field.name(report));
     fields.report_missing(report);

@@ -1,5 +1,7 @@
 //! Reading what a step has to fall back on, and refusing what contradicts itself.
 
+use std::sync::Arc;
+
 use crate::document::{Code, Field, Fields, Report};
 use crate::json::Json;
 use crate::retry::RetryPolicy;
@@ -11,7 +13,8 @@ use super::kind::{APPROVE_FIELDS, approve_of, call};
 
 const CONFIDENCE_FIELDS: [&str; 2] = ["min", "below"];
 const REMEDY_FIELDS: [&str; 3] = ["fallback", "default", "escalate"];
-const WORDS: &str = "`retry`, `skip`, `abort`, or a map with `fallback`, `default` or `escalate`";
+const WORDS: &str =
+    "`retry`, `skip`, `abort`, `compensate`, or a map with `fallback`, `default` or `escalate`";
 
 /// What else of a step decides whether its remedies can be meant.
 pub(super) struct Beside<'a> {
@@ -27,7 +30,8 @@ pub(super) fn recourse(step: &Fields<'_>, beside: &Beside<'_>, report: &mut Repo
     let remedies = on_failure.map_or_else(Vec::new, |field| remedies(&field, beside, report));
     let confidence =
         step.optional("confidence").and_then(|field| confidence(&field, &remedies, beside, report));
-    Recourse { confidence, remedies }
+    let compensate = super::compensation::compensate(step, beside, report).map(Arc::new);
+    Recourse { confidence, remedies, compensate }
 }
 
 fn confidence(
@@ -105,6 +109,7 @@ fn remedy(item: &Field<'_>, report: &mut Report<'_>) -> Option<Remedy> {
         return match &**text {
             "skip" => Some(Remedy::Skip),
             "abort" => Some(Remedy::Abort),
+            "compensate" => Some(Remedy::Compensate),
             other => {
                 report.add(
                     Code::FieldRange,
@@ -159,8 +164,8 @@ fn check_order(item: &Field<'_>, before: Option<&Remedy>, remedy: &Remedy, repor
     let settles = match before {
         Remedy::Fallback(_) => false,
         // A person's no is the last word; all that can follow is how the run fails.
-        Remedy::Escalate(_) => !matches!(remedy, Remedy::Abort),
-        Remedy::Default(_) | Remedy::Skip | Remedy::Abort => true,
+        Remedy::Escalate(_) => !matches!(remedy, Remedy::Abort | Remedy::Compensate),
+        Remedy::Default(_) | Remedy::Skip | Remedy::Abort | Remedy::Compensate => true,
     };
     if settles {
         let message = format!("is never reached: `{}` before it has the last word", before.as_str());
@@ -203,7 +208,7 @@ fn check_fits(item: &Field<'_>, remedy: &Remedy, beside: &Beside<'_>, report: &m
                 refuse(message, "give `value`, which is shown where there is no answer");
             }
         }
-        (Remedy::Abort, _) if beside.optional => {
+        (Remedy::Abort | Remedy::Compensate, _) if beside.optional => {
             refuse("fails the run for a step that is `optional`".to_owned(), "take one of the two out");
         }
         _ => {}

@@ -2,6 +2,7 @@
 
 use super::problems::of_steps;
 use super::*;
+use crate::run::EndState;
 
 fn one(step: &str) -> Vec<String> {
     of_steps(&format!("  - {{ id: a, {step} }}\n"))
@@ -33,8 +34,8 @@ fn a_remedy_that_does_not_exist_says_which_there_are() {
     assert_eq!(
         one("call: { capability: c }, on_failure: [ignore, {}, 7]"),
         [
-            "FIELD_RANGE steps[0].on_failure[0]: `ignore` is no remedy (give `retry`, `skip`, `abort`, or a map with `fallback`, `default` or `escalate`)",
-            "FIELD_MISSING steps[0].on_failure[1]: names no remedy (give `retry`, `skip`, `abort`, or a map with `fallback`, `default` or `escalate`)",
+            "FIELD_RANGE steps[0].on_failure[0]: `ignore` is no remedy (give `retry`, `skip`, `abort`, `compensate`, or a map with `fallback`, `default` or `escalate`)",
+            "FIELD_MISSING steps[0].on_failure[1]: names no remedy (give `retry`, `skip`, `abort`, `compensate`, or a map with `fallback`, `default` or `escalate`)",
             "FIELD_TYPE steps[0].on_failure[2]: expected a map, found a number (its fields are fallback, default, escalate)",
         ]
     );
@@ -143,4 +144,32 @@ fn a_question_about_a_failure_may_read_only_what_the_step_may() {
             "STEP_NOT_UPSTREAM steps[0].on_failure: reads `b` without waiting for it (add `b` to `steps[0].after`)"
         ]
     );
+}
+
+#[test]
+fn undoing_is_read_with_its_defaults_and_refused_where_nothing_can_be_undone() {
+    let book = "  - { id: book, call: { capability: c }, compensate: { capability: undo } }\n";
+    let workflow = Workflow::parse(&format!("name: w\nversion: 1\nsteps:\n{book}")).unwrap();
+    let compensate = workflow.steps()[0].recourse.compensate.as_ref().unwrap();
+    assert!(!compensate.when_unknown);
+    assert!(compensate.input.references().steps.contains_key("book"), "it is given what the step answered");
+    let compensation = workflow.compensation();
+    assert!(compensation.applies(EndState::Failed) && compensation.applies(EndState::Cancelled));
+    assert!(!compensation.applies(EndState::TimedOut) && !compensation.applies(EndState::Completed));
+
+    let undoes = "undoes what was done, and no step says how (give the steps whose effect can be taken back a `compensate`)";
+    assert_eq!(
+        one("call: { capability: c }, on_failure: compensate"),
+        [format!("RECOURSE_INVALID steps[0].on_failure: {undoes}")]
+    );
+    assert_eq!(
+        one("wait: { for: 1s }, compensate: { capability: undo }"),
+        [
+            "RECOURSE_INVALID steps[0].compensate: takes back the effect of a step that calls nobody (take it out)"
+        ]
+    );
+    let on = Workflow::parse(&format!("name: w\nversion: 1\ncompensation: {{ on: [done] }}\nsteps:\n{book}"));
+    let on: Vec<String> =
+        on.unwrap_err().iter().map(|p| format!("{} {}: {}", p.code, p.path, p.message)).collect();
+    assert_eq!(on, ["FIELD_RANGE compensation.on[0]: `done` is no end that could be undone"]);
 }

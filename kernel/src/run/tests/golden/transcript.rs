@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::super::world::{Plan, World};
-use super::super::{remedies, verifications};
+use super::super::{remedies, undos, verifications};
 use crate::run::{Event, Run, Transition, outstanding};
 
 pub(in crate::run::tests) fn transcript(plan: Plan) -> String {
@@ -69,6 +69,7 @@ fn write_events(text: &mut String, transition: &Transition) {
                 format!("{step} completed: {}{}", answer.output, warnings.concat())
             }
             Event::RemedyBegun { .. } => remedies::told(event),
+            Event::UndoBegun { .. } => undos::told(event),
             Event::VerificationBegun { step, answer, repairs, .. } => {
                 verifications::begun(step, answer, *repairs)
             }
