@@ -126,9 +126,10 @@ fn verdicts_stand_below_the_attempts_they_are_about() {
     };
     let passed = pb::Verified { verdict: "passed".to_owned(), ..pb::Verified::default() };
     run.steps[1].verdicts = vec![refused, passed];
-    let text = told(run);
+    let text = story(&RunView::from(run), Style { width: 240, colour: false });
     let lines: Vec<&str> = text.lines().filter(|line| line.contains("verdict")).collect();
-    assert!(lines[0].contains("verdict checker") && lines[0].contains("refused 0.40: no sources; too short"));
+    assert!(lines[0].contains("verdict checker"), "{text}");
+    assert!(lines[0].contains("refused 0.40: no sources; too short"), "{text}");
     assert!(lines[1].trim().starts_with("verdict") && lines[1].trim().ends_with("passed"), "{text}");
 }
 
