@@ -12,5 +12,6 @@ mod people;
 mod remedies;
 mod replays;
 mod rules;
+mod size;
 mod undos;
 mod world;
