@@ -13,6 +13,7 @@ mod remedies;
 mod replays;
 mod rules;
 mod shapes;
+mod size;
 mod undos;
 mod verifications;
 mod world;
