@@ -96,6 +96,8 @@ impl Exit {
             | R::SubTimedOut
             | R::TooManySteps
             | R::LowConfidence
+            | R::VerificationFailed
+            | R::VerifierUnavailable
             | R::ItemFailed
             | R::ItemsMissing
             | R::BranchFailed
@@ -171,6 +173,7 @@ impl Exit {
             | R::ContextVersionNotKept
             | R::CapabilityNotServed => Self::NotFound,
             R::NoInstance
+            | R::NoOtherAgent
             | R::Paused
             | R::AgentBusy
             | R::DrillUnderWay

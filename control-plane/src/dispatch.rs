@@ -75,6 +75,8 @@ pub struct Call {
     pub capability: Name,
     /// Only by this agent.
     pub agent: Option<Name>,
+    /// By none of these agents: it is their work that is looked at.
+    pub not_by: Vec<Name>,
     /// What the agent is given.
     pub input: Json,
     /// The idempotency key of the first attempt.
@@ -220,7 +222,7 @@ impl Handle {
         let (mut queued, mut turns) = (None::<Queued>, Turns::default());
         let mut flights = None::<Flights<'_>>;
         loop {
-            let choosy = call.agent.is_some() || machine.is_bound();
+            let choosy = call.agent.is_some() || !call.not_by.is_empty() || machine.is_bound();
             // Before looking, so that a change between the look and the wait is not missed.
             let (changed, amended) = (route.changed(), route.amended());
             let may_look = choosy || route.may_look(call.priority, queued.as_ref());

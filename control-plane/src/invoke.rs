@@ -94,6 +94,7 @@ impl Handle {
             tenant,
             capability,
             agent,
+            not_by: Vec::new(),
             input,
             number: 1,
             step: None,

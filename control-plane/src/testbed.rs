@@ -232,6 +232,7 @@ pub(crate) fn call(bed: &Bed, capability: &str, key: u8) -> dispatch::Call {
         tenant: name("default"),
         capability: name(capability),
         agent: None,
+        not_by: Vec::new(),
         input: Json::from(&json!({"key": key})),
         key: AttemptId::from_bytes([key; 16]),
         number: 1,

@@ -214,7 +214,7 @@ fn found(about: About) -> Finding {
         About::Way { .. } => Finding::Way(Way {
             decision: String::new(),
             rung: "rules".to_owned(),
-            call: Some(mainstay_kernel::workflow::Call { capability: name("anything"), agent: None }),
+            call: Some(mainstay_kernel::workflow::Call::of(name("anything"))),
             response: None,
         }),
     }

@@ -44,8 +44,8 @@ use std::time::Duration;
 use crate::dice::Dice;
 use crate::id::{AttemptId, InstanceId};
 use crate::outcome::{
-    Answer, Began, CALL_CANCELLED, Class, DEADLINE_PASSED, Failure, NO_INSTANCE, OVERLOADED, PAUSED,
-    RATE_LIMITED,
+    Answer, Began, CALL_CANCELLED, Class, DEADLINE_PASSED, Failure, NO_INSTANCE, NO_OTHER_AGENT, OVERLOADED,
+    PAUSED, RATE_LIMITED,
 };
 use crate::queue;
 use crate::retry::GiveUp;
@@ -359,8 +359,15 @@ impl Call {
             Some(since) => {
                 let passed_over = &self.search.passed_over;
                 let message = format!("no instance could take the call in {:?}: {passed_over}", now - since);
-                let paused = matches!(self.search.why, Some(Waiting::Paused(_)));
-                let code = if paused { PAUSED } else { NO_INSTANCE };
+                #[allow(
+                    clippy::wildcard_enum_match_arm,
+                    reason = "whatever else it waited for, it was an instance"
+                )]
+                let code = match self.search.why {
+                    Some(Waiting::Paused(_)) => PAUSED,
+                    Some(Waiting::NoOtherAgent) => NO_OTHER_AGENT,
+                    _ => NO_INSTANCE,
+                };
                 failure(Class::Unavailable, code, message, Began::No)
             }
             None => {

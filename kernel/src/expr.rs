@@ -9,6 +9,9 @@
 //!
 //! A mapping that is evaluated for each item of a list ([`Mapping::compile_for_items`]) also sees `item` and `index`.
 //!
+//! One that looks at a step's answer ([`Mapping::compile_for_answers`]) sees `output`, what the step was `given`, and the
+//! `grounds` of the last verdict on it.
+//!
 //! A [`Condition`] is one expression that is true or false of a request: it sees `input`, `labels` and `tenant`, and
 //! nothing of a run.
 //!
@@ -169,6 +172,17 @@ pub struct Item<'a> {
     pub value: &'a Json,
     /// Its place in the list, from 0, as `index`.
     pub index: usize,
+}
+
+/// A step's answer, for mappings and post-conditions that look at one.
+#[derive(Debug, Clone, Copy)]
+pub struct Answered<'a> {
+    /// The answer, as `output`.
+    pub output: &'a Json,
+    /// What the step was given, as `given`.
+    pub given: &'a Json,
+    /// Why the answer before it was refused, as `grounds`: a list of texts, empty if none was.
+    pub grounds: &'a Json,
 }
 
 impl fmt::Debug for Scope<'_> {

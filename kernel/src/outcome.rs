@@ -60,6 +60,8 @@ impl Class {
 pub const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
 /// The code of a call that no instance could take in time.
 pub const NO_INSTANCE: &str = "NO_INSTANCE";
+/// The code of a call that only agents offer to take that had a part in the work it is to look at.
+pub const NO_OTHER_AGENT: &str = "NO_OTHER_AGENT";
 /// The code of a call that was not made, or not in time, because what it needs is paused.
 pub const PAUSED: &str = "PAUSED";
 /// The code of a call that could not have had its turn in time.

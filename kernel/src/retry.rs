@@ -157,6 +157,8 @@ pub enum GiveUp {
     OutcomeUnknown,
     /// The agent answered, and under the same key would answer the same.
     AnswerStands,
+    /// The agent gave the very answer again that was not taken before.
+    NoProgress,
     /// The call was made for another one, and whoever made that one retries.
     Forbidden,
     /// The agent's callers together have retried as much as its successes pay for.
@@ -338,6 +340,7 @@ impl fmt::Display for GiveUp {
                 f.write_str("whether the side effect happened is unknown, and it is not repeated")
             }
             Self::AnswerStands => f.write_str("the agent answered, and would answer the same again"),
+            Self::NoProgress => f.write_str("the agent gave the very answer again that was not taken"),
             Self::Forbidden => f.write_str("the call was made for another one, whose caller retries"),
             Self::BudgetSpent => f.write_str("the agent's retry budget is spent"),
             Self::RunCapReached => f.write_str("the run has made every retry that `max_retries` allows"),

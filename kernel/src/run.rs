@@ -31,6 +31,7 @@
 //! - [`people`]: what comes from outside: signals, and what people answer.
 //! - [`remedy`]: what a step that failed falls back on.
 //! - [`undo`]: what is undone before a run that failed ends.
+//! - [`verify`]: whether its answer counts.
 //! - [`decide`]: what happens next.
 //! - [`mod@budget`]: what it may use up, and has.
 //! - [`owed`]: what is to be under way.
@@ -49,11 +50,13 @@ pub mod owed;
 mod pattern;
 pub mod people;
 pub mod remedy;
+mod repetition;
 pub mod state;
 #[cfg(test)]
 mod tests;
 pub mod undo;
 mod usage;
+pub mod verify;
 
 pub use self::budget::{Allowance, Estimates};
 pub use self::decide::{start, step};
@@ -66,5 +69,7 @@ pub use self::inquiry::{About, Finding, Inquiry, Offered, Way};
 pub use self::owed::{Call, Durability, Owed, durability, outstanding, urgency};
 pub use self::people::{Asked, Ruling, Verdict, asked};
 pub use self::remedy::Remedied;
+pub use self::repetition::MOST_REPETITIONS;
 pub use self::state::{End, Run, State, StepRun, StepState};
 pub use self::undo::{Left, Undo, Undoing};
+pub use self::verify::{Soundness, Verified, Verifying};

@@ -38,6 +38,7 @@ mod recourse;
 mod step_id;
 #[cfg(test)]
 mod tests;
+mod verification;
 
 pub use self::compensation::{Compensate, Compensation, DEFAULT_UNDOING};
 pub use self::kind::{
@@ -50,6 +51,10 @@ pub use self::kind::{
 pub use self::link::{LinkError, Linked, MAX_SUB_DEPTH, MAX_SUBS};
 pub use self::recourse::{Below, Confidence, Escalate, MAX_REMEDIES, Recourse, Remedy};
 pub use self::step_id::{MAX_STEP_DEPTH, MAX_STEP_ID_LEN, StepId, StepIdError};
+pub use self::verification::{
+    DEFAULT_VERIFICATION_REPAIRS, IfUnavailable, MAX_BECAUSE_CHARS, MAX_POST_CONDITIONS,
+    MAX_VERIFICATION_REPAIRS, PostCondition, Verification, Verifier,
+};
 
 /// Most steps. The largest pipelines people draw have a hundred; 500 leaves room for generated ones and keeps a run's
 /// record small enough to be read whole.
@@ -140,6 +145,8 @@ pub struct Step {
     pub output_schema: Schema,
     /// How sure its output must be, and what is done if it fails.
     pub recourse: Recourse,
+    /// What its output must prove to be, if it must.
+    pub verification: Option<Arc<Verification>>,
 }
 
 impl Workflow {
@@ -302,7 +309,9 @@ impl Step {
 
     /// Every call it may make, as far as the document says.
     pub fn calls(&self) -> impl Iterator<Item = &Call> {
-        self.kind.calls().into_iter().chain(self.recourse.calls())
+        let verifier =
+            self.verification.iter().filter_map(|verification| Some(&verification.by.as_ref()?.call));
+        self.kind.calls().into_iter().chain(self.recourse.calls()).chain(verifier)
     }
 }
 

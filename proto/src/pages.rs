@@ -118,6 +118,12 @@ const FINDINGS: &[Page] = &[
         "Add a step; or move a part of the work into an agent or a second workflow.",
     ),
     error(
+        "VERIFY_INVALID",
+        "How a step's answer is verified (`verify`) contradicts itself or the rest of the step.",
+        "The finding says what and why. `wait` and `approve` have no agent whose answer could be verified; `repairs` belong to \
+         `call`, `choose`, `route` and `sub`, which can be asked again as a whole; nobody verifies their own work.",
+    ),
+    error(
         "RECOURSE_INVALID",
         "What a step has to fall back on (`on_failure`, `confidence`) contradicts itself or the rest of the step.",
         "The finding says what and why. Remedies are taken in the order of the list, each once; after `default`, `skip` or \

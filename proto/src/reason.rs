@@ -313,8 +313,8 @@ reasons! {
         "A worker of a `supervise` step failed, or its result was refused, and the step wants all results.",
         "`mainstay trace RUN` shows the task (`STEP/2_0` is the first of round 2). With `partial: true` the step goes on without it.";
     NoProgress = "NO_PROGRESS", Aborted,
-        "A `supervise` step was stopped because more rounds would have bought nothing: it asked again for what was done, or its results no longer changed.",
-        "`mainstay trace RUN` shows the rounds. Tell the supervisor when it is done, or take what there is with `partial: true`.";
+        "A step was stopped because going on would have bought nothing: a supervisor asked again for what was done, its results no longer changed, or an agent gave the very answer again that was not taken.",
+        "`mainstay trace RUN` shows the rounds, tries and verdicts. Tell the supervisor when it is done, or take what there is with `partial: true`; an agent that repeats itself does not read the grounds it is handed, or cannot do better: name another one in `on_failure`.";
     RoundsExhausted = "ROUNDS_EXHAUSTED", Aborted,
         "The supervisor of a `supervise` step came to no end in the rounds it has.",
         "Raise `rounds`, tell the supervisor how many it has, or take what there is with `partial: true`.";
@@ -351,6 +351,15 @@ reasons! {
     SignalMissing = "SIGNAL_MISSING", DeadlineExceeded,
         "A signal that a step waits for did not come in time, and the step has no default.",
         "Whoever should have sent it knows why. Raise `within`, or say what holds without it with `default`.";
+    VerificationFailed = "VERIFICATION_FAILED", Aborted,
+        "A step's answer did not meet its `verify`, and was not mended in the repairs it has.",
+        "The message has the grounds; `mainstay trace RUN` shows every verdict. Mend the agent or the conditions, allow more `repairs`, or say in `on_failure` what is to be done then.";
+    VerifierUnavailable = "VERIFIER_UNAVAILABLE", Unavailable,
+        "Nobody could give a verdict on a step's answer: the verifier failed, said nothing that can be read, or only agents offer it that had a part in the answer.",
+        "The message says which. Register another agent for the verifier's capability, mend the one there is, or say `if_unavailable: accept` if the answer may go on unverified.";
+    NoOtherAgent = "NO_OTHER_AGENT", Unavailable,
+        "Only agents that had a part in the work offer the capability that is to look at it, and nobody looks at their own work.",
+        "Register another agent that offers the capability of `verify.by`: another name, not another instance.";
     LowConfidence = "LOW_CONFIDENCE", Aborted,
         "An agent answered and is less sure of it than the step wants.",
         "The message says how sure it is. Lower `confidence.min`, or say in `below` and `on_failure` what is to be done then.";

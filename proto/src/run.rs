@@ -2,7 +2,7 @@
 
 use mainstay_kernel::outcome::Usage;
 use mainstay_kernel::run::{
-    Allowance, AttemptRecord, EndState, Event, Left, Run, StepRun, StepState, Transition, Verdict,
+    Allowance, AttemptRecord, EndState, Event, Left, Run, StepRun, StepState, Transition, Verdict, Verified,
 };
 use mainstay_kernel::workflow::{Remedy, Step, StepKind};
 
@@ -153,6 +153,7 @@ fn view(run: &Run, step: &Step, state: &StepRun, usage: Usage) -> pb::Step {
         warnings: state.warnings.clone(),
         failure: state.failure.as_ref().map(Into::into),
         skipped: state.skipped.map(|reason| reason.to_string()).unwrap_or_default(),
+        verdicts: state.verdicts.iter().map(|verified| (&**verified).into()).collect(),
         remedy: remedy.map(|remedy| remedy.as_str().to_owned()).unwrap_or_default(),
         usage: (usage != Usage::default()).then(|| usage.into()),
         // Known to whoever makes the call, not to the run.
@@ -176,6 +177,17 @@ impl From<&AttemptRecord> for pb::Attempt {
             waited: Some(time::duration(record.waited)),
             notes: record.notes.clone(),
             hedge_after: record.hedge_after.map(time::duration),
+        }
+    }
+}
+
+impl From<&Verified> for pb::Verified {
+    fn from(verified: &Verified) -> Self {
+        Self {
+            verdict: verified.verdict.as_str().to_owned(),
+            score: verified.score_bp.map(|score| f64::from(score) / 10_000.0),
+            grounds: verified.grounds.clone(),
+            by: verified.by.clone(),
         }
     }
 }
@@ -208,9 +220,10 @@ fn event(event: &Event, capability: &impl Fn(&str) -> String) -> pb::run_event::
             attempt: attempt.number,
             attempt_id: attempt.id.to_string(),
         }),
-        Event::StepOpened { step, until, .. } => wire::Event::StepOpened(wire::StepOpened {
+        Event::StepOpened { step, until, rounds, .. } => wire::Event::StepOpened(wire::StepOpened {
             step_id: step.to_string(),
             until: until.map(time::timestamp),
+            rounds: rounds.map_or(0, |rounds| u32::try_from(rounds).unwrap_or(u32::MAX)),
         }),
         Event::StepsGrafted { step, grafts } => {
             let grafted = grafts.iter().map(|graft| wire::GraftedStep {
@@ -257,6 +270,25 @@ fn event(event: &Event, capability: &impl Fn(&str) -> String) -> pb::run_event::
                 output: outcome::bytes(&answer.output),
                 attempts: attempts(records),
                 warnings: answer.warnings.clone(),
+            })
+        }
+        Event::VerificationBegun { step, answer, repairs, attempts: records } => {
+            wire::Event::VerificationBegun(wire::VerificationBegun {
+                step_id: step.to_string(),
+                output: outcome::bytes(&answer.output),
+                repairs: *repairs,
+                attempts: attempts(records),
+            })
+        }
+        Event::VerdictReached { step, verified } => wire::Event::VerdictReached(wire::VerdictReached {
+            step_id: step.to_string(),
+            verified: Some((&**verified).into()),
+        }),
+        Event::RepetitionNoticed { step, capability, times } => {
+            wire::Event::RepetitionNoticed(wire::RepetitionNoticed {
+                step_id: step.to_string(),
+                capability: capability.to_string(),
+                times: *times,
             })
         }
         Event::AttemptFailed { step, failure, retry_at, reason, attempts: records, .. } => {

@@ -8,8 +8,8 @@
 //! Asked as a router agent, it does what `router` in the request's input says: `say` (answers this very text), `fill` (answers
 //! so many bytes), `sleep_ms`. Told nothing, it names the first of the `candidates`, nine tenths sure.
 //! Asked as a supervisor or a planner (its input has a `goal`), it says the goal's `says`, one text a round; asked as a judge
-//! (it is shown `answers`), it chooses the one with the greatest `x`, nine tenths sure.
-//! Asked to shorten a text (its input has `max_tokens`), it says that it is in short.
+//! (it is shown `answers`), it chooses the one with the greatest `x`, nine tenths sure; asked as a verifier (its input has a
+//! `verdict`), it says that. Asked to shorten a text (its input has `max_tokens`), it says that it is in short.
 //! `POST /sick` and `POST /well` change what `GET /health` says; `POST /open/NAME` opens a gate; `POST /fail/PERCENT` makes so
 //! many of a hundred works fail, whatever their input says; `POST /price/NANO` makes every answer cost so many 10⁻⁹ US dollars
 //! for each byte it was asked with, unless its input names a cost.
@@ -89,6 +89,7 @@ struct Wanted {
     goal: Option<Goal>,
     answers: Vec<Shown>,
     max_tokens: Option<u64>,
+    verdict: Option<serde_json::Value>,
 }
 
 /// What a supervisor or a planner is asked for.
@@ -250,8 +251,9 @@ async fn answer(
         return (StatusCode::INTERNAL_SERVER_ERROR, serde_json::json!({ "error": why }).to_string());
     }
     let shortened = wanted.max_tokens.map(|_| r#"{"text":"in short"}"#.to_owned());
-    let said = wanted.goal.and_then(|goal| says(&goal, &row.step)).or_else(|| judges(&wanted.answers));
-    if let Some(said) = said.or(shortened) {
+    let verdict = wanted.verdict.as_ref().map(ToString::to_string);
+    let said = wanted.goal.and_then(|goal| says(&goal, &row.step)).or(verdict);
+    if let Some(said) = said.or_else(|| judges(&wanted.answers)).or(shortened) {
         row.output = Some(said.clone());
         agent.write(&row);
         return (StatusCode::OK, said);

@@ -246,7 +246,7 @@ impl History {
 
     fn well(&self, run: &pb::Run) -> bool {
         let kind = self.mix.and_then(|mix| mix.kind(&run.workflow));
-        run.state() == kind.map_or(pb::RunState::Completed, |kind| kind.end())
+        run.state() == kind.map_or(pb::RunState::Completed, |kind| kind.end)
     }
 
     fn not_vacuous(&self, report: &mut impl FnMut(&'static str, String)) {

@@ -43,6 +43,8 @@ pub struct Kind {
     /// Its name.
     pub name: &'static str,
     document: &'static str,
+    /// How a run of it ends.
+    pub end: pb::RunState,
     /// What a client does about a run of it.
     pub word: Word,
     /// What a run that was given `x` comes out at.
@@ -68,14 +70,17 @@ macro_rules! kind {
         kind!($name, $comes_to, Word::None)
     };
     ($name:literal, $comes_to:expr, $word:expr) => {
-        Kind { name: $name, document: document!($name), word: $word, comes_to: $comes_to }
+        kind!($name, $comes_to, $word, pb::RunState::Completed)
+    };
+    ($name:literal, $comes_to:expr, $word:expr, $end:expr) => {
+        Kind { name: $name, document: document!($name), word: $word, comes_to: $comes_to, end: $end }
     };
 }
 
 /// Steps one after the other, and side by side.
 const PIPELINE: Kind = kind!("mixed", |_, x| 2 * x + 5);
 
-const KINDS: [Kind; 16] = [
+const KINDS: [Kind; 17] = [
     PIPELINE,
     kind!("inner", |_, x| x + 2),
     kind!("each", |_, x| 3 * x + 6),
@@ -91,7 +96,8 @@ const KINDS: [Kind; 16] = [
     kind!("routed", |_, x| x + 1),
     kind!("budgeted", |_, x| x + 2),
     kind!("informed", |run, x| x + 2 + tally(run)),
-    kind!("cancelled", |_, _| 0, Word::Cancel),
+    kind!("cancelled", |_, _| 0, Word::Cancel, pb::RunState::Cancelled),
+    kind!("undone", |_, _| 0, Word::None, pb::RunState::Failed),
 ];
 
 impl Mix {
@@ -167,18 +173,21 @@ impl Kind {
         json!({ "x": x, "says": says }).to_string()
     }
 
-    /// How a run of it ends.
-    #[must_use]
-    pub const fn end(&self) -> pb::RunState {
-        match self.word {
-            Word::Cancel => pb::RunState::Cancelled,
-            Word::None | Word::Signal => pb::RunState::Completed,
-        }
-    }
-
-    /// What is wrong with the output of a run of it that completed.
+    /// What is wrong with a run of it that has ended: another output than follows from its input, or an effect that was to be
+    /// undone and is not.
     #[must_use]
     pub fn wrong(&self, run: &pb::Run) -> Option<String> {
+        let left = |step: &&pb::Step| step.id.ends_with("/undo") && step.state() != pb::StepState::Completed;
+        if let Some(left) = run.steps.iter().find(left) {
+            return Some(format!("{} is left: {:?}", left.id, left.failure));
+        }
+        let is_undone = run.steps.iter().any(|step| step.id.ends_with("/undo"));
+        if self.end == pb::RunState::Failed && !is_undone {
+            return Some("nothing was undone".to_owned());
+        }
+        if run.state() != pb::RunState::Completed {
+            return None;
+        }
         let x = |json: &[u8]| serde_json::from_slice::<Value>(json).ok().and_then(|json| json["x"].as_i64());
         let wanted = (self.comes_to)(run, x(&run.input)?);
         let found = x(&run.output);

@@ -5,7 +5,7 @@
 use mainstay_proto::pb;
 use mainstay_tests::agent::Row;
 use mainstay_tests::history::{Epoch, Found, History, Purse, Sent, Taken, Tally, Told, Wrote};
-use mainstay_tests::mix::Mix;
+use mainstay_tests::mix::{Mix, READS};
 use pb::run_event::{Event, RunEnded, RunStarted, StepCompleted, StepStarted};
 
 /// Two steps, the second after the first, both done: a history without fault.
@@ -192,6 +192,14 @@ fn an_answer_that_was_lost_at_a_crash_is_no_fault() {
     let again = Row { key: "C".into(), ..history.rows[0].clone() };
     history.rows.insert(0, Row { output: Some("{\"x\":2}".into()), nano_usd: 5, ..again.clone() });
     history.rows.insert(0, again);
+    history.crashes = vec![2];
+    assert_eq!(history.check(), []);
+
+    // What only reads is asked for again under its key, and its last answer is the one on record.
+    let mut history = good();
+    alter(&mut history, |run| run.steps[0].capability = READS.into());
+    let twice = [history.rows[0].clone(), history.rows[1].clone()];
+    history.rows.splice(0..0, twice);
     history.crashes = vec![2];
     assert_eq!(history.check(), []);
 }

@@ -215,20 +215,35 @@ fn every_page_explains_a_code_that_the_program_gives() {
     }
 }
 
+/// The tests a line of a document names: words with underscores that are no path, field or expression.
+fn tests_named(line: &str) -> impl Iterator<Item = &str> {
+    let quoted = line.split('`').skip(1).step_by(2);
+    quoted.filter(|text| text.contains('_') && !text.contains(['/', '.', ' ']))
+}
+
 #[test]
 fn every_test_named_by_a_requirement_exists() {
     let tests: String = sources().iter().map(|path| read(root().join(path))).collect();
     for line in read(root().join("docs/requirements.md")).lines().filter(|line| line.starts_with("| ")) {
-        for name in line
-            .split('`')
-            .skip(1)
-            .step_by(2)
-            .filter(|text| text.contains('_') && !text.contains(['/', '.', ' ']))
-        {
-            assert!(
-                tests.contains(&format!("fn {name}(")),
-                "docs/requirements.md names {name}, which does not exist"
-            );
+        for name in tests_named(line) {
+            let there = tests.contains(&format!("fn {name}("));
+            assert!(there, "docs/requirements.md names {name}, which does not exist");
         }
+    }
+}
+
+#[test]
+fn every_failure_mode_is_shown_by_tests_that_exist() {
+    let tests: String = sources().iter().map(|path| read(root().join(path))).collect();
+    let page = read(root().join("docs/failure-modes.md"));
+    let modes: Vec<&str> = page.split("\n## ").skip(1).collect();
+    assert_eq!(modes.len(), 14, "the modes of the study");
+    for mode in modes {
+        let title = mode.lines().next().unwrap();
+        let shown = mode.split("\nShown by ").nth(1).unwrap_or_else(|| panic!("{title} is shown by nothing"));
+        for name in tests_named(shown) {
+            assert!(tests.contains(&format!("fn {name}(")), "{title} names {name}, which does not exist");
+        }
+        assert!(tests_named(shown).count() > 0, "{title} names no test");
     }
 }

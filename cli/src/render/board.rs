@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::paint::{Tone, paint};
-use super::run::why;
+use super::run::{verdict, why};
 use super::table::{Grid, cell, toned};
 use super::text::{plain, short};
 use crate::console::Style;
@@ -105,7 +105,11 @@ impl Board {
             "step-opened" => line.opens,
             "step-completed" => "completed",
             "attempt-failed" => "backing-off",
-            "remedy-begun" => "gathering",
+            "remedy-begun" | "verification-begun" => "gathering",
+            "verdict-reached" => {
+                line.note = event.verified.as_ref().map(verdict).unwrap_or_default();
+                return;
+            }
             "step-failed" => "failed",
             "step-skipped" => "skipped",
             "step-cancelled" => "cancelled",
@@ -125,7 +129,7 @@ impl Board {
                 line.started = line.started.or(event.at);
             }
             "step-opened" => line.started = event.at,
-            "attempt-failed" | "remedy-begun" => {}
+            "attempt-failed" | "remedy-begun" | "verification-begun" => {}
             _ => line.ended = event.at,
         }
     }

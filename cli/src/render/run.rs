@@ -7,7 +7,7 @@ use super::table::{Grid, cell, toned};
 use super::text::{count, lines, plain, short};
 use crate::console::Style;
 use crate::view::call::{AnswerView, FailureView, UsageView};
-use crate::view::run::{AllowanceView, RunView, RunsView};
+use crate::view::run::{AllowanceView, RunView, RunsView, VerifiedView};
 use crate::view::value::Payload;
 
 /// Characters of an intent that a table shows.
@@ -98,6 +98,14 @@ pub fn answer(view: &AnswerView, style: Style) -> String {
         text += &format!("{}\n", document(output));
     }
     text
+}
+
+/// A verdict with its score and grounds.
+pub(super) fn verdict(verified: &VerifiedView) -> String {
+    let score = verified.score.map(|score| format!(" {score:.2}")).unwrap_or_default();
+    let grounds = verified.grounds.join("; ");
+    let separator = if grounds.is_empty() { "" } else { ": " };
+    format!("{}{score}{separator}{grounds}", verified.verdict)
 }
 
 /// A failure in one line.

@@ -6,12 +6,12 @@
 use std::time::Duration;
 
 use super::paint::{Tone, paint};
-use super::run::{document, spent, why};
+use super::run::{document, spent, verdict, why};
 use super::table::{Grid, cell, toned};
 use super::text::{count, plain};
 use crate::console::Style;
 use crate::view::call::AttemptView;
-use crate::view::run::{RunView, StepView};
+use crate::view::run::{RunView, StepView, VerifiedView};
 use crate::view::value::{Span, When};
 
 #[cfg(test)]
@@ -39,6 +39,9 @@ pub fn story(run: &RunView, style: Style) -> String {
         step_row(&mut grid, step, scale);
         for attempt in &step.attempts {
             attempt_row(&mut grid, attempt, scale);
+        }
+        for verified in &step.verdicts {
+            verdict_row(&mut grid, verified);
         }
     }
     text += "\n";
@@ -172,6 +175,25 @@ fn attempt_row(grid: &mut Grid, attempt: &AttemptView, scale: Scale) {
         cell(waited.map(|waited| waited.to_string()).unwrap_or_default()),
         cell(spent(&attempt.usage)),
         toned(happened, Tone::of(&attempt.class)),
+    ]);
+}
+
+/// A verdict, below the attempts whose answer it is about.
+fn verdict_row(grid: &mut Grid, verified: &VerifiedView) {
+    let by = if verified.by.is_empty() { String::new() } else { format!(" {}", verified.by) };
+    let tone = match verified.verdict.as_str() {
+        "passed" => Tone::Good,
+        "unverified" => Tone::Busy,
+        _ => Tone::Bad,
+    };
+    grid.row([
+        cell(String::new()),
+        cell(format!("  verdict{by}")),
+        cell(String::new()),
+        cell(String::new()),
+        cell(String::new()),
+        cell(String::new()),
+        toned(verdict(verified), tone),
     ]);
 }
 

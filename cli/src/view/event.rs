@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::call::{AttemptView, FailureView};
 use super::escalation::verdict;
-use super::run::{NotUndoneView, RunView, run_state};
+use super::run::{NotUndoneView, RunView, VerifiedView, run_state};
 use super::value::{Payload, When};
 
 /// A line of the stream: the events, and at the end the run.
@@ -29,8 +29,8 @@ pub struct EventView {
     pub at: Option<When>,
     /// `run-started`, `step-started`, `step-opened`, `steps-grafted`, `step-answered`, `step-completed`,
     /// `attempt-failed`, `remedy-begun`, `step-failed`, `step-skipped`, `step-cancelled`, `step-informed`,
-    /// `plan-accepted`, `signal-received`, `cancel-requested`,
-    /// `undo-begun` or `run-ended`.
+    /// `verification-begun`, `verdict-reached`, `repetition-noticed`, `plan-accepted`, `signal-received`,
+    /// `cancel-requested`, `undo-begun` or `run-ended`.
     pub kind: &'static str,
     /// The step.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -44,6 +44,18 @@ pub struct EventView {
     /// Which item of the failed step's `on_failure` begins, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<u32>,
+    /// How often an answer that is verified may go back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repairs: Option<u32>,
+    /// How often a step that opened goes round at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rounds: Option<u32>,
+    /// How often the call of a step was made before by others that grew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub times: Option<u32>,
+    /// The verdict on an answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified: Option<VerifiedView>,
     /// State of an ended run, or what a person answered.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub state: String,
@@ -114,7 +126,10 @@ impl From<pb::RunEvent> for EventView {
                 attempt: Some(it.attempt),
                 ..view
             },
-            Some(Event::StepOpened(it)) => Self { kind: "step-opened", step: it.step_id, ..view },
+            Some(Event::StepOpened(it)) => {
+                let rounds = (it.rounds > 0).then_some(it.rounds);
+                Self { kind: "step-opened", step: it.step_id, rounds, ..view }
+            }
             Some(Event::StepsGrafted(it)) => {
                 let view_of = |grafted: pb::run_event::GraftedStep| GraftedView {
                     step: grafted.step_id,
@@ -139,6 +154,27 @@ impl From<pb::RunEvent> for EventView {
                 warnings: it.warnings,
                 output: Payload::of(&it.output),
                 attempts: views(it.attempts),
+                ..view
+            },
+            Some(Event::VerificationBegun(it)) => Self {
+                kind: "verification-begun",
+                step: it.step_id,
+                repairs: Some(it.repairs),
+                output: Payload::of(&it.output),
+                attempts: views(it.attempts),
+                ..view
+            },
+            Some(Event::VerdictReached(it)) => Self {
+                kind: "verdict-reached",
+                step: it.step_id,
+                verified: it.verified.map(Into::into),
+                ..view
+            },
+            Some(Event::RepetitionNoticed(it)) => Self {
+                kind: "repetition-noticed",
+                step: it.step_id,
+                capability: it.capability,
+                times: Some(it.times),
                 ..view
             },
             Some(Event::AttemptFailed(it)) => Self {

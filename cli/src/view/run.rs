@@ -171,6 +171,9 @@ pub struct StepView {
     /// What its workflow did about its failure: `fallback`, `default`, `skip` or `escalate`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub remedy: String,
+    /// Every verdict on its answers, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub verdicts: Vec<VerifiedView>,
     /// What it consumed, with all that was done inside it.
     pub usage: UsageView,
 }
@@ -194,6 +197,28 @@ pub struct NotUndoneView {
     pub step: String,
     /// Why.
     pub why: String,
+}
+
+/// A verdict on a step's answer.
+#[derive(Debug, Clone, Serialize)]
+pub struct VerifiedView {
+    /// `passed`, `refused`, `unchanged`, `unavailable` or `unverified`.
+    pub verdict: String,
+    /// The verifier's score from 0 to 1, if it gave one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// Why.
+    pub grounds: Vec<String>,
+    /// The agent that gave it; empty where the post-conditions did, or nobody could.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub by: String,
+}
+
+impl From<pb::Verified> for VerifiedView {
+    fn from(verified: pb::Verified) -> Self {
+        let pb::Verified { verdict, score, grounds, by } = verified;
+        Self { verdict, score, grounds, by }
+    }
 }
 
 /// A list of runs.
@@ -322,6 +347,7 @@ impl From<pb::Step> for StepView {
             failure: step.failure.map(Into::into),
             skipped: step.skipped,
             remedy: step.remedy,
+            verdicts: step.verdicts.into_iter().map(Into::into).collect(),
             usage: step.usage.unwrap_or_default().into(),
         }
     }

@@ -108,6 +108,8 @@ fn record(
         duration: handle.clock.mono() - began.mono,
         class: result.as_ref().map_or_else(|failure| failure.class, |_| Class::Success),
         failure: result.as_ref().err().cloned(),
+        refused: String::new(),
+        side_effecting: false,
         usage: result.as_ref().map(|answer| answer.usage).unwrap_or_default(),
         waited: Duration::ZERO,
         hedge_after: None,

@@ -83,6 +83,10 @@ impl Pool for Live<'_> {
         self.candidates[index].instance.id
     }
 
+    fn is_barred(&self, index: usize) -> bool {
+        self.call.not_by.contains(&self.candidates[index].instance.spec.name)
+    }
+
     fn score(&self, index: usize, now: Mono) -> f64 {
         self.candidates[index].lane.lock().score(now)
     }

@@ -71,6 +71,24 @@ async fn a_refused_connection_moves_on_to_the_next_instance_under_the_same_key()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_looks_at_work_never_goes_to_an_agent_that_had_a_part_in_it() {
+    let bed = Bed::new().await;
+    let (worker, second, other) = (Stub::start().await, Stub::start().await, Stub::start().await);
+    bed.admit(&worker, offers("worker", READ)).await;
+    bed.admit(&second, registry::Registration { instance: name("two"), ..offers("worker", READ) }).await;
+    let looks = |n| Call { not_by: vec![name("worker")], ..call(&bed, "work", n) };
+    let nobody = failed(bed.dispatch.call(looks(1)).await);
+    assert_eq!(nobody.code, "NO_OTHER_AGENT", "{nobody:?}");
+    bed.admit(&other, offers("other", READ)).await;
+    for n in 2..20 {
+        let report = bed.dispatch.call(looks(n)).await;
+        assert!(report.result.is_ok(), "{report:?}");
+        assert_eq!(report.attempts[0].agent, "other");
+    }
+    assert!(worker.log().calls.is_empty() && second.log().calls.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failing_instance_is_cut_off_and_others_go_on_until_its_probes_pass() {
     let bed = Bed::new().await;
     let (bad, good) = (Stub::start().await, Stub::start().await);

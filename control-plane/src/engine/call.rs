@@ -38,6 +38,7 @@ pub(super) async fn perform(
         tenant: call.tenant,
         capability: call.capability,
         agent: call.agent,
+        not_by: call.not_by,
         input: call.input,
         key: attempt.id,
         number: attempt.number,

@@ -103,7 +103,7 @@ async fn way(shared: &Shared, asker: Asker, document: Name, version: Option<u32>
         Ok(routing::Found { id, decision, response }) => Finding::Way(Way {
             decision: id.to_string(),
             rung: decision.rung.as_str().to_owned(),
-            call: decision.target.map(|it| Call { capability: it.capability, agent: it.agent }),
+            call: decision.target.map(|it| Call { agent: it.agent, ..Call::of(it.capability) }),
             response,
         }),
         Err(error) => Finding::Nothing(Failure {

@@ -246,6 +246,7 @@ impl Way<'_> {
             tenant: self.request.tenant.clone(),
             capability: target.capability,
             agent: target.agent,
+            not_by: Vec::new(),
             input,
             number: 1,
             step: None,

@@ -101,6 +101,7 @@ pub fn of_transition(run: &State, transition: &Transition) -> Rows {
         let (Event::AttemptFailed { step, attempts, .. }
         | Event::StepCompleted { step, attempts, .. }
         | Event::RemedyBegun { step, attempts, .. }
+        | Event::VerificationBegun { step, attempts, .. }
         | Event::StepFailed { step, attempts, .. }) = event
         else {
             continue;

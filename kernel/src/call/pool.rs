@@ -41,6 +41,12 @@ pub trait Pool {
     /// Which instance candidate `index` is.
     fn instance(&self, index: usize) -> InstanceId;
 
+    /// Whether candidate `index` had a part in the work that this call looks at: then it never gets it.
+    fn is_barred(&self, index: usize) -> bool {
+        let _ = index;
+        false
+    }
+
     /// How loaded it is for this capability; see [`super::Lane::score`].
     fn score(&self, index: usize, now: Mono) -> f64;
 
@@ -126,6 +132,8 @@ pub trait Pool {
 pub enum Rejection {
     /// This logical attempt was refused there already.
     AlreadyTried,
+    /// Its agent had a part in the work that the call looks at: nobody looks at their own.
+    Barred,
     /// Its health does not allow it.
     Unhealthy(health::State, health::Reason),
     /// It does worse than its siblings.
@@ -234,6 +242,7 @@ impl<P: Pool> Candidates for Sieve<'_, P> {
         let instance = self.pool.instance(index);
         let leave = match self.wanted.only {
             Some(only) if only != instance => return None,
+            Some(_) | None if self.pool.is_barred(index) => Err(Rejection::Barred),
             None if self.wanted.tried.contains(&instance) => Err(Rejection::AlreadyTried),
             None if self.wanted.trusted && !self.pool.is_trusted(index) => Err(Rejection::Untrusted),
             Some(_) | None => self.pool.gate(index, self.now),
@@ -246,6 +255,7 @@ impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AlreadyTried => f.write_str("tried already"),
+            Self::Barred => f.write_str("had a part in the work that is looked at"),
             Self::Unhealthy(state, reason) => write!(f, "{}: {reason}", state.as_str()),
             Self::Ejected { reason, .. } => write!(f, "ejected: {reason}"),
             Self::BreakerOpen { until: Some(_) } => f.write_str("breaker open"),

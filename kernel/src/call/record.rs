@@ -81,6 +81,7 @@ pub struct PassedOver {
     tried: u32,
     paused: u32,
     rated: u32,
+    barred: u32,
     /// Where the call would have its turn first, and the rate that it is over there.
     soonest: Option<(InstanceId, Over)>,
     /// Nobody was looked at: others come first.
@@ -104,6 +105,8 @@ pub struct Considered {
 pub enum Waiting {
     /// An instance: none is registered.
     NoCandidate,
+    /// An instance of an agent that had no part in the work it looks at: all that could take it are of those who did.
+    NoOtherAgent,
     /// An instance that can take the call: of those registered, so many each could not.
     NonePermitted {
         /// Not healthy.
@@ -220,6 +223,7 @@ impl PassedOver {
     pub(super) fn add(&mut self, instance: InstanceId, rejection: Rejection) {
         match &rejection {
             Rejection::AlreadyTried => self.tried += 1,
+            Rejection::Barred => self.barred += 1,
             Rejection::Unhealthy(..) => self.unhealthy += 1,
             Rejection::Ejected { until, .. } => {
                 self.ejected += 1;
@@ -271,7 +275,8 @@ impl PassedOver {
     /// How many were passed over in all.
     #[must_use]
     pub const fn total(&self) -> u32 {
-        self.unhealthy + self.ejected + self.open + self.busy + self.tried + self.paused + self.rated
+        let held = self.unhealthy + self.ejected + self.open + self.busy;
+        held + self.tried + self.paused + self.rated + self.barred
     }
 
     pub(super) const fn try_again(&self) -> Option<Mono> {
@@ -298,6 +303,7 @@ impl PassedOver {
             Self { unhealthy: 0, ejected: 0, open: 0, busy: 0, pause: Some(pause), .. } => {
                 Waiting::Paused(Arc::clone(pause))
             }
+            Self { unhealthy: 0, ejected: 0, open: 0, busy: 0, barred: 1.., .. } => Waiting::NoOtherAgent,
             Self { unhealthy: 0, ejected: 0, open: 0, busy: 0, .. } => Waiting::NoCandidate,
             &Self { unhealthy, ejected, open, busy, .. } => {
                 Waiting::NonePermitted { unhealthy, ejected, open, busy }
@@ -325,9 +331,12 @@ impl Waiting {
     #[must_use]
     pub const fn ends_with_pool_change(&self) -> bool {
         match self {
-            Self::NoCandidate | Self::NonePermitted { .. } | Self::Line | Self::Paused(_) | Self::Turn(_) => {
-                true
-            }
+            Self::NoCandidate
+            | Self::NoOtherAgent
+            | Self::NonePermitted { .. }
+            | Self::Line
+            | Self::Paused(_)
+            | Self::Turn(_) => true,
             Self::BackOff | Self::Ledger | Self::UnderWay => false,
         }
     }
@@ -350,6 +359,7 @@ impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoCandidate => f.write_str("none is registered"),
+            Self::NoOtherAgent => f.write_str("only agents that had a part in the work offer to look at it"),
             Self::NonePermitted { unhealthy, ejected, open, busy } => {
                 let parts = [
                     (unhealthy, "not healthy"),

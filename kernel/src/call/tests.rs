@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::*;
@@ -19,6 +19,7 @@ use crate::retry::{GiveUp, Retries, RetryPolicy};
 mod budgets;
 mod doubt;
 mod hedges;
+mod independence;
 mod laws;
 mod pauses;
 mod queues;
@@ -74,6 +75,8 @@ struct Fleet {
     /// What is paused: the call as a whole, and candidates by their place.
     pause: Option<Arc<Pause>>,
     paused: BTreeMap<usize, Arc<Pause>>,
+    /// Who had a part in the work that the call looks at.
+    barred: BTreeSet<usize>,
     budget: Budget,
     /// What the queue says to whoever would wait.
     refused: Option<queue::Refused>,
@@ -106,6 +109,9 @@ impl Pool for Fleet {
     }
     fn instance(&self, index: usize) -> InstanceId {
         id(index)
+    }
+    fn is_barred(&self, index: usize) -> bool {
+        self.barred.contains(&index)
     }
     fn score(&self, index: usize, now: Mono) -> f64 {
         self.lanes[index].1.score(now)

@@ -210,6 +210,11 @@ impl<'a> Field<'a> {
         self.compiled(Mapping::compile_for_items(&self.node.value()), report)
     }
 
+    /// Its mapping, evaluated over a step's answer that is verified.
+    pub(crate) fn mapping_for_answers(&self, report: &mut Report<'_>) -> Option<Mapping> {
+        self.compiled(Mapping::compile_for_answers(&self.node.value()), report)
+    }
+
     fn compiled(
         &self,
         compiled: Result<Mapping, Vec<CompileError>>,

@@ -110,6 +110,8 @@ codes! {
     StepCount = "STEP_COUNT";
     /// What a step has to fall back on contradicts itself or the step.
     RecourseInvalid = "RECOURSE_INVALID";
+    /// How a step's answer is verified contradicts itself or the step.
+    VerifyInvalid = "VERIFY_INVALID";
     /// A step waits for one that does not exist.
     StepUnknownDependency = "STEP_UNKNOWN_DEPENDENCY";
     /// Steps that wait for each other in a circle.

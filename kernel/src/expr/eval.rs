@@ -12,7 +12,7 @@ use cel::{Context, ExecutionError, IdedExpr, Value};
 use super::cost::Step;
 use super::expression::{ENV, Expression, Form, Reads, Root};
 use super::path::{Segment, follow};
-use super::{Ended, Facts, Item, MAX_COST, MAX_ITEMS, Scope, convert, cost, order};
+use super::{Answered, Ended, Facts, Item, MAX_COST, MAX_ITEMS, Scope, convert, cost, order};
 use crate::id::RunId;
 use crate::json::Json;
 
@@ -25,6 +25,8 @@ pub(super) struct Evaluation<'a> {
     item: Option<Item<'a>>,
     /// What the run came to, where that is known.
     result: Option<&'a Json>,
+    /// The answer that is verified, if one is.
+    answered: Option<Answered<'a>>,
     parsed: RefCell<BTreeMap<Source, Parsed>>,
 }
 
@@ -36,6 +38,8 @@ enum Source {
     Labels,
     Item,
     Result,
+    Given,
+    Grounds,
     Context,
 }
 
@@ -55,7 +59,14 @@ pub(super) enum Outcome<'a> {
 
 impl<'a> Evaluation<'a> {
     pub(super) fn new(scope: &Scope<'a>) -> Self {
-        Self { scope: *scope, facts: None, item: None, result: None, parsed: RefCell::default() }
+        Self {
+            scope: *scope,
+            facts: None,
+            item: None,
+            result: None,
+            answered: None,
+            parsed: RefCell::default(),
+        }
     }
 
     /// For one item of a list.
@@ -81,6 +92,11 @@ impl<'a> Evaluation<'a> {
             outputs: ended.outputs,
         };
         Self { result: Some(ended.output), ..Self::new(&scope) }
+    }
+
+    /// Over a run and a step's answer that is verified.
+    pub(super) fn of_answer(scope: &Scope<'a>, answered: Answered<'a>) -> Self {
+        Self { result: Some(answered.output), answered: Some(answered), ..Self::new(scope) }
     }
 
     pub(super) fn evaluate(&self, expression: &Expression) -> Result<Outcome<'a>, String> {
@@ -109,6 +125,8 @@ impl<'a> Evaluation<'a> {
             Root::Item => follow(self.item(), segments).map(Cow::Borrowed),
             Root::Index => copied(&self.index().to_string(), segments),
             Root::Result => follow(self.result(), segments).map(Cow::Borrowed),
+            Root::Given => follow(self.given(), segments).map(Cow::Borrowed),
+            Root::Grounds => follow(self.grounds(), segments).map(Cow::Borrowed),
             Root::RunId => copied(&quoted(&self.scope.run.to_string()), segments),
             Root::Intent => copied(&quoted(self.scope.intent), segments),
             Root::Step(id) => Err(format!("reads step `{id}` itself; read its `output` or `ok`")),
@@ -129,6 +147,14 @@ impl<'a> Evaluation<'a> {
 
     fn result(&self) -> &'a str {
         self.result.map_or("null", Json::as_str)
+    }
+
+    fn given(&self) -> &'a str {
+        self.answered.map_or("null", |answered| answered.given.as_str())
+    }
+
+    fn grounds(&self) -> &'a str {
+        self.answered.map_or("[]", |answered| answered.grounds.as_str())
     }
 
     fn index(&self) -> usize {
@@ -175,15 +201,19 @@ impl<'a> Evaluation<'a> {
         let item = reads.item.then_some(Source::Item);
         let context = (!reads.context.is_empty()).then_some(Source::Context);
         let result = reads.result.then_some(Source::Result);
-        let given = reads
+        let given = reads.given.then_some(Source::Given);
+        let grounds = reads.grounds.then_some(Source::Grounds);
+        let sources = reads
             .input
             .then_some(Source::Input)
             .into_iter()
             .chain(labels)
             .chain(item)
             .chain(result)
+            .chain(given)
+            .chain(grounds)
             .chain(context);
-        for source in given.chain(outputs) {
+        for source in sources.chain(outputs) {
             let known = self.parsed.borrow().get(&source).map(|parsed| parsed.longest);
             let of_source = match known {
                 Some(longest) => longest,
@@ -193,6 +223,8 @@ impl<'a> Evaluation<'a> {
                         Source::Labels => self.labels(),
                         Source::Item => self.item(),
                         Source::Result => self.result(),
+                        Source::Given => self.given(),
+                        Source::Grounds => self.grounds(),
                         Source::Context => self.scope.context.as_str(),
                         Source::Output(id) => self.output(id),
                     };
@@ -225,6 +257,12 @@ impl<'a> Evaluation<'a> {
         }
         if reads.result {
             context.add_variable_from_value("output", value(&Source::Result));
+        }
+        if reads.given {
+            context.add_variable_from_value("given", value(&Source::Given));
+        }
+        if reads.grounds {
+            context.add_variable_from_value("grounds", value(&Source::Grounds));
         }
         if reads.index {
             let index = i64::try_from(self.index()).unwrap_or(i64::MAX);
@@ -281,6 +319,8 @@ impl cost::Sizes for Sizes<'_, '_> {
             ("context", rest) => follow(scope.context.as_str(), rest).ok()?,
             ("index", _) => "",
             ("output", rest) => follow(self.evaluation.result(), rest).ok()?,
+            ("given", rest) => follow(self.evaluation.given(), rest).ok()?,
+            ("grounds", rest) => follow(self.evaluation.grounds(), rest).ok()?,
             ("tenant", _) => self.evaluation.tenant(),
             ("run", _) => scope.intent,
             _ => return None,
@@ -296,6 +336,9 @@ impl cost::Sizes for Sizes<'_, '_> {
             ("labels", rest) => (Source::Labels, rest),
             ("item", rest) => (Source::Item, rest),
             ("context", rest) => (Source::Context, rest),
+            ("output", rest) => (Source::Result, rest),
+            ("given", rest) => (Source::Given, rest),
+            ("grounds", rest) => (Source::Grounds, rest),
             ("steps", [Step::Into(Segment::Field(id)), Step::Into(Segment::Field(_)), rest @ ..]) => {
                 (Source::Output(id.clone()), rest)
             }

@@ -90,6 +90,8 @@ pub(super) enum Root {
     Item,
     Index,
     Result,
+    Given,
+    Grounds,
     /// What a run read of the shared context; a name in it follows.
     Context,
 }
@@ -104,6 +106,8 @@ pub(super) struct Reads {
     pub(super) item: bool,
     pub(super) index: bool,
     pub(super) result: bool,
+    pub(super) given: bool,
+    pub(super) grounds: bool,
     /// Names in what the run read of the shared context.
     pub(super) context: Vec<String>,
     pub(super) steps: Vec<StepRead>,
@@ -129,6 +133,8 @@ pub(super) enum Vocabulary {
     Request,
     /// Those of a run that has ended, for expectations.
     Ended,
+    /// Those of a run and of a step's answer that is verified.
+    Answer,
 }
 
 impl Vocabulary {
@@ -138,6 +144,7 @@ impl Vocabulary {
             Self::Item => &["item", "index", "input", "steps", "context", "run"],
             Self::Request => &["input", "labels", "tenant"],
             Self::Ended => &["output", "input", "steps"],
+            Self::Answer => &["output", "given", "grounds", "input", "steps", "context", "run"],
         }
     }
 
@@ -249,6 +256,8 @@ impl Chain<'_> {
             ("item", ..) => Some((Root::Item, rest(0))),
             ("index", ..) => Some((Root::Index, rest(0))),
             ("output", ..) => Some((Root::Result, rest(0))),
+            ("given", ..) => Some((Root::Given, rest(0))),
+            ("grounds", ..) => Some((Root::Grounds, rest(0))),
             ("context", Some(_), _) => Some((Root::Context, rest(0))),
             ("run", Some("id"), _) => Some((Root::RunId, rest(1))),
             ("run", Some("intent"), _) => Some((Root::Intent, rest(1))),
@@ -367,6 +376,8 @@ impl Check {
             (Some((Root::Item, _)), _) => self.reads.item = true,
             (Some((Root::Index, _)), _) => self.reads.index = true,
             (Some((Root::Result, _)), _) => self.reads.result = true,
+            (Some((Root::Given, _)), _) => self.reads.given = true,
+            (Some((Root::Grounds, _)), _) => self.reads.grounds = true,
             (Some((Root::Input, _)), _) => self.reads.input = true,
             (Some((Root::Context, rest)), _) => {
                 if let Some(Segment::Field(name)) = rest.first() {

@@ -10,7 +10,8 @@ use super::expression::{Expression, Form, Root, Vocabulary};
 use super::path::Segment;
 use super::template::{Piece, split};
 use super::{
-    CompileError, ExprError, Item, MAX_MAPPING_NODES, MAX_OUTPUT_BYTES, References, Scope, StepUse, shorten,
+    Answered, CompileError, ExprError, Item, MAX_MAPPING_NODES, MAX_OUTPUT_BYTES, References, Scope, StepUse,
+    shorten,
 };
 use crate::json::{Json, Limits};
 use crate::yaml::Path;
@@ -103,6 +104,32 @@ impl Mapping {
         Self::over(value, Vocabulary::Item)
     }
 
+    /// The same, for a mapping that is evaluated over a step's answer that is verified: its expressions see `output`,
+    /// `given` and `grounds` too.
+    ///
+    /// # Errors
+    /// As of [`Mapping::compile`].
+    pub fn compile_for_answers(value: &Value) -> Result<Self, Vec<CompileError>> {
+        Self::over(value, Vocabulary::Answer)
+    }
+
+    /// A bare expression over a step's answer that is verified, without `${ }` around it; see [`Mapping::holds_of`].
+    ///
+    /// # Errors
+    /// As of [`Mapping::compile`].
+    pub fn compile_post_condition(source: &str) -> Result<Self, Vec<CompileError>> {
+        let source = source.trim();
+        let wrong = |message| CompileError { path: Path::default(), expression: shorten(source), message };
+        let expression =
+            Expression::compile(source, Vocabulary::Answer).map_err(|message| vec![wrong(message)])?;
+        let references = References::default();
+        let mut compiler =
+            Compiler { vocabulary: Vocabulary::Answer, errors: Vec::new(), references, nodes: 1 };
+        compiler.note(&expression, &Path::default());
+        let template = Template::Whole(Box::new(expression));
+        Ok(Self(Arc::new(Compiled { template, references: compiler.references })))
+    }
+
     /// `null`, whatever it is evaluated over.
     #[must_use]
     pub fn nothing() -> Self {
@@ -159,6 +186,8 @@ impl Mapping {
                 | Root::Item
                 | Root::Index
                 | Root::Context
+                | Root::Given
+                | Root::Grounds
                 | Root::Result => {}
             }
         }
@@ -171,6 +200,30 @@ impl Mapping {
     /// [`ExprError`] names the first expression that has no value there.
     pub fn eval_for(&self, scope: &Scope<'_>, item: Item<'_>) -> Result<Json, ExprError> {
         self.write(Evaluation::of_item(scope, item))
+    }
+
+    /// Its value over `scope` and a step's answer that is verified.
+    ///
+    /// # Errors
+    /// [`ExprError`] names the first expression that has no value there.
+    pub fn eval_of(&self, scope: &Scope<'_>, answered: Answered<'_>) -> Result<Json, ExprError> {
+        self.write(Evaluation::of_answer(scope, answered))
+    }
+
+    /// Whether it is true of a step's answer.
+    ///
+    /// # Errors
+    /// [`ExprError`] if it has no value there, or one that is neither true nor false.
+    pub fn holds_of(&self, scope: &Scope<'_>, answered: Answered<'_>) -> Result<bool, ExprError> {
+        match self.eval_of(scope, answered)?.as_str() {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(ExprError {
+                path: String::new(),
+                expression: String::new(),
+                message: "is neither true nor false".to_owned(),
+            }),
+        }
     }
 
     fn write(&self, evaluation: Evaluation<'_>) -> Result<Json, ExprError> {

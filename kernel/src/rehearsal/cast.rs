@@ -96,10 +96,7 @@ impl Cast<'_> {
                 Finding::Way(Way {
                     decision: String::new(),
                     rung: if way.capability.is_some() { "rules" } else { "static" }.to_owned(),
-                    call: way
-                        .capability
-                        .clone()
-                        .map(|capability| crate::workflow::Call { capability, agent: None }),
+                    call: way.capability.clone().map(crate::workflow::Call::of),
                     response: way.answer.as_ref().map(Json::from),
                 })
             }
@@ -208,6 +205,8 @@ fn perform(text: &Text, effect: EffectClass, call: &Call, now: Wall) -> Reply {
         duration: took,
         class,
         failure: result.as_ref().err().cloned(),
+        refused: String::new(),
+        side_effecting: false,
         usage: text.usage,
         waited: Duration::ZERO,
         hedge_after: None,

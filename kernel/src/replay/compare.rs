@@ -68,9 +68,9 @@ fn plain(event: &Event) -> Event {
             }
             without_notes(attempts);
         }
-        Event::AttemptFailed { attempts, .. } | Event::StepCompleted { attempts, .. } => {
-            without_notes(attempts)
-        }
+        Event::AttemptFailed { attempts, .. }
+        | Event::StepCompleted { attempts, .. }
+        | Event::VerificationBegun { attempts, .. } => without_notes(attempts),
         // The others have nothing of the kind.
         _ => {}
     }

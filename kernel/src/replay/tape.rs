@@ -88,10 +88,9 @@ fn word(run: &Run, transition: &Transition) -> Word {
     };
     let owned = |attempts: &[Arc<AttemptRecord>]| attempts.iter().map(|record| (**record).clone()).collect();
     match first {
-        Event::StepCompleted { step, answer, attempts } => running(step).map(|attempt| Word::Ended {
-            attempt,
-            result: Ok((**answer).clone()),
-            attempts: owned(attempts),
+        Event::StepCompleted { step, answer, attempts }
+        | Event::VerificationBegun { step, answer, attempts, .. } => running(step).map(|attempt| {
+            Word::Ended { attempt, result: Ok((**answer).clone()), attempts: owned(attempts) }
         }),
         // Nobody ended it: a budget gave it up.
         Event::StepFailed { attempts, .. } if attempts.is_empty() => None,
@@ -123,6 +122,8 @@ fn word(run: &Run, transition: &Transition) -> Word {
         | Event::StepOpened { .. }
         | Event::StepsGrafted { .. }
         | Event::PlanAccepted { .. }
+        | Event::VerdictReached { .. }
+        | Event::RepetitionNoticed { .. }
         | Event::StepSkipped { .. }
         | Event::StepCancelled { .. }
         | Event::UndoBegun { .. }

@@ -15,6 +15,7 @@ use crate::run::event::{Attempt, AttemptRecord, Event};
 use crate::run::hand_off;
 use crate::run::remedy::{self, Assessed, Failed};
 use crate::run::state::{State, StepState};
+use crate::run::verify;
 use crate::time::Wall;
 
 /// How a try ended; see [`crate::run::Input::AttemptEnded`].
@@ -38,15 +39,30 @@ pub(super) fn ended(
     let step = spec.id.clone();
     // A replay has only the refusal of an answer that was not taken; that the agent answered stands in the record of its call.
     let answered = result.is_ok() || attempts.last().is_some_and(|last| last.class == Class::Success);
+    for record in &mut attempts {
+        let reached = !record.agent.is_empty();
+        let began = record.failure.as_ref().is_none_or(|failure| failure.began != Began::No);
+        record.side_effecting |= effect == EffectClass::SideEffecting && reached && began;
+    }
+    let came = result.as_ref().ok().map(|answer| answer.output.clone());
     run.remarks(at, &attempts).into_iter().for_each(|remark| note(&mut attempts, remark));
     let checked = result.and_then(|answer| hand_off::check_output(spec, answer));
     let (mut failure, doubtful) = match checked.map(|answer| remedy::assess(spec, answer)) {
+        Ok(Assessed::Good(answer)) if verify::is_due(run, at) => {
+            let (answer, repairs) = (Arc::new(answer), verify::repairs(run, at, effect));
+            let attempts = shared(attempts);
+            return Some(Event::VerificationBegun { step, answer, repairs, attempts });
+        }
         Ok(Assessed::Good(answer)) => {
             return Some(Event::StepCompleted { step, answer: Arc::new(answer), attempts: shared(attempts) });
         }
         Ok(Assessed::Doubtful { failure, answer }) => (failure, Some(answer)),
         Err(failure) => (failure, None),
     };
+    if let (Some(came), Some(last)) = (came, attempts.last_mut()) {
+        last.refused = blake3::Hash::from_bytes(came.digest()).to_hex().to_string();
+    }
+    let unchanged = has_refused_before(&run.steps[at].attempts, attempts.last());
     // Rolled from the number of the try to come, not from its key: tries under one key must not wait alike.
     let mut dice =
         Dice::for_attempt(AttemptId::derive(run.id, step.as_str(), attempt.number.saturating_add(1)));
@@ -64,6 +80,10 @@ pub(super) fn ended(
         retry::decide(&spec.retry, effect, &failure, tries, remaining, &mut dice)
     };
     let why = match verdict {
+        Verdict::Retry { .. } if unchanged => {
+            no_progress(&mut failure);
+            GiveUp::NoProgress
+        }
         Verdict::Retry { after, same_key } if now + after < cut_at => {
             if let Err(over) = run.fit_again(at, &attempts, now) {
                 note(&mut attempts, format!("not tried again: {}", over.message));
@@ -114,6 +134,22 @@ pub(super) fn ended(
     let failed =
         Failed { effect_stands, failure, reason: why.to_string(), attempts: shared(attempts), doubtful };
     Some(remedy::follows(run, at, failed, now))
+}
+
+/// Whether the step did not take this very answer of this agent before. It was given the same then.
+fn has_refused_before(before: &[Arc<AttemptRecord>], last: Option<&AttemptRecord>) -> bool {
+    let refused = last.filter(|last| !last.refused.is_empty());
+    refused.is_some_and(|last| {
+        before.iter().any(|before| before.refused == last.refused && before.agent == last.agent)
+    })
+}
+
+/// Names what stopped: the step is not tried again although it might be.
+fn no_progress(failure: &mut Failure) {
+    if failure.code != verify::NO_PROGRESS {
+        failure.message = format!("the agent gave the very answer again: {}", failure.message);
+        verify::NO_PROGRESS.clone_into(&mut failure.code);
+    }
 }
 
 /// Leave to make a try again.

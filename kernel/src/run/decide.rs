@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::budget::Exhausted;
+use crate::effect::EffectClass;
 use crate::mode::Mode;
 use crate::outcome::Began;
 use crate::retry::budget::Leave;
@@ -34,8 +35,10 @@ use crate::run::inquiry;
 use crate::run::pattern::{self, Progress};
 use crate::run::people;
 use crate::run::remedy::{self, Failed};
+use crate::run::repetition;
 use crate::run::state::{Run, State, StepState};
 use crate::run::undo::{self, Ending};
+use crate::run::verify;
 use crate::time::Wall;
 use crate::workflow::StepId;
 
@@ -246,10 +249,14 @@ impl Draft {
         if self.state.spec(at).drop_in.is_some_and(|from| self.mode >= from) {
             return self.record(Event::StepSkipped { step, reason: SkipReason::Mode(self.mode) });
         }
+        if let Some(noticed) = repetition::notice(&self.state, at) {
+            return self.record(noticed);
+        }
         let begun = if self.state.spec(at).kind.is_open() {
             pattern::open(&self.state, at).map(|input| {
                 let until = pattern::within(&self.state, at).map(|within| self.at + within);
-                Event::StepOpened { step: step.clone(), input, until }
+                let rounds = self.state.spec(at).kind.rounds();
+                Event::StepOpened { step: step.clone(), input, until, rounds }
             })
         } else {
             hand_off::input(&self.state, at).map(|input| {
@@ -292,9 +299,18 @@ impl Draft {
             }
             Progress::Grow(plan) => self.record(Event::PlanAccepted { step, plan }),
             Progress::LetGo(steps) => self.close(steps, SkipReason::NotNeeded),
+            Progress::Verdict(verified) => {
+                let verified = Arc::new(verified);
+                self.record(Event::VerdictReached { step, verified })
+            }
             Progress::Complete(answer) => {
                 self.close(self.state.within(at).collect(), SkipReason::NotNeeded)?;
                 let event = match hand_off::check_output(self.state.spec(at), answer) {
+                    Ok(answer) if verify::is_due(&self.state, at) => {
+                        let repairs = verify::repairs(&self.state, at, EffectClass::ReadOnly);
+                        let (answer, attempts) = (Arc::new(answer), Vec::new());
+                        Event::VerificationBegun { step, answer, repairs, attempts }
+                    }
                     Ok(answer) => {
                         Event::StepCompleted { step, answer: Arc::new(answer), attempts: Vec::new() }
                     }
@@ -307,8 +323,8 @@ impl Draft {
             }
             Progress::Fail { failure, reason } => {
                 self.close(self.state.within(at).collect(), SkipReason::NotNeeded)?;
-                let event = remedy::follows(&self.state, at, Failed::uncalled(failure, reason), self.at);
-                self.record(event)
+                let failed = verify::failed(&self.state, at, failure, reason);
+                self.record(remedy::follows(&self.state, at, failed, self.at))
             }
         }
     }

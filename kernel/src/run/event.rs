@@ -8,7 +8,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +17,7 @@ use crate::id::{AttemptId, RunId};
 use crate::json::Json;
 use crate::mode::Mode;
 use crate::name::Name;
-use crate::outcome::{Answer, Class, Failure, Usage};
+use crate::outcome::{Answer, Failure};
 use crate::priority::Priority;
 use crate::retry::Retries;
 use crate::run::budget::Estimates;
@@ -26,8 +25,13 @@ use crate::run::graft::Graft;
 use crate::run::inquiry::Finding;
 use crate::run::people::Ruling;
 use crate::run::undo::{Left, Undo};
+use crate::run::verify::Verified;
 use crate::time::Wall;
 use crate::workflow::{StepId, Workflow, WorkflowHash};
+
+mod record;
+
+pub use self::record::AttemptRecord;
 
 /// One try of a step: how many were made before, and under which key.
 ///
@@ -50,51 +54,6 @@ pub struct WorkflowRef {
     pub version: u32,
     /// Hash of its document's content.
     pub hash: WorkflowHash,
-}
-
-/// One call that was made, or could not be made, for a try. A try makes several where one instance hands over to the next.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AttemptRecord {
-    /// The try's key.
-    pub attempt: AttemptId,
-    /// The try's number.
-    pub number: u32,
-    /// The agent called; empty if none could be.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub agent: String,
-    /// The instance called; empty if none could be.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub instance: String,
-    /// The agent's version that was called; empty if none could be, or on records older than this field.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub version: String,
-    /// When the call began.
-    pub started_at: Wall,
-    /// How long it took, in whole microseconds on record.
-    #[serde(rename = "micros", with = "micros")]
-    pub duration: Duration,
-    /// How it ended.
-    pub class: Class,
-    /// Why, if not well.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<Failure>,
-    /// What it consumed.
-    #[serde(default)]
-    pub usage: Usage,
-    /// How long it waited for its turn before that, in whole microseconds on record.
-    #[serde(default, rename = "waited_micros", with = "micros")]
-    pub waited: Duration,
-    /// Of a hedge, how long the call before it had taken, in whole microseconds on record.
-    #[serde(
-        default,
-        rename = "hedge_after_micros",
-        skip_serializing_if = "Option::is_none",
-        with = "maybe_micros"
-    )]
-    pub hedge_after: Option<Duration>,
-    /// What routing had to say: candidates passed over and why.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<String>,
 }
 
 /// One thing that happened to a run.
@@ -155,6 +114,9 @@ pub enum Event {
         /// When it goes on with what there is by then, if its time is bounded.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<Wall>,
+        /// How often it goes round at most, if it goes in rounds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rounds: Option<usize>,
     },
     /// Steps grew inside one that is open.
     StepsGrafted {
@@ -282,6 +244,34 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         left: Vec<Left>,
     },
+    /// A step has an answer, which is verified before it counts.
+    VerificationBegun {
+        /// The step.
+        step: StepId,
+        /// The answer.
+        answer: Arc<Answer>,
+        /// How often it may go back; 0 if what was done must not be done twice.
+        repairs: u32,
+        /// The calls of the try that it came from.
+        #[serde(default)]
+        attempts: Vec<Arc<AttemptRecord>>,
+    },
+    /// A verdict on the answer of a step, or on its repair.
+    VerdictReached {
+        /// The step.
+        step: StepId,
+        /// The verdict and its grounds.
+        verified: Arc<Verified>,
+    },
+    /// A step that grew does what others that grew have done: the same call with the same input.
+    RepetitionNoticed {
+        /// The step, which begins next.
+        step: StepId,
+        /// What it calls.
+        capability: Name,
+        /// How often that was begun before.
+        times: u32,
+    },
     /// Somebody wants the run to stop.
     CancelRequested {
         /// Why, in their words.
@@ -379,6 +369,9 @@ impl Event {
             | Self::StepInformed { step, .. }
             | Self::PlanAccepted { step, .. }
             | Self::RemedyBegun { step, .. }
+            | Self::VerificationBegun { step, .. }
+            | Self::VerdictReached { step, .. }
+            | Self::RepetitionNoticed { step, .. }
             | Self::StepCompleted { step, .. }
             | Self::StepFailed { step, .. }
             | Self::StepSkipped { step, .. }
@@ -439,42 +432,4 @@ pub(super) fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Resu
 /// Whether no cost is declared.
 fn nothing(estimates: &Estimates) -> bool {
     estimates.is_empty()
-}
-
-mod micros {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        u64::deserialize(deserializer).map(Duration::from_micros)
-    }
-}
-
-/// The same where there may be none.
-mod maybe_micros {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    #[expect(clippy::ref_option, reason = "serde's derive passes it so")]
-    pub(super) fn serialize<S: Serializer>(
-        span: &Option<Duration>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        match span {
-            Some(span) => super::micros::serialize(span, serializer),
-            None => serializer.serialize_none(),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Duration>, D::Error> {
-        Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_micros))
-    }
 }

@@ -31,6 +31,8 @@ pub(super) enum Happening {
     Delayed(Attempt, Wall),
     /// [`Event::RemedyBegun`].
     Remedied(Option<Wall>),
+    /// [`Event::VerificationBegun`].
+    Verifying,
     /// [`Event::StepCompleted`].
     Completed,
     /// [`Event::StepFailed`].
@@ -53,6 +55,7 @@ pub(super) const fn next_state(state: StepState, happening: Happening) -> Option
         (S::Pending | S::Running { .. } | S::Gathering { .. }, H::Remedied(until)) => {
             Some(S::Gathering { until })
         }
+        (S::Running { .. } | S::Gathering { .. }, H::Verifying) => Some(S::Gathering { until: None }),
         (S::Running { .. } | S::Gathering { .. }, H::Completed) => Some(S::Completed),
         // Pending: its input could not be made, so it was never tried.
         // Backing off: its time was over before its next try.
@@ -61,11 +64,11 @@ pub(super) const fn next_state(state: StepState, happening: Happening) -> Option
         }
         (S::Pending, H::Skipped) => Some(S::Skipped),
         (S::Running { .. } | S::BackingOff { .. } | S::Gathering { .. }, H::Cancelled) => Some(S::Cancelled),
-        (S::Pending, H::Delayed(..) | H::Completed | H::Cancelled)
+        (S::Pending, H::Delayed(..) | H::Verifying | H::Completed | H::Cancelled)
         | (S::Running { .. }, H::Started(_) | H::Opened(_) | H::Skipped)
         | (
             S::BackingOff { .. },
-            H::Opened(_) | H::Delayed(..) | H::Remedied(_) | H::Completed | H::Skipped,
+            H::Opened(_) | H::Delayed(..) | H::Remedied(_) | H::Verifying | H::Completed | H::Skipped,
         )
         | (S::Gathering { .. }, H::Started(_) | H::Opened(_) | H::Delayed(..) | H::Skipped)
         | (
@@ -74,6 +77,7 @@ pub(super) const fn next_state(state: StepState, happening: Happening) -> Option
             | H::Opened(_)
             | H::Delayed(..)
             | H::Remedied(_)
+            | H::Verifying
             | H::Completed
             | H::Failed
             | H::Skipped
@@ -198,7 +202,7 @@ impl State {
                     run.input.clone_from(input);
                 }
             }
-            Event::StepOpened { step, input, until } => {
+            Event::StepOpened { step, input, until, .. } => {
                 self.check_open(step)?;
                 let run = self.advance(step, Happening::Opened(*until))?;
                 run.started_at = Some(at);
@@ -218,7 +222,9 @@ impl State {
             }
             Event::StepCompleted { step, answer, attempts } => {
                 self.check_inside(step)?;
+                self.check_verified(step)?;
                 let run = self.advance(step, Happening::Completed)?;
+                run.verifying = None;
                 run.output = Some(answer.output.clone());
                 run.warnings.clone_from(&answer.warnings);
                 run.failure = None;
@@ -229,6 +235,7 @@ impl State {
                 self.check_inside(step)?;
                 self.check_remedy(step, self.position(step)?, *remedy)?;
                 let run = self.advance(step, Happening::Remedied(*until))?;
+                run.verifying = None;
                 run.started_at = run.started_at.or(Some(at));
                 run.failure = Some(failure.clone());
                 // The first answer that came is still there to be shown.
@@ -237,9 +244,15 @@ impl State {
                 run.remedied = Some(Remedied { remedy: *remedy, failure, answer });
                 self.record(step, attempts)?;
             }
+            Event::VerificationBegun { step, answer, repairs, attempts } => {
+                self.begin_verifying(step, answer, *repairs, attempts)?;
+            }
+            Event::RepetitionNoticed { step, .. } => self.repeats(step)?,
+            Event::VerdictReached { step, verified } => self.reach(step, verified)?,
             Event::StepFailed { step, failure, attempts, effect_stands, .. } => {
                 self.check_inside(step)?;
                 let run = self.advance(step, Happening::Failed)?;
+                run.verifying = None;
                 run.failure = Some(failure.clone());
                 run.effect_stands = *effect_stands;
                 let ended = self.record(step, attempts)?;
@@ -296,7 +309,7 @@ impl State {
         Ok(())
     }
 
-    fn advance(&mut self, step: &StepId, happening: Happening) -> Result<&mut StepRun, FoldError> {
+    pub(super) fn advance(&mut self, step: &StepId, happening: Happening) -> Result<&mut StepRun, FoldError> {
         let at = self.position(step)?;
         let run = &mut self.steps[at];
         run.state = next_state(run.state, happening).ok_or_else(|| FoldError::Illegal {
@@ -316,7 +329,7 @@ impl State {
         self.grow(at, &workflow, now)
     }
 
-    fn position(&self, step: &StepId) -> Result<usize, FoldError> {
+    pub(super) fn position(&self, step: &StepId) -> Result<usize, FoldError> {
         self.step(step.as_str())
             .map(|(at, _)| at)
             .ok_or_else(|| FoldError::UnknownStep { step: step.clone() })
@@ -364,7 +377,7 @@ impl State {
     }
 
     /// A step ends after all that grew in it.
-    fn check_inside(&self, step: &StepId) -> Result<(), FoldError> {
+    pub(super) fn check_inside(&self, step: &StepId) -> Result<(), FoldError> {
         let at = self.position(step)?;
         let open = self.within(at).any(|inside| !self.steps[inside].state.has_ended());
         if open { Err(FoldError::OpenInside { step: step.clone() }) } else { Ok(()) }
@@ -409,7 +422,11 @@ impl State {
     }
 
     /// Takes down what the calls of a step consumed.
-    fn record(&mut self, step: &StepId, attempts: &[Arc<AttemptRecord>]) -> Result<usize, FoldError> {
+    pub(super) fn record(
+        &mut self,
+        step: &StepId,
+        attempts: &[Arc<AttemptRecord>],
+    ) -> Result<usize, FoldError> {
         let at = self.position(step)?;
         self.steps[at].attempts.extend_from_slice(attempts);
         self.settle(at, attempts.iter().map(|attempt| &**attempt));
@@ -462,6 +479,7 @@ impl Happening {
             Self::Opened(_) => "opened",
             Self::Delayed(..) => "delayed",
             Self::Remedied(_) => "remedied",
+            Self::Verifying => "verified",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Skipped => "skipped",

@@ -158,7 +158,8 @@ impl State {
                 optional: graft.optional,
                 drop_in: None,
                 output_schema: self.schema_inside(inside, &graft.id),
-                recourse: self.recourse_inside(inside),
+                verification: None,
+                recourse: self.recourse_inside(inside, &graft.id),
             };
             self.grafted.push(Arc::new(Grafted { inside, step }));
             self.steps.push(StepRun { input: Some(graft.input.clone()), ..StepRun::PENDING });

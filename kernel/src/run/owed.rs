@@ -50,6 +50,8 @@ pub struct Call {
     pub capability: Name,
     /// Only by this agent, if the workflow says so.
     pub agent: Option<Name>,
+    /// By none of these agents: it is their work that is looked at.
+    pub not_by: Vec<Name>,
     /// What the agent is given.
     pub input: Json,
     /// The time this try has, counted by whoever makes the call from when it does.
@@ -112,6 +114,7 @@ pub fn outstanding(run: &State) -> Owed {
                 attempt,
                 capability: call.capability.clone(),
                 agent: call.agent.clone(),
+                not_by: call.not_by.clone(),
                 input: step.input.clone().unwrap_or_default(),
                 timeout: spec.timeout,
                 deadline: run.cut_at(),

@@ -13,6 +13,7 @@ use crate::json::{Json, Limits};
 use crate::outcome::{Answer, Class, Failure, Usage};
 use crate::run::graft::Graft;
 use crate::run::state::{State, StepState};
+use crate::run::verify::{self, Verified};
 use crate::run::{hand_off, people, remedy};
 use crate::time::Wall;
 use crate::workflow::StepKind;
@@ -41,6 +42,8 @@ pub(super) enum Progress {
     Grow(Arc<str>),
     /// Let go of these: nobody waits for them any more.
     LetGo(Vec<usize>),
+    /// A verdict on the answer it has come to.
+    Verdict(Verified),
     /// It has its answer. Whatever has not ended inside it is not needed.
     Complete(Answer),
     /// It fails, and with it whatever has not ended inside it.
@@ -81,6 +84,9 @@ pub(super) fn within(run: &State, at: usize) -> Option<Duration> {
 /// What the gathering step at `at` does next.
 pub(super) fn next(run: &State, at: usize, now: Wall) -> Progress {
     let over = matches!(run.steps[at].state, StepState::Gathering { until: Some(until) } if until <= now);
+    if let Some(verifying) = &run.steps[at].verifying {
+        return verify::progress(run, at, verifying);
+    }
     if let Some(remedied) = &run.steps[at].remedied {
         return remedy::progress(run, at, remedied, over);
     }
@@ -150,7 +156,7 @@ fn brought_down(run: &State, child: usize, code: &str, reason: &str) -> Progress
 }
 
 /// A value that Mainstay makes itself, as JSON.
-fn written(value: &impl Serialize) -> Result<Json, Failure> {
+pub(super) fn written(value: &impl Serialize) -> Result<Json, Failure> {
     let text = serde_json::to_vec(value).unwrap_or_default();
     Json::parse(&text, &Limits::default()).map_err(|error| {
         hand_off::own(Class::CallerFault, MAPPING_FAILED, format!("what was made of it {error}"))

@@ -96,7 +96,8 @@ fn warned(mut answer: Answer, warning: String) -> Assessed {
 pub(super) fn follows(run: &State, at: usize, failed: Failed, now: Wall) -> Event {
     let Failed { failure, reason, attempts, doubtful, effect_stands } = failed;
     let step = run.spec(at).id.clone();
-    let Some(remedy) = next(run, at, &failure, doubtful.is_some(), effect_stands) else {
+    let unsure = doubtful.is_some() && failure.class == Class::LowConfidence;
+    let Some(remedy) = next(run, at, &failure, unsure, effect_stands) else {
         return Event::StepFailed { step, failure, reason, attempts, effect_stands };
     };
     let until = match &run.spec(at).recourse.remedies[remedy] {
@@ -235,7 +236,7 @@ fn shown(escalate: &Escalate, remedied: &Remedied) -> Json {
 }
 
 /// A share, as people write it.
-struct Share(u16);
+pub(super) struct Share(pub(super) u16);
 
 impl std::fmt::Display for Share {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -294,8 +295,11 @@ impl State {
 
     /// What a step that grows in the one at `inside` has to fall back on: whoever is asked instead must be as sure, and
     /// fails otherwise, unless the step takes what it gets.
-    pub(super) fn recourse_inside(&self, inside: usize) -> Recourse {
-        let asked_instead = self.steps[inside].remedied.is_some();
+    pub(super) fn recourse_inside(&self, inside: usize, id: &StepId) -> Recourse {
+        let asked_instead = match self.steps[inside].verifying {
+            None => self.steps[inside].remedied.is_some(),
+            Some(_) => self.is_repair(inside, id),
+        };
         let confidence = self.spec(inside).recourse.confidence.filter(|_| asked_instead);
         let confidence = confidence.map(|confidence| match confidence.below {
             Below::Accept => confidence,
@@ -309,6 +313,9 @@ impl State {
     /// What the answer of a step must meet that grows in the one at `inside`. What whoever is asked instead answers is the
     /// answer of that step, and looked at as such.
     pub(super) fn schema_inside(&self, inside: usize, id: &StepId) -> Schema {
+        if let Some(schema) = self.schema_of_verification(inside, id) {
+            return schema;
+        }
         match &self.steps[inside].remedied {
             Some(_) => Schema::anything(),
             None => self.spec(inside).kind.schema_inside(id.as_str()),

@@ -22,6 +22,7 @@ use crate::run::inquiry::Finding;
 use crate::run::people::Ruling;
 use crate::run::remedy::Remedied;
 use crate::run::undo::Undoing;
+use crate::run::verify::{Verified, Verifying};
 use crate::time::Wall;
 use crate::workflow::{Linked, StepId};
 
@@ -146,6 +147,12 @@ pub struct StepRun {
     pub ruling: Option<Arc<Ruling>>,
     /// The last remedy that began because it failed.
     pub remedied: Option<Remedied>,
+    /// Its answer, while it is being verified.
+    pub verifying: Option<Verifying>,
+    /// Whether it was noticed that it repeats what others have done.
+    pub repeats: bool,
+    /// Every verdict on its answers, oldest first.
+    pub verdicts: Vec<Arc<Verified>>,
     /// Whether its side effect happened although it failed: only the answer was not taken.
     pub effect_stands: bool,
     /// Why it never began, if it was skipped.
@@ -286,6 +293,9 @@ impl StepRun {
         finding: None,
         ruling: None,
         remedied: None,
+        verifying: None,
+        repeats: false,
+        verdicts: Vec::new(),
         effect_stands: false,
         skipped: None,
         attempts: Vec::new(),

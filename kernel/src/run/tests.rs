@@ -12,5 +12,8 @@ mod people;
 mod remedies;
 mod replays;
 mod rules;
+mod shapes;
+mod size;
 mod undos;
+mod verifications;
 mod world;

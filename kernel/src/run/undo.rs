@@ -340,6 +340,7 @@ fn undo_step(undo: &Undo, compensate: &Compensate, after: Vec<usize>) -> Step {
         drop_in: None,
         budget: Limits::NONE,
         output_schema: Schema::anything(),
+        verification: None,
         recourse: Recourse::default(),
     }
 }

@@ -101,6 +101,7 @@ pub(super) fn build(
             drop_in: step.drop_in,
             output_schema: step.output_schema,
             recourse: step.recourse,
+            verification: step.verification,
         })
     });
     let parts = (draft.name, steps.collect::<Option<Vec<_>>>(), output);

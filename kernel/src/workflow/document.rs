@@ -1,10 +1,12 @@
 //! Reading the fields of a workflow. Nothing stops at the first mistake: each is reported and a default stands in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
     Budget, Compensation, DEFAULT_DEADLINE, DEFAULT_PARALLEL, DEFAULT_RETRIES, DEFAULT_TIMEOUT, MAX_DEADLINE,
     MAX_PARALLEL, MAX_RETRIES, MAX_STEPS, MAX_TIMEOUT, Recourse, Remedy, StepId, StepIdError, StepKind, Then,
+    Verification,
 };
 use crate::budget::Limits;
 use crate::context::Read;
@@ -21,6 +23,7 @@ mod compensation;
 mod context;
 mod kind;
 mod recourse;
+mod verification;
 
 const FIELDS: [&str; 13] = [
     "name",
@@ -37,7 +40,7 @@ const FIELDS: [&str; 13] = [
     "steps",
     "output",
 ];
-const STEP_FIELDS: [&str; 22] = [
+const STEP_FIELDS: [&str; 23] = [
     "id",
     "after",
     "call",
@@ -60,6 +63,7 @@ const STEP_FIELDS: [&str; 22] = [
     "confidence",
     "on_failure",
     "compensate",
+    "verify",
 ];
 
 /// A document whose fields have been read. What could not be read is missing here and in the report.
@@ -93,13 +97,14 @@ pub(super) struct DraftStep {
     pub(super) drop_in: Option<Mode>,
     pub(super) output_schema: Schema,
     pub(super) recourse: Recourse,
+    pub(super) verification: Option<Arc<Verification>>,
 }
 
 impl DraftStep {
     /// Everything it reads, each with the path of the field it stands in.
     pub(super) fn mappings(&self) -> Vec<(&Mapping, Path)> {
         let input = self.input.as_ref().map(|input| (input, self.path.key("input")));
-        input.into_iter().chain(self.own_mappings()).chain(self.recourses()).collect()
+        input.into_iter().chain(self.own_mappings()).chain(self.recourses()).chain(self.verifying()).collect()
     }
 
     /// What a person is asked if it fails, and what is given to whoever undoes it.
@@ -113,6 +118,17 @@ impl DraftStep {
         let undo = self.recourse.compensate.as_deref();
         let undo = undo.map(|compensate| (&compensate.input, self.path.key("compensate").key("input")));
         asks.map(|ask| (ask, path.clone())).chain(undo).collect()
+    }
+
+    /// What its answer is verified by, and what goes back.
+    fn verifying(&self) -> Vec<(&Mapping, Path)> {
+        let Some(verification) = &self.verification else { return Vec::new() };
+        let path = self.path.key("verify");
+        let that = verification.that.iter().map(|that| (&that.holds, path.key("that")));
+        let by =
+            verification.by.iter().filter_map(|by| Some((by.input.as_ref()?, path.key("by").key("input"))));
+        let again = verification.repair_input.iter().map(|input| (input, path.key("repair_input")));
+        that.chain(by).chain(again).collect()
     }
 
     /// How long it may take, if nothing is tried again: its wait, or one attempt.
@@ -220,6 +236,7 @@ fn step(item: &Field<'_>, report: &mut Report<'_>) -> DraftStep {
             .optional("output_schema")
             .map_or_else(Schema::anything, |field| field.schema(report)),
         recourse: Recourse::default(),
+        verification: None,
     };
     let beside = recourse::Beside {
         kind: step.kind.as_ref(),
@@ -228,6 +245,10 @@ fn step(item: &Field<'_>, report: &mut Report<'_>) -> DraftStep {
         output_schema: &step.output_schema,
     };
     step.recourse = recourse::recourse(&fields, &beside, report);
+    step.verification = fields
+        .optional("verify")
+        .and_then(|field| verification::verification(&field, step.kind.as_ref(), report))
+        .map(Arc::new);
     fields.report_missing(report);
     if step.drop_in.is_some() && !step.optional {
         let path = step.path.key("drop_in");

@@ -82,6 +82,9 @@ pub struct Call {
     /// The agent that must do it; any that offers the capability if none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<Name>,
+    /// Agents that must not do it, whatever they offer: it is their work that is looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_by: Vec<Name>,
 }
 
 /// A call for each item of a list; its answer is the list of their outputs, in the order of the items.
@@ -187,6 +190,14 @@ pub enum Otherwise {
     Approve,
 }
 
+impl Call {
+    /// A call of any agent that offers `capability`.
+    #[must_use]
+    pub const fn of(capability: Name) -> Self {
+        Self { capability, agent: None, not_by: Vec::new() }
+    }
+}
+
 impl StepKind {
     /// Whether it makes no call of its own: it waits for the steps that grow inside it, for a signal or for a person.
     #[must_use]
@@ -286,6 +297,24 @@ impl StepKind {
             | Self::Sub(_)
             | Self::Consensus(_)
             | Self::Plan(_)
+            | Self::Route(_) => None,
+        }
+    }
+
+    /// How often it goes round at most, if it goes in rounds.
+    #[must_use]
+    pub const fn rounds(&self) -> Option<usize> {
+        match self {
+            Self::Supervise(supervise) => Some(supervise.rounds),
+            // The first proposal, and its repairs.
+            Self::Plan(plan) => Some(plan.repairs + 1),
+            Self::Call(_)
+            | Self::Map(_)
+            | Self::Choose(_)
+            | Self::Wait(_)
+            | Self::Approve(_)
+            | Self::Sub(_)
+            | Self::Consensus(_)
             | Self::Route(_) => None,
         }
     }

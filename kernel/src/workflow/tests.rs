@@ -11,6 +11,7 @@ mod lints;
 mod problems;
 mod recourse;
 mod teams;
+mod verification;
 
 const TRIP_QUOTE: &str = r#"
 name: trip-quote
@@ -67,7 +68,7 @@ fn a_document_becomes_a_workflow_with_every_field() {
     assert_eq!((price.after.as_slice(), price.dependents.as_slice()), ([0].as_slice(), [2].as_slice()));
     let agent = Some(Name::new("pricer").unwrap());
     let StepKind::Call(call) = &price.kind else { panic!("a call") };
-    assert_eq!(*call, Call { capability: Name::new("pricing.quote").unwrap(), agent });
+    assert_eq!(*call, Call { agent, ..Call::of(Name::new("pricing.quote").unwrap()) });
     assert!(price.output_schema.check_value(&json!({"total": 1})).is_ok());
     assert_eq!((price.timeout, price.retry.clone()), (DEFAULT_TIMEOUT, RetryPolicy::DEFAULT));
     assert!(review.optional && !price.optional);

@@ -23,6 +23,12 @@ const PAYLOAD: usize = 1024;
 /// Clients at once where throughput is measured.
 const MANY: usize = 64;
 
+/// Items that one step calls an agent for, as many at once as a run may have under way.
+const FAN_OUT: u32 = 50;
+
+/// Runs of such a step at once: two of them ask as much at once as [`MANY`] calls do, and a little more.
+const FANS: usize = 2;
+
 /// Steps of a run.
 const STEPS: f64 = 3.0;
 
@@ -40,6 +46,8 @@ struct Round {
     run_1: Load,
     call_many: Load,
     run_many: Load,
+    fan_1: Load,
+    fan_many: Load,
 }
 
 /// Measures it.
@@ -51,6 +59,7 @@ pub async fn measure(quick: bool) -> anyhow::Result<Report> {
     for (name, effect) in [(IDEMPOTENT, "idempotent"), (SIDE_EFFECTING, "side-effecting")] {
         rig.http_agent(name, effect).await?;
         rig.put(&workflow(name)).await?;
+        rig.put(&fan_out(name)).await?;
     }
     let client = rig.orchestrator().await?;
     let (rounds, time) =
@@ -83,12 +92,16 @@ async fn round(
     let body = payload(PAYLOAD);
     let call = || invoke(client.clone(), name, &body);
     let run = || run(client.clone(), name, &body);
+    let fan_out = format!("{name}.fan-out");
+    let fan = || self::run(client.clone(), &fan_out, &body);
     Ok(Round {
         sync: disk::append_and_sync(rig.folder(), time / 2)?,
         call_1: closed_loop(1, time, call).await?,
         run_1: closed_loop(1, time, run).await?,
         call_many: closed_loop(MANY, time, call).await?,
         run_many: closed_loop(MANY, time, run).await?,
+        fan_1: closed_loop(1, time, fan).await?,
+        fan_many: closed_loop(FANS, time, fan).await?,
     })
 }
 
@@ -112,6 +125,20 @@ fn workflow(name: &str) -> String {
     )
 }
 
+/// A call for each item, all of them given what the run is given; the run answers the last one's answer.
+fn fan_out(name: &str) -> String {
+    let items: Vec<String> = (0..FAN_OUT).map(|item| item.to_string()).collect();
+    format!(
+        "name: {name}.fan-out\nversion: 1\ninput: true\ndeadline: 60s\nmax_parallel: {FAN_OUT}\nsteps:\n\
+         \x20 - id: each\n\
+         \x20   map: {{ over: [{items}], call: {{ capability: {name} }}, parallel: {FAN_OUT} }}\n\
+         \x20   input: \"${{input}}\"\n\
+         output: \"${{steps.each.output[{last}]}}\"\n",
+        items = items.join(", "),
+        last = FAN_OUT - 1,
+    )
+}
+
 fn figures(report: &mut Report, prefix: &str, rounds: &[Round]) {
     let of = |figure: fn(&Round) -> f64| median(rounds.iter().map(figure));
     let mut figure = |name: &str, value| report.figure(format!("{prefix}{name}"), value);
@@ -123,11 +150,19 @@ fn figures(report: &mut Report, prefix: &str, rounds: &[Round]) {
     figure("run_c64_per_s", of(|round| round.run_many.per_second));
     figure("run_c64_p50_us", of(|round| round.run_many.p50_micros));
     figure("run_c64_p99_us", of(|round| round.run_many.p99_micros));
+    figure("fan_out_50_c1_p50_us", of(|round| round.fan_1.p50_micros));
+    figure("fan_out_50_c1_p99_us", of(|round| round.fan_1.p99_micros));
+    figure("fan_out_50_c2_items_vs_calls", of(Round::fanning));
 }
 
 impl Round {
     fn latency(&self) -> f64 {
         self.run_1.p50_micros / (STEPS * self.call_1.p50_micros + TRANSITIONS * self.sync.p50_micros)
+    }
+
+    /// Items a second beside routed calls a second, both with about as many under way.
+    fn fanning(&self) -> f64 {
+        self.fan_many.per_second * f64::from(FAN_OUT) / self.call_many.per_second
     }
 
     fn throughput(&self) -> f64 {

@@ -87,8 +87,12 @@ impl Starter {
         let mut heard = kind.word == Word::None;
         loop {
             let request = pb::GetRunRequest { run_id: id.to_owned(), ..Default::default() };
-            let seen = self.orchestrator.get_run(request).await.ok();
-            if let Some(run) = seen.and_then(|answer| answer.into_inner().run)
+            let seen = self.orchestrator.get_run(request).await;
+            if seen.as_ref().is_err_and(|status| status.code() == Code::NotFound) {
+                // Acknowledged and not there: the checker will say so.
+                return;
+            }
+            if let Some(run) = seen.ok().and_then(|answer| answer.into_inner().run)
                 && run.state() != pb::RunState::Running
             {
                 let mut seen = self.log.seen();

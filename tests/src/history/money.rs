@@ -87,7 +87,9 @@ impl History {
         for attempt in steps.flat_map(|step| &step.attempts).filter(|attempt| was_answered(attempt)) {
             on_record.insert(attempt.attempt_id.as_str(), cost(attempt));
         }
-        let mut taken = BTreeSet::new();
+        // Of two answers under a key the last one is on record: the call was made again because the first was lost.
+        let answers = self.rows.iter().enumerate().filter(|(_, row)| row.output.is_some());
+        let last: BTreeMap<_, _> = answers.map(|(at, row)| (row.key.as_str(), at)).collect();
         let mut began = BTreeMap::new();
         for (at, row) in self.rows.iter().enumerate() {
             if row.failed {
@@ -98,7 +100,7 @@ impl History {
                 continue;
             }
             match on_record.get(row.key.as_str()) {
-                Some(cost) if taken.insert(&row.key) => {
+                Some(cost) if last.get(row.key.as_str()) == Some(&at) => {
                     books.recorded += 1;
                     books.on_record += cost;
                     if *cost != row.nano_usd {
@@ -127,7 +129,7 @@ impl History {
                 }
             }
         }
-        for key in on_record.keys().filter(|key| !taken.iter().any(|taken| taken == *key)) {
+        for key in on_record.keys().filter(|key| !last.contains_key(*key)) {
             books.wrong.push(format!("{key} is on record as answered, and no agent says so"));
         }
         books

@@ -62,11 +62,10 @@ impl History {
         rows
     }
 
-    /// **R5**: a run that completed came to what follows from its input.
+    /// **R5**: a run came to what follows from its input.
     pub(super) fn comes_to(&self, id: &str, found: &Found, report: &mut impl FnMut(&'static str, String)) {
         let kind = self.mix.and_then(|mix| mix.kind(&found.run.workflow));
-        let completed = found.run.state() == pb::RunState::Completed;
-        if let Some(wrong) = kind.filter(|_| completed).and_then(|kind| kind.wrong(&found.run)) {
+        if let Some(wrong) = kind.and_then(|kind| kind.wrong(&found.run)) {
             report("R5", format!("{id} of `{}`: {wrong}", found.run.workflow));
         }
     }

@@ -116,6 +116,24 @@ fn the_story_shows_steps_attempts_waits_and_spend() {
 }
 
 #[test]
+fn verdicts_stand_below_the_attempts_they_are_about() {
+    let mut run = sample();
+    let refused = pb::Verified {
+        verdict: "refused".to_owned(),
+        score: Some(0.4),
+        grounds: vec!["no sources".to_owned(), "too short".to_owned()],
+        by: "checker".to_owned(),
+    };
+    let passed = pb::Verified { verdict: "passed".to_owned(), ..pb::Verified::default() };
+    run.steps[1].verdicts = vec![refused, passed];
+    let text = story(&RunView::from(run), Style { width: 240, colour: false });
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("verdict")).collect();
+    assert!(lines[0].contains("verdict checker"), "{text}");
+    assert!(lines[0].contains("refused 0.40: no sources; too short"), "{text}");
+    assert!(lines[1].trim().starts_with("verdict") && lines[1].trim().ends_with("passed"), "{text}");
+}
+
+#[test]
 fn a_failed_run_says_where_the_failure_began_and_hostile_text_stays_text() {
     let text = told(hostile());
     assert!(!text.chars().any(|c| super::super::text::is_active(c) && c != '\n'), "{text:?}");

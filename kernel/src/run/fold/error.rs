@@ -109,6 +109,18 @@ pub enum FoldError {
         /// The step.
         step: StepId,
     },
+    /// A repetition that is none, or was noticed already.
+    #[error("step `{step}` repeats nothing, or that was noticed")]
+    Repetition {
+        /// The step.
+        step: StepId,
+    },
+    /// A verdict on what is not verified, or an answer that counts without one.
+    #[error("the answer of step `{step}` is not verified so")]
+    Verification {
+        /// The step.
+        step: StepId,
+    },
     /// Nobody cancels a run twice.
     #[error("the run was cancelled already")]
     CancelledTwice,

@@ -12,8 +12,8 @@ use crate::mode::Mode;
 use crate::outcome::{Answer, Began, Class, Failure, Usage};
 use crate::retry::Retries;
 use crate::run::{
-    Attempt, AttemptRecord, EndState, Event, Finding, Graft, Left, Offered, Ruling, SkipReason, Transition,
-    Undo, Verdict, Way, WorkflowRef,
+    Attempt, AttemptRecord, EndState, Event, Finding, Graft, Left, Offered, Ruling, SkipReason, Soundness,
+    Transition, Undo, Verdict, Verified, Way, WorkflowRef,
 };
 use crate::workflow::{Call, StepId, Sub, Work, WorkflowHash};
 
@@ -75,7 +75,7 @@ fn events() -> Vec<Event> {
                 warnings: vec!["stale".to_owned()],
                 ..answer(r#"{"text":"because"}"#)
             }),
-            attempts: vec![Arc::new(done)],
+            attempts: vec![Arc::new(done.clone())],
         },
         Event::StepFailed {
             step: step(),
@@ -97,8 +97,8 @@ fn events() -> Vec<Event> {
         Event::RunEnded { state: EndState::Cancelled, output: None, failure: None, step: None },
         Event::RunEnded { state: EndState::TimedOut, output: None, failure: None, step: None },
         Event::StepSkipped { step: step(), reason: SkipReason::Mode(Mode::Degraded) },
-        Event::StepOpened { step: step(), input: text("[1,2]"), until: Some(at(9_000)) },
-        Event::StepOpened { step: step(), input: text("[]"), until: None },
+        Event::StepOpened { step: step(), input: text("[1,2]"), until: Some(at(9_000)), rounds: None },
+        Event::StepOpened { step: step(), input: text("[]"), until: None, rounds: None },
         Event::StepsGrafted {
             step: step(),
             grafts: vec![Arc::new(graft("draft/0", &[])), Arc::new(graft("draft/1", &["draft/0"]))],
@@ -206,7 +206,7 @@ fn events() -> Vec<Event> {
             finding: Arc::new(Finding::Way(Way {
                 decision: "dec_1".to_owned(),
                 rung: "rules".to_owned(),
-                call: Some(Call { capability: name("text.draft"), agent: Some(name("writer")) }),
+                call: Some(Call { agent: Some(name("writer")), ..Call::of(name("text.draft")) }),
                 response: None,
             })),
         },
@@ -237,6 +237,43 @@ fn events() -> Vec<Event> {
             undos: vec![],
             left: vec![],
         },
+        Event::StepOpened { step: step(), input: text("1"), until: None, rounds: Some(3) },
+        Event::StepsGrafted {
+            step: step(),
+            grafts: vec![Arc::new(Graft {
+                work: Work::Call(Call { not_by: vec![name("writer")], ..Call::of(name("text.check")) }),
+                ..graft("draft/verify_1", &[])
+            })],
+        },
+        Event::VerificationBegun {
+            step: step(),
+            answer: Arc::new(answer("1.0")),
+            repairs: 1,
+            attempts: vec![Arc::new(AttemptRecord {
+                side_effecting: true,
+                refused: "ab".to_owned(),
+                ..done
+            })],
+        },
+        Event::VerdictReached {
+            step: step(),
+            verified: Arc::new(Verified {
+                verdict: Soundness::Refused,
+                score_bp: Some(4_000),
+                grounds: vec!["no sources".to_owned()],
+                by: "checker".to_owned(),
+            }),
+        },
+        Event::VerdictReached {
+            step: step(),
+            verified: Arc::new(Verified {
+                verdict: Soundness::Passed,
+                score_bp: None,
+                grounds: vec![],
+                by: String::new(),
+            }),
+        },
+        Event::RepetitionNoticed { step: step(), capability: name("text.draft"), times: 3 },
     ]
 }
 
@@ -273,8 +310,8 @@ fn graft(id: &str, after: &[&str]) -> Graft {
     Graft {
         id: path(id),
         work: Work::Call(Call {
-            capability: name("text.draft"),
             agent: after.first().map(|_| name("writer")),
+            ..Call::of(name("text.draft"))
         }),
         after: after.iter().copied().map(path).collect(),
         input: text(r#"{"item":1.0}"#),

@@ -15,7 +15,7 @@ fn opened() -> Run {
     let mut run =
         World::new(plan(vec![part("find", &[]), part("each", &["find"]).over(list(json!([1, 2])))])).run;
     say(&mut run, vec![done("find")]).unwrap();
-    let opened = Event::StepOpened { step: id("each"), input: text("[1,2]"), until: None };
+    let opened = Event::StepOpened { step: id("each"), input: text("[1,2]"), until: None, rounds: None };
     say(&mut run, vec![opened]).unwrap();
     run
 }
@@ -29,7 +29,7 @@ fn path(step: &str) -> StepId {
 }
 
 fn grows(step: &str, grafts: &[(&str, &[&str])]) -> Event {
-    let work = Work::Call(Call { capability: name("do.it"), agent: None });
+    let work = Work::Call(Call::of(name("do.it")));
     let graft = |(id, after): &(&str, &[&str])| Graft {
         id: path(id),
         work: work.clone(),

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use serde_json::{Value, json};
 
+use super::shapes::{any_recourse, falls_back, verified};
 use super::world::{
     Fate, List, Part, Plan, World, answer, at, failure, id, list, name, part, plan, ruling, text,
 };
@@ -12,8 +13,8 @@ use crate::effect::EffectClass;
 use crate::mode::Mode;
 use crate::outcome::{Began, Class};
 use crate::run::{
-    Attempt, EndState, Event, Finding, Offered, Ruling, Run, SkipReason, Transition, Verdict, Way,
-    outstanding,
+    Attempt, EndState, Event, Finding, Offered, Ruling, Run, SkipReason, Soundness, Transition, Verdict,
+    Verified, Way, outstanding,
 };
 use crate::workflow::Call;
 
@@ -36,7 +37,7 @@ fn any_class() -> impl Strategy<Value = Class> {
     prop::sample::select(classes.to_vec())
 }
 
-fn any_fate() -> impl Strategy<Value = Fate> {
+pub(super) fn any_fate() -> impl Strategy<Value = Fate> {
     prop_oneof![
         4 => Just(Fate::Answer("1")),
         1 => Just(Fate::Unsure("2", 4_000)),
@@ -72,7 +73,7 @@ fn any_budget() -> impl Strategy<Value = Value> {
 
 /// What a step does.
 #[derive(Debug, Clone)]
-enum Shape {
+pub(super) enum Shape {
     Call,
     Map(usize, usize, bool, Option<u64>),
     Choose(bool, bool),
@@ -106,21 +107,6 @@ fn any_shape() -> impl Strategy<Value = Shape> {
             .prop_map(|(after, good, within)| Shape::Plan(after, good, within)),
         1 => (0..50_u64, any::<bool>()).prop_map(|(after, somebody)| Shape::Route(after, somebody)),
     ]
-}
-
-/// What a step falls back on, as far as it fits.
-fn any_recourse() -> impl Strategy<Value = (Vec<Value>, Option<&'static str>, Vec<Fate>)> {
-    let fallback = |capability: &str| json!({ "fallback": { "capability": capability } });
-    let ask =
-        |default: &str| json!({ "escalate": { "ask": "Well?", "within": "300ms", "default": default } });
-    let last = vec![json!("skip"), json!({ "default": 7 }), ask("approve"), ask("reject")];
-    let remedies =
-        (0..3_usize, prop::option::of(prop::sample::select(last))).prop_map(move |(fallbacks, last)| {
-            let fallbacks = ["other", "third"].into_iter().take(fallbacks).map(fallback);
-            fallbacks.chain(last).collect::<Vec<_>>()
-        });
-    let below = prop::option::of(prop::sample::select(vec!["accept", "retry", "fallback", "escalate"]));
-    (remedies, below, prop::collection::vec(any_fate(), 1..3))
 }
 
 /// Step number `n` of an acyclic graph: it depends on some of the steps before it.
@@ -157,8 +143,9 @@ fn any_part(n: usize) -> impl Strategy<Value = Part> {
                 part.input = vec![("strict", format!("${{{field}.a}}"))];
             }
             (part.optional, part.drop_in) = optional;
-            if let Some((remedies, below, instead)) = recourse {
+            if let Some((remedies, below, instead, verify)) = recourse {
                 part = falls_back(part, &shape, remedies, below).instead(&instead);
+                part = verified(part, &shape, verify);
             }
             let acts = !matches!(shape, Shape::Wait(_) | Shape::Signal(..) | Shape::Approve(..));
             if let Some(when_unknown) = compensate.filter(|_| acts) {
@@ -228,7 +215,7 @@ fn any_part(n: usize) -> impl Strategy<Value = Part> {
                     part.does("plan", plan).finds(after, finding).inside("1", &[Fate::Answer(proposal)])
                 }
                 Shape::Route(after, somebody) => {
-                    let call = somebody.then(|| Call { capability: name("do.it"), agent: None });
+                    let call = somebody.then(|| Call::of(name("do.it")));
                     let response = (!somebody).then(|| text("0"));
                     let finding = Finding::Way(Way {
                         decision: String::new(),
@@ -263,34 +250,6 @@ fn any_part(n: usize) -> impl Strategy<Value = Part> {
             }
         },
     )
-}
-
-/// Leaves out what would contradict the rest of the step.
-fn falls_back(part: Part, shape: &Shape, remedies: Vec<Value>, below: Option<&'static str>) -> Part {
-    let fits = |remedy: &Value| match shape {
-        Shape::Wait(_) | Shape::Signal(..) => remedy.get("fallback").is_none(),
-        Shape::Approve(..) => remedy.get("escalate").is_none() && (remedy.get("fallback").is_none()),
-        Shape::Call
-        | Shape::Map(..)
-        | Shape::Choose(..)
-        | Shape::Sub(_)
-        | Shape::Consensus(..)
-        | Shape::Supervise(..)
-        | Shape::Plan(..)
-        | Shape::Route(..) => true,
-    };
-    let remedies: Vec<Value> = remedies.into_iter().filter(fits).collect();
-    let has = |name: &str| remedies.iter().any(|remedy| remedy.get(name).is_some());
-    let below = below.filter(|below| match *below {
-        "retry" => part.max_attempts > 1,
-        "fallback" | "escalate" => has(below),
-        _ => true,
-    });
-    let part = match below.filter(|_| matches!(shape, Shape::Call)) {
-        Some(below) => part.confidence(0.5, below),
-        None => part,
-    };
-    if remedies.is_empty() { part } else { part.on_failure(Value::from(remedies)) }
 }
 
 pub(super) fn any_plan() -> impl Strategy<Value = Plan> {
@@ -384,6 +343,17 @@ fn any_event() -> impl Strategy<Value = Event> {
             answer: None,
             until: None,
             attempts: Vec::new()
+        }),
+        step.clone().prop_map(|step| Event::VerificationBegun {
+            step,
+            answer: answer("1").into(),
+            repairs: 1,
+            attempts: Vec::new()
+        }),
+        (step.clone(), any::<bool>()).prop_map(|(step, passes)| {
+            let verdict = if passes { Soundness::Passed } else { Soundness::Refused };
+            let verified = Verified { verdict, score_bp: None, grounds: Vec::new(), by: String::new() };
+            Event::VerdictReached { step, verified: verified.into() }
         }),
         step.clone().prop_map(|step| Event::StepSkipped { step, reason: SkipReason::RunEnded }),
         step.clone().prop_map(|step| Event::StepSkipped { step, reason: SkipReason::Mode(Mode::Degraded) }),

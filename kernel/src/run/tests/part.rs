@@ -154,6 +154,10 @@ impl Part {
         self.recourse.push(("confidence", json!({ "min": min, "below": below })));
         self
     }
+    pub(super) fn verify(mut self, how: Value) -> Self {
+        self.recourse.push(("verify", how));
+        self
+    }
     pub(super) fn instead(mut self, fates: &[Fate]) -> Self {
         self.instead = fates.to_vec();
         self

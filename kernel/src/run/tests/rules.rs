@@ -379,11 +379,12 @@ pub(super) fn say(run: &mut Run, events: Vec<Event>) -> Result<(), FoldError> {
 }
 
 const NEXT: Attempt = Attempt { number: 2, id: crate::id::AttemptId::from_bytes([0; 16]) };
-const HAPPENINGS: [Happening; 8] = [
+const HAPPENINGS: [Happening; 9] = [
     Happening::Opened(None),
     Happening::Started(NEXT),
     Happening::Delayed(NEXT, at(1)),
     Happening::Remedied(None),
+    Happening::Verifying,
     Happening::Completed,
     Happening::Failed,
     Happening::Skipped,
@@ -391,7 +392,7 @@ const HAPPENINGS: [Happening; 8] = [
 ];
 
 /// Every (state, happening) that may be.
-const LEGAL: [(&str, &str, &str); 17] = [
+const LEGAL: [(&str, &str, &str); 19] = [
     ("pending", "started", "running"),
     ("pending", "failed", "failed"),
     ("pending", "skipped", "skipped"),
@@ -406,6 +407,8 @@ const LEGAL: [(&str, &str, &str); 17] = [
     ("pending", "remedied", "gathering"),
     ("running", "remedied", "gathering"),
     ("gathering", "remedied", "gathering"),
+    ("running", "verified", "gathering"),
+    ("gathering", "verified", "gathering"),
     ("gathering", "completed", "completed"),
     ("gathering", "failed", "failed"),
     ("gathering", "cancelled", "cancelled"),

@@ -282,7 +282,11 @@ impl World {
             Fate::Fail(class, began) => (*class, Err(failure(*class, *began))),
         };
         let usage = part.uses;
+        // Two agents offer everything, and the second is asked where the first must not be.
+        let agent = if call.not_by.contains(&name("agent")) { "other" } else { "agent" };
+        assert!(!call.not_by.contains(&name(agent)), "nobody looks at their own work");
         let record = AttemptRecord {
+            agent: agent.to_owned(),
             usage,
             failure: result.as_ref().err().cloned(),
             ..record(call.attempt, self.begun[&call.attempt], self.takes(call), class)
@@ -312,6 +316,7 @@ impl World {
                 let (Event::AttemptFailed { attempts, .. }
                 | Event::StepCompleted { attempts, .. }
                 | Event::RemedyBegun { attempts, .. }
+                | Event::VerificationBegun { attempts, .. }
                 | Event::StepFailed { attempts, .. }) = event
                 else {
                     continue;
@@ -409,6 +414,8 @@ pub(super) fn record(attempt: Attempt, started_at: Wall, duration: Duration, cla
         duration,
         class,
         failure: None,
+        refused: String::new(),
+        side_effecting: false,
         usage: USAGE,
         waited: Duration::ZERO,
         hedge_after: None,

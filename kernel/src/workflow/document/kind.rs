@@ -106,7 +106,7 @@ pub(super) fn call_of(mut fields: Fields<'_>, report: &mut Report<'_>) -> Option
     let capability = fields.required("capability").and_then(|field| field.name(report));
     let agent = fields.optional("agent").and_then(|field| field.name(report));
     fields.report_missing(report);
-    Some(Call { capability: capability?, agent })
+    Some(Call { agent, ..Call::of(capability?) })
 }
 
 fn map(field: &Field<'_>, report: &mut Report<'_>) -> Option<Map> {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::super::world::{Plan, World};
-use super::super::{remedies, undos};
+use super::super::{remedies, undos, verifications};
 use crate::run::{Event, Run, Transition, outstanding};
 
 pub(in crate::run::tests) fn transcript(plan: Plan) -> String {
@@ -44,12 +44,17 @@ fn write_events(text: &mut String, transition: &Transition) {
                 let input = input.as_ref().map_or("same input".to_owned(), ToString::to_string);
                 format!("{step} started: #{} {input}", attempt.number)
             }
-            Event::StepOpened { step, input, until } => {
+            Event::StepOpened { step, input, until, rounds } => {
                 let until = until.map_or(String::new(), |until| format!(", until {until:?}"));
-                format!("{step} opened: {input}{until}")
+                let rounds = rounds.map_or(String::new(), |rounds| format!(", at most {rounds} rounds"));
+                format!("{step} opened: {input}{until}{rounds}")
             }
             Event::StepsGrafted { step, grafts } => {
-                let grafts = grafts.iter().map(|graft| format!("{} {}", graft.id, graft.input));
+                let grafts = grafts.iter().map(|graft| {
+                    let barred = graft.work.call().map(|call| call.not_by.as_slice()).unwrap_or_default();
+                    let barred: Vec<String> = barred.iter().map(|name| format!(" (not by {name})")).collect();
+                    format!("{} {}{}", graft.id, graft.input, barred.concat())
+                });
                 format!("{step} grew: {}", grafts.collect::<Vec<_>>().join(", "))
             }
             Event::AttemptFailed { step, failure, next, retry_at, reason, .. } => {
@@ -65,6 +70,13 @@ fn write_events(text: &mut String, transition: &Transition) {
             }
             Event::RemedyBegun { .. } => remedies::told(event),
             Event::UndoBegun { .. } => undos::told(event),
+            Event::VerificationBegun { step, answer, repairs, .. } => {
+                verifications::begun(step, answer, *repairs)
+            }
+            Event::VerdictReached { step, verified } => verifications::told(step, verified),
+            Event::RepetitionNoticed { step, capability, times } => {
+                format!("{step} repeats: {capability}, {times} times before")
+            }
             Event::StepFailed { step, failure, reason, .. } => {
                 format!("{step} failed: {}: {} ({reason})", failure.code, failure.message)
             }

@@ -121,7 +121,7 @@ fn way(call: Option<&str>, response: Option<&str>) -> Finding {
     Finding::Way(Way {
         decision: "dec_1".to_owned(),
         rung: if call.is_some() { "rules" } else { "static" }.to_owned(),
-        call: call.map(|capability| Call { capability: name(capability), agent: None }),
+        call: call.map(|capability| Call::of(name(capability))),
         response: response.map(text),
     })
 }

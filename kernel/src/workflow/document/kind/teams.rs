@@ -53,7 +53,7 @@ fn judge(field: &Field<'_>, report: &mut Report<'_>) -> Option<Judge> {
         Some(text.to_owned())
     });
     fields.report_missing(report);
-    Some(Judge::new(Call { capability: capability?, agent }, rubric?))
+    Some(Judge::new(Call { agent, ..Call::of(capability?) }, rubric?))
 }
 
 pub(super) fn supervise(field: &Field<'_>, report: &mut Report<'_>) -> Option<Supervise> {
