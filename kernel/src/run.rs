@@ -31,6 +31,7 @@
 //! - [`people`]: what comes from outside: signals, and what people answer.
 //! - [`remedy`]: what a step that failed falls back on.
 //! - [`undo`]: what is undone before a run that failed ends.
+//! - [`resume`]: how another run goes on from there.
 //! - [`decide`]: what happens next.
 //! - [`mod@budget`]: what it may use up, and has.
 //! - [`owed`]: what is to be under way.
@@ -49,6 +50,7 @@ pub mod owed;
 mod pattern;
 pub mod people;
 pub mod remedy;
+pub mod resume;
 pub mod state;
 #[cfg(test)]
 mod tests;
@@ -66,5 +68,6 @@ pub use self::inquiry::{About, Finding, Inquiry, Offered, Way};
 pub use self::owed::{Call, Durability, Owed, durability, outstanding, urgency};
 pub use self::people::{Asked, Ruling, Verdict, asked};
 pub use self::remedy::Remedied;
+pub use self::resume::{ResumeError, Resumed, carry};
 pub use self::state::{End, Run, State, StepRun, StepState};
 pub use self::undo::{Left, Undo, Undoing};

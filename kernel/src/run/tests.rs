@@ -10,6 +10,7 @@ mod part;
 mod people;
 mod remedies;
 mod replays;
+mod resumes;
 mod rules;
 mod undos;
 mod world;

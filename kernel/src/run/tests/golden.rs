@@ -236,6 +236,7 @@ pub(super) fn all() -> Vec<(&'static str, Plan)> {
     all.extend(super::budgets::all());
     all.extend(super::remedies::all());
     all.extend(super::undos::all());
+    all.extend(super::resumes::all());
     all
 }
 
