@@ -3,20 +3,22 @@
 //! Input: `{"x": 1}` answers `{"x": 2}`. Beside `x`: `sleep_ms` (works that long), `fail` (answers 500 with this text),
 //! `fail_times` (fails so often for the same run and step, then works), `bad` (answers what breaks its schema), `garbage`
 //! (answers what is not JSON), `gate` (works until a test opens the gate of that name), `abort` (the process dies),
-//! `cost_usd` and `tokens` (says that this is what it used).
+//! `cost_usd` and `tokens` (says that this is what it used), `bad_in` (answers
+//! what breaks a schema in the step of this name, and in no other).
 //! Asked as a router agent, it does what `router` in the request's input says: `say` (answers this very text), `fill` (answers
 //! so many bytes), `sleep_ms`. Told nothing, it names the first of the `candidates`, nine tenths sure.
 //! Asked as a supervisor or a planner (its input has a `goal`), it says the goal's `says`, one text a round; asked as a judge
 //! (it is shown `answers`), it chooses the one with the greatest `x`, nine tenths sure.
 //! `POST /sick` and `POST /well` change what `GET /health` says; `POST /open/NAME` opens a gate; `POST /fail/PERCENT` makes so
-//! many of a hundred works fail, whatever their input says.
+//! many of a hundred works fail, whatever their input says; `POST /price/NANO` makes every answer cost so many 10⁻⁹ US dollars
+//! for each byte it was asked with, unless its input names a cost.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,9 +26,13 @@ use axum::Router;
 use axum::extract::{Path as Segment, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
+use mainstay_kernel::budget;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+
+/// 10⁻⁹ US dollars in one.
+const NANO: u64 = 1_000_000_000;
 
 /// One line of the agent's ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,8 +45,14 @@ pub struct Row {
     pub step: String,
     /// The input, as it came.
     pub body: String,
-    /// What was answered; `None` in the row that is written when work begins.
+    /// What was answered; `None` in the row that is written when work begins, and if it failed.
     pub output: Option<String>,
+    /// Whether the row was written because work failed.
+    #[serde(default)]
+    pub failed: bool,
+    /// What the answer cost, as the agent said with it, in 10⁻⁹ US dollars; 0 in the row that is written when work begins.
+    #[serde(default)]
+    pub nano_usd: u64,
 }
 
 #[derive(Debug)]
@@ -51,6 +63,8 @@ struct Agent {
     /// How many of a hundred works fail, and how many there were.
     failing: AtomicU32,
     works: AtomicU32,
+    /// What a byte of input costs, in 10⁻⁹ US dollars.
+    price: AtomicU64,
     /// Names of the gates that are open.
     gates: watch::Sender<BTreeSet<String>>,
 }
@@ -62,6 +76,7 @@ struct Wanted {
     sleep_ms: u64,
     fail: Option<String>,
     fail_times: u32,
+    bad_in: String,
     bad: bool,
     garbage: bool,
     gate: Option<String>,
@@ -129,6 +144,7 @@ pub async fn serve(listener: TcpListener, path: &Path) -> std::io::Result<()> {
         sick: AtomicBool::new(false),
         failing: AtomicU32::new(0),
         works: AtomicU32::new(0),
+        price: AtomicU64::new(0),
         gates: watch::Sender::default(),
     };
     let routes = Router::new()
@@ -144,13 +160,22 @@ pub async fn serve(listener: TcpListener, path: &Path) -> std::io::Result<()> {
         )
         .route("/open/{gate}", post(open))
         .route("/fail/{percent}", post(fail))
+        .route("/price/{nano}", post(price))
         .with_state(Arc::new(agent));
     axum::serve(listener, routes).await
 }
 
-/// Reads a ledger.
+/// Reads what began and what was answered out of a ledger.
 #[must_use]
 pub fn ledger(path: &Path) -> Vec<Row> {
+    let mut rows = whole_ledger(path);
+    rows.retain(|row| !row.failed);
+    rows
+}
+
+/// Reads a ledger, with what failed.
+#[must_use]
+pub fn whole_ledger(path: &Path) -> Vec<Row> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
@@ -167,15 +192,21 @@ async fn fail(State(agent): State<Arc<Agent>>, Segment(percent): Segment<u32>) {
     agent.failing.store(percent, Ordering::SeqCst);
 }
 
+async fn price(State(agent): State<Arc<Agent>>, Segment(nano): Segment<u64>) {
+    agent.price.store(nano, Ordering::SeqCst);
+}
+
 async fn work(
     State(agent): State<Arc<Agent>>,
     headers: HeaderMap,
     body: String,
 ) -> (StatusCode, [(&'static str, String); 2], String) {
     let wanted: Wanted = serde_json::from_str(&body).unwrap_or_default();
-    let cost = if wanted.cost_usd.is_empty() { "0".to_owned() } else { wanted.cost_usd.clone() };
+    let by_length = agent.price.load(Ordering::SeqCst) * body.len() as u64;
+    let nano_usd = budget::nano_usd(&wanted.cost_usd).unwrap_or(by_length);
+    let cost = format!("{}.{:09}", nano_usd / NANO, nano_usd % NANO);
     let used = [("mainstay-cost-usd", cost), ("mainstay-tokens-in", wanted.tokens.to_string())];
-    let (status, output) = answer(agent, &headers, body, wanted).await;
+    let (status, output) = answer(agent, &headers, body, wanted, nano_usd).await;
     (status, used, output)
 }
 
@@ -184,6 +215,7 @@ async fn answer(
     headers: &HeaderMap,
     body: String,
     wanted: Wanted,
+    nano_usd: u64,
 ) -> (StatusCode, String) {
     let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     let mut row = Row {
@@ -192,8 +224,11 @@ async fn answer(
         step: header("mainstay-step"),
         body: body.clone(),
         output: None,
+        failed: false,
+        nano_usd: 0,
     };
     agent.write(&row);
+    row.nano_usd = nano_usd;
     if let Some(told) = wanted.input.router {
         tokio::time::sleep(Duration::from_millis(told.sleep_ms)).await;
         let fill = serde_json::json!({ "capability": "anything", "why": "x".repeat(told.fill) });
@@ -208,17 +243,9 @@ async fn answer(
     if wanted.abort {
         std::process::abort();
     }
-    if let Some(text) = wanted.fail {
-        return (StatusCode::INTERNAL_SERVER_ERROR, serde_json::json!({ "error": text }).to_string());
-    }
-    if agent.fails_now() {
-        return (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            serde_json::json!({ "error": "a bad version" }).to_string(),
-        );
-    }
-    if agent.fails_once_more(&row, wanted.fail_times) {
-        return (StatusCode::INTERNAL_SERVER_ERROR, serde_json::json!({ "error": "not yet" }).to_string());
+    if let Some(why) = agent.failure(&row, &wanted) {
+        agent.write(&Row { failed: true, ..row });
+        return (StatusCode::INTERNAL_SERVER_ERROR, serde_json::json!({ "error": why }).to_string());
     }
     if let Some(said) =
         wanted.goal.and_then(|goal| says(&goal, &row.step)).or_else(|| judges(&wanted.answers))
@@ -227,7 +254,8 @@ async fn answer(
         agent.write(&row);
         return (StatusCode::OK, said);
     }
-    let output = match (wanted.garbage, wanted.bad, wanted.candidates.first()) {
+    let is_bad = wanted.bad || (!row.step.is_empty() && row.step == wanted.bad_in);
+    let output = match (wanted.garbage, is_bad, wanted.candidates.first()) {
         (_, _, Some(first)) => {
             serde_json::json!({ "capability": first.capability, "confidence": 0.9 }).to_string()
         }
@@ -253,6 +281,14 @@ fn judges(answers: &[Shown]) -> Option<String> {
     Some(serde_json::json!({ "choice": best.label, "confidence": 0.9, "grounds": "more" }).to_string())
 }
 
+impl Row {
+    /// Whether it was written when work began.
+    #[must_use]
+    pub const fn begins(&self) -> bool {
+        self.output.is_none() && !self.failed
+    }
+}
+
 impl Agent {
     /// On disk when this returns, so that a kill forgets nothing that happened.
     fn write(&self, row: &Row) {
@@ -261,6 +297,17 @@ impl Agent {
         if ledger.write_all(line.as_bytes()).and_then(|()| ledger.sync_data()).is_err() {
             std::process::abort();
         }
+    }
+
+    /// Why this work fails, if it does.
+    fn failure(&self, row: &Row, wanted: &Wanted) -> Option<String> {
+        if let Some(text) = &wanted.fail {
+            return Some(text.clone());
+        }
+        if self.fails_now() {
+            return Some("a bad version".to_owned());
+        }
+        self.fails_once_more(row, wanted.fail_times).then(|| "not yet".to_owned())
     }
 
     fn fails_now(&self) -> bool {

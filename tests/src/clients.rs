@@ -1,81 +1,86 @@
 //! Clients that start runs and follow each to its end, whatever happens to the server meanwhile, and remember what they
 //! were told. What they remember is what a [`History`] is checked against.
+//!
+//! - [`starter`]: starts runs, one after the other, and gives each the word it waits for.
+//! - [`people`]: answer what runs ask.
+//! - [`writers`]: write the shared context that runs read.
+//! - [`purse`]: keeps the tenant's books.
+//! - [`registrar`]: registers the same agent again and again.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use mainstay_proto::pb;
-use pb::orchestrator_client::OrchestratorClient;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tonic::Code;
-use tonic::transport::Channel;
 
-use crate::history::{History, Told};
+use crate::history::History;
+use crate::mix::Mix;
 use crate::seed::Seeded;
 use crate::wait::until;
-use crate::world::{Agent, World, spec};
+use crate::world::{Agent, World};
 
-/// A workflow of four steps, two of them with side effects. Its output is its input, from step to step.
-pub const MIXED: &str = "
-name: mixed
-version: 1
-deadline: 10m
-steps:
-  - { id: a, call: { capability: work }, input: { x: '${input.x}', sleep_ms: 5 }, retry: { max_attempts: 20 } }
-  - { id: b, after: [a], call: { capability: pay }, input: { x: '${steps.a.output.x}', sleep_ms: 10 }, retry: { max_attempts: 20 } }
-  - { id: c, after: [a], call: { capability: work }, input: { x: '${steps.a.output.x}' }, retry: { max_attempts: 20 } }
-  - { id: d, after: [b, c], call: { capability: pay }, input: { x: '${steps.b.output.x + steps.c.output.x}' }, retry: { max_attempts: 20 } }
-output: { x: '${steps.d.output.x}' }
-";
-
-/// What an agent needs to do the work of [`MIXED`].
-pub const CAPABILITIES: [(&str, &str); 2] = [
-    ("work", "effect: idempotent, max_concurrency: 200"),
-    ("pay", "effect: side-effecting, max_concurrency: 200"),
-];
+mod people;
+mod purse;
+mod registrar;
+mod starter;
+mod writers;
 
 /// How often a client looks whether its run has ended, or asks again.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Starts by key, with every answer to them.
-pub type Starts = BTreeMap<String, Vec<Told>>;
+/// Writers who race for one key of the shared context.
+const WRITERS: usize = 4;
 
-/// Ends that were shown: run and state.
-pub type Ends = Vec<(String, pb::RunState)>;
+/// What an agent may do at most, in bytes of its ledger, before the next fault: some hundred pieces of work.
+const BURST: usize = 32 * 1024;
 
 /// Clients at work.
 #[derive(Debug)]
 pub struct Clients {
     log: Arc<Log>,
-    tasks: Vec<JoinHandle<()>>,
+    mix: Mix,
+    starters: Vec<JoinHandle<()>>,
+    /// Whoever else runs need, to their end.
+    others: Vec<JoinHandle<()>>,
 }
 
 /// What the clients saw together.
 #[derive(Debug, Default)]
 struct Log {
-    told: Mutex<Starts>,
-    shown: Mutex<Ends>,
-    acknowledged: AtomicUsize,
+    seen: Mutex<History>,
+    /// Starts that were acknowledged.
+    acknowledged: watch::Sender<usize>,
     under_way: AtomicUsize,
+    /// No more runs are started.
     stop: AtomicBool,
+    /// All runs have ended.
+    over: AtomicBool,
 }
 
 impl Clients {
-    /// Sets so many to work, each with one run at a time.
-    #[must_use]
-    pub fn start(world: &World, clients: usize) -> Self {
+    /// Sets so many to work, each with one run of the mix at a time, and whoever else its runs need.
+    ///
+    /// # Panics
+    /// If a document of the mix is refused.
+    pub async fn start(world: &World, clients: usize, mix: Mix, dice: &mut Seeded) -> Self {
         let log = Arc::new(Log::default());
-        let client = |number| tokio::spawn(client(number, world.orchestrator(), Arc::clone(&log)));
-        let tasks = (0..clients).map(client).collect();
-        Self { log, tasks }
-    }
-
-    /// Starts that were acknowledged so far.
-    #[must_use]
-    pub fn acknowledged(&self) -> usize {
-        self.log.acknowledged.load(Ordering::SeqCst)
+        let mut others = Vec::new();
+        if mix.is_social() {
+            purse::open(world).await;
+            writers::put_first(world, &log).await;
+            let writer = |number| tokio::spawn(writers::write(number, world.channel(), Arc::clone(&log)));
+            others.extend((0..WRITERS).map(writer));
+            others.push(tokio::spawn(people::answer(world.orchestrator(), Arc::clone(&log))));
+            others.push(tokio::spawn(registrar::register(world.registry(), Arc::clone(&log))));
+        }
+        mix.put(world).await;
+        let starter = |number| {
+            let (dice, log) = (dice.fork(), Arc::clone(&log));
+            tokio::spawn(starter::Starter::new(number, mix, dice, world.orchestrator(), log).work())
+        };
+        let starters = (0..clients).map(starter).collect();
+        Self { log, mix, starters, others }
     }
 
     /// Whether no run is under way right now, so that a fault meets nothing.
@@ -84,82 +89,57 @@ impl Clients {
         self.log.under_way.load(Ordering::SeqCst) == 0
     }
 
-    /// Waits for the next moment, which is a number of things that clients and the agent have seen since the last one.
+    /// Waits for the next moment: once the agent has done something more, or right after the next start was acknowledged,
+    /// or at once, while what a kill left is being taken up.
     pub async fn next_moment(&self, agent: &Agent, dice: &mut Seeded) {
-        let seen = || self.acknowledged() + agent.ledger().len();
-        let moment = seen() + 1 + dice.below(60);
-        until("the next moment", || async { (seen() >= moment).then_some(()) }).await;
+        match dice.below(10) {
+            0 => {}
+            1..=3 => {
+                let mut acknowledged = self.log.acknowledged.subscribe();
+                let more = tokio::time::timeout(crate::wait::PATIENCE, acknowledged.changed()).await;
+                more.expect("a start to be acknowledged").expect("the clients");
+            }
+            _ => {
+                let moment = agent.written() + 1 + dice.below(BURST) as u64;
+                until("the next moment", || async { (agent.written() >= moment).then_some(()) }).await;
+            }
+        }
     }
 
-    /// Lets every client come to its end, and puts what all sides know of it side by side, but for the faults.
+    /// Lets every run come to its end, and puts what all sides know side by side, but for the faults.
     ///
     /// # Panics
     /// If a client has.
     pub async fn history(self, world: &World, agent: &Agent) -> History {
-        let (told, shown) = self.stop().await;
-        let (found, rows) = (world.found().await, agent.ledger());
-        History { told, shown, found, rows, ..History::default() }
-    }
-
-    /// Lets everyone stop, and says what they were told and shown.
-    ///
-    /// # Panics
-    /// If one of them has.
-    async fn stop(self) -> (Starts, Ends) {
         self.log.stop.store(true, Ordering::SeqCst);
-        for task in self.tasks {
+        for task in self.starters {
             task.await.expect("a client");
         }
-        let told = std::mem::take(&mut *self.log.told.lock().expect("no panic"));
-        let shown = std::mem::take(&mut *self.log.shown.lock().expect("no panic"));
-        (told, shown)
+        let found = world.found(self.mix.workflows()).await;
+        self.log.over.store(true, Ordering::SeqCst);
+        for task in self.others {
+            task.await.expect("one of the others");
+        }
+        let seen = std::mem::take(&mut *self.log.seen());
+        let history = History { mix: Some(self.mix), found, rows: agent.whole_ledger(), ..seen };
+        if !self.mix.is_social() {
+            return history;
+        }
+        let (kept, purse) = (writers::kept(world).await, Some(purse::count(world).await));
+        History { kept, purse, ..history }
     }
 }
 
-/// Starts runs one after the other and follows each to its end. A start whose answer was lost is made again under its key.
-async fn client(number: usize, mut orchestrator: OrchestratorClient<Channel>, log: Arc<Log>) {
-    let mut looks = tokio::time::interval(LOOK);
-    for round in 0.. {
-        let key = format!("{number}-{round}");
-        let run =
-            pb::RunSpec { idempotency_key: key.clone(), ..spec("mixed", &format!("{{\"x\":{round}}}")) };
-        let started = loop {
-            if log.stop.load(Ordering::SeqCst) {
-                return;
-            }
-            let started = orchestrator.submit(pb::SubmitRequest { run: Some(run.clone()) }).await;
-            let told = match started {
-                Ok(answer) => Told::Acknowledged(answer.into_inner().run_id),
-                // Refused by a server that was there and said so.
-                Err(status) if matches!(status.code(), Code::InvalidArgument | Code::NotFound) => {
-                    Told::Refused
-                }
-                Err(_) => Told::Unknown,
-            };
-            log.told.lock().expect("no panic").entry(key.clone()).or_default().push(told.clone());
-            match told {
-                Told::Acknowledged(id) => break Some(id),
-                // Every third is never asked for again: nobody knows whether it exists, and both is right.
-                Told::Unknown if round % 3 == 2 => break None,
-                Told::Unknown | Told::Refused => {}
-            }
-            looks.tick().await;
-        };
-        let Some(id) = started else { continue };
-        log.acknowledged.fetch_add(1, Ordering::SeqCst);
-        log.under_way.fetch_add(1, Ordering::SeqCst);
-        loop {
-            let request = pb::GetRunRequest { run_id: id.clone(), ..Default::default() };
-            let seen = orchestrator.get_run(request).await.ok().and_then(|answer| answer.into_inner().run);
-            let ended = seen.map(|run| run.state()).filter(|state| *state != pb::RunState::Running);
-            if let Some(state) = ended {
-                log.shown.lock().expect("no panic").push((id.clone(), state));
-            }
-            if log.stop.load(Ordering::SeqCst) || ended.is_some() {
-                break;
-            }
-            looks.tick().await;
-        }
-        log.under_way.fetch_sub(1, Ordering::SeqCst);
+impl Log {
+    fn seen(&self) -> MutexGuard<'_, History> {
+        self.seen.lock().expect("no panic")
+    }
+
+    fn stops(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
     }
 }

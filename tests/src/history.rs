@@ -4,9 +4,15 @@
 //! - **R1** every acknowledged run exists and has ended.
 //! - **R2** a run has one end, nothing after it, and reads the same every time.
 //! - **R3** a start that failed left nothing; one whose answer was lost left at most one run for its key.
-//! - **R4** a key has one body and serves one step; work under it was begun once, unless it may be repeated.
-//! - **R5** a step that is done was done by its agent, with that output, after the steps it waits for had ended.
+//! - **R4** a key has one body and serves one step; work under it was begun once, unless it may be repeated ([`work`]).
+//! - **R5** a step that is done was done by its agent, with that output, after the steps it waits for had ended; a run came
+//!   to what follows from its input.
+//! - **R6** epochs of a registration only grow, and **R8** what was registered is there from then on ([`words`]).
+//! - **R7** tries, depth and budgets stay within their caps, and nothing is set aside in the end ([`shape`]).
+//! - **R9** what a run is, is what its journal adds up to: folded here, told again, and as it was shown before kills.
 //! - **R10** the history is not vacuous: enough ended well, the faults did happen, and most of them met work.
+//! - **money** what is on record is what the agents' ledgers say; what is not was under way at a crash ([`money`]).
+//! - **words** what was said to a run, and written into the shared context, counts once or, unacknowledged, at most once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,6 +21,15 @@ use mainstay_proto::pb;
 use pb::run_event::Event;
 
 use crate::agent::Row;
+use crate::mix::Mix;
+
+pub mod money;
+mod shape;
+pub mod words;
+mod work;
+
+pub use self::money::Purse;
+pub use self::words::{Epoch, Sent, Taken, Tally, Wrote};
 
 /// What a client was told when it started a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,19 +51,25 @@ pub struct Found {
     pub again: pb::Run,
     /// Its state in the listing.
     pub listed: pb::RunState,
-    /// Its journal.
+    /// Its journal, as clients are shown it.
     pub events: Vec<pb::RunEvent>,
+    /// What the records of its journal add up to, or why they do not.
+    pub folded: Result<pb::Run, String>,
 }
 
 /// Everything that was recorded.
 #[derive(Debug, Default)]
 pub struct History {
+    /// What was started, if it is known what each comes to.
+    pub mix: Option<Mix>,
     /// What clients were told, by idempotency key.
     pub told: BTreeMap<String, Vec<Told>>,
     /// Every run there is, by id.
     pub found: BTreeMap<String, Found>,
     /// What the agents did.
     pub rows: Vec<Row>,
+    /// How many rows there were at each crash of the control plane.
+    pub crashes: Vec<usize>,
     /// How many faults were made to happen.
     pub faults: usize,
     /// How many were meant to.
@@ -57,6 +78,20 @@ pub struct History {
     pub idle_faults: usize,
     /// How runs ended, as clients were shown it while it happened: by id.
     pub shown: Vec<(String, pb::RunState)>,
+    /// Runs as clients first read them after their end.
+    pub read: BTreeMap<String, pb::Run>,
+    /// What was said to runs.
+    pub words: Vec<Sent>,
+    /// What was written into the shared context.
+    pub writes: Vec<Wrote>,
+    /// The versions of it that were kept, oldest first.
+    pub kept: Vec<(u64, Tally)>,
+    /// The newest version that was acknowledged before a start was first sent, by the start's key.
+    pub known: BTreeMap<String, u64>,
+    /// What was granted to one registration and read of it, in that order.
+    pub epochs: Vec<Epoch>,
+    /// What the tenant's books say in the end.
+    pub purse: Option<Purse>,
     /// Whether a key may be begun more than once, because all work is read-only or idempotent and sidecars were killed.
     pub repeatable: bool,
 }
@@ -87,19 +122,23 @@ impl History {
         let lost = self.told.values().flatten().filter(|told| **told == Told::Unknown).count();
         let for_good = |told: &&Vec<Told>| told.last() == Some(&Told::Unknown);
         let unknown = self.told.values().filter(for_good).count();
-        let completed =
-            self.found.values().filter(|found| found.run.state() == pb::RunState::Completed).count();
         let keys: BTreeSet<_> = self.rows.iter().map(|row| &row.key).collect();
         println!(
             "{label}: {} faults ({} idle); {starts} starts, {lost} answers to them lost, {unknown} unknown \
-             for good; {} runs, {completed} completed; {} ends shown; {} ledger rows under {} keys",
+             for good ({:.2} %); {} runs, {} ended well; {} ends shown; {} ledger rows under {} keys",
             self.faults,
             self.idle_faults,
+            unknown as f64 * 100.0 / starts.max(1) as f64,
             self.found.len(),
+            self.ended_well(),
             self.shown.len(),
             self.rows.len(),
             keys.len(),
         );
+        if self.mix.is_some() {
+            println!("{}", self.money());
+            println!("{}", self.heard());
+        }
         let broken: Vec<_> = self.check().iter().map(ToString::to_string).collect();
         let first = &broken[..broken.len().min(10)];
         assert!(broken.is_empty(), "{label}: {} rules broken: {first:#?}", broken.len());
@@ -113,11 +152,19 @@ impl History {
         self.starts(&mut report);
         self.nothing_unasked(&mut report);
         self.as_shown(&mut report);
+        let rows = self.rows_by_run();
         for (id, found) in &self.found {
             self.one_end(id, found, &mut report);
-            self.done_by_agents(id, found, &mut report);
+            self.done_by_agents(id, found, &rows, &mut report);
+            self.comes_to(id, found, &mut report);
+            self.folds(id, found, &mut report);
+            shape::within_caps(id, found, &mut report);
         }
         self.once_a_key(&mut report);
+        self.books(&mut report);
+        self.words_count_once(&mut report);
+        self.context_holds(&mut report);
+        self.epochs_grow(&mut report);
         self.not_vacuous(&mut report);
         broken
     }
@@ -192,64 +239,26 @@ impl History {
         }
     }
 
-    fn done_by_agents(&self, id: &str, found: &Found, report: &mut impl FnMut(&'static str, String)) {
-        let ended_at = |event: &pb::RunEvent| match &event.event {
-            Some(Event::StepCompleted(step)) => Some((step.step_id.clone(), event.number)),
-            Some(Event::StepFailed(step)) => Some((step.step_id.clone(), event.number)),
-            _ => None,
-        };
-        let ended: BTreeMap<String, u64> = found.events.iter().filter_map(ended_at).collect();
-        let mut started = BTreeMap::new();
-        for event in &found.events {
-            if let Some(Event::StepStarted(step)) = &event.event {
-                started.entry(step.step_id.clone()).or_insert(event.number);
-            }
-        }
-        for step in &found.run.steps {
-            if step.state() == pb::StepState::Completed {
-                let output = String::from_utf8_lossy(&step.output);
-                let done = self.rows.iter().any(|row| {
-                    let by_attempt = step.attempts.iter().any(|attempt| attempt.attempt_id == row.key);
-                    by_attempt
-                        && row.run == *id
-                        && row.step == step.id
-                        && row.output.as_deref() == Some(&*output)
-                });
-                if !done {
-                    report("R5", format!("{id}/{} is done, and no agent did it with that output", step.id));
-                }
-            }
-            let Some(began) = started.get(&step.id) else { continue };
-            for dependency in &step.after {
-                if ended.get(dependency).is_none_or(|ended| ended > began) {
-                    report("R5", format!("{id}/{} began before {dependency} had ended", step.id));
-                }
-            }
-        }
+    /// How many runs ended as those of their kind do.
+    fn ended_well(&self) -> usize {
+        self.found.values().filter(|found| self.well(&found.run)).count()
     }
 
-    fn once_a_key(&self, report: &mut impl FnMut(&'static str, String)) {
-        let mut begun = BTreeMap::<&str, (usize, BTreeSet<_>)>::new();
-        for row in self.rows.iter().filter(|row| row.output.is_none()) {
-            let (times, bodies) = begun.entry(&row.key).or_default();
-            *times += 1;
-            bodies.insert((&row.body, &row.run, &row.step));
-        }
-        for (key, (times, bodies)) in begun {
-            if times > 1 && !self.repeatable {
-                report("R4", format!("{key} was begun {times} times"));
-            }
-            if bodies.len() > 1 {
-                report("R4", format!("{key} came with {} bodies or for as many steps", bodies.len()));
-            }
-        }
+    fn well(&self, run: &pb::Run) -> bool {
+        let kind = self.mix.and_then(|mix| mix.kind(&run.workflow));
+        run.state() == kind.map_or(pb::RunState::Completed, |kind| kind.end())
     }
 
     fn not_vacuous(&self, report: &mut impl FnMut(&'static str, String)) {
-        let ended_well =
-            self.found.values().filter(|found| found.run.state() == pb::RunState::Completed).count();
+        let ended_well = self.ended_well();
         if ended_well * 10 < self.found.len() * 8 || self.found.is_empty() {
             report("R10", format!("only {ended_well} of {} runs ended well", self.found.len()));
+        }
+        for kind in self.mix.iter().flat_map(|mix| mix.kinds()) {
+            let runs = self.found.values().filter(|found| found.run.workflow == kind.name);
+            if !runs.into_iter().any(|found| self.well(&found.run)) {
+                report("R10", format!("no run of `{}` ended well", kind.name));
+            }
         }
         if self.idle_faults * 2 > self.faults {
             report("R10", format!("{} of {} faults met no work", self.idle_faults, self.faults));

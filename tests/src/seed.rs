@@ -15,6 +15,13 @@ impl Seeded {
         Self { seed, state: seed }
     }
 
+    /// Other dice, which fall as these decide and leave these to themselves.
+    #[must_use]
+    pub fn fork(&mut self) -> Self {
+        let seed = self.below(usize::MAX) as u64;
+        Self { seed, state: seed }
+    }
+
     /// What it was seeded by.
     #[must_use]
     pub const fn seed(&self) -> u64 {

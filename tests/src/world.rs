@@ -17,6 +17,7 @@ use tonic::transport::Channel;
 
 use crate::history::Found;
 use crate::process::{Process, free_port, mainstay};
+use crate::refold::Shelf;
 use crate::wait::until;
 
 mod agent;
@@ -230,18 +231,21 @@ impl World {
         Ok(self.orchestrator().invoke(request).await?.into_inner())
     }
 
-    /// Every run there is, once it has ended: read twice, listed, and with its journal.
+    /// Every run there is, once it has ended: read twice, listed, with its events, and folded from its journal. The runs are
+    /// of these workflows.
     ///
     /// # Panics
     /// If one cannot be read.
-    pub async fn found(&self) -> BTreeMap<String, Found> {
+    pub async fn found<'d>(&self, workflows: impl IntoIterator<Item = &'d str>) -> BTreeMap<String, Found> {
+        let shelf = Shelf::of(workflows);
         let mut found = BTreeMap::new();
         for listed in self.listed().await {
             let id = listed.run_id;
             let run = self.until_ended(&id).await;
             let events = self.events(&id, 1).await;
+            let folded = shelf.fold(&id, &self.journal(&id).await);
             let again = self.get_run(&id).await.expect("a run");
-            found.insert(id, Found { run, again, listed: pb::RunState::Unspecified, events });
+            found.insert(id, Found { run, again, listed: pb::RunState::Unspecified, events, folded });
         }
         // Listed once more, now that all have ended.
         for run in self.listed().await {
@@ -276,6 +280,23 @@ impl World {
             events.push(answer.event.expect("an event"));
         }
         events
+    }
+
+    /// The records of a run, page by page.
+    ///
+    /// # Panics
+    /// If they cannot be read.
+    pub async fn journal(&self, id: &str) -> Vec<bytes::Bytes> {
+        let (mut records, mut after) = (Vec::new(), 0);
+        loop {
+            let request = pb::ReadJournalRequest { run_id: id.to_owned(), after, ..Default::default() };
+            let page = self.orchestrator().read_journal(request).await.expect("a journal").into_inner();
+            records.extend(page.transitions);
+            if page.next <= after {
+                return records;
+            }
+            after = page.next;
+        }
     }
 
     /// Everything a client can list, for comparing before and after.

@@ -85,7 +85,8 @@ impl Reader {
         let Ok((budgets, _adding)) = budgets::open(clock.clone(), Arc::clone(&store), events.clone()) else {
             return Ok(None);
         };
-        let Ok((rollouts, _changes)) = rollouts::open(clock.clone(), stores, events, metrics.clone()) else {
+        let Ok((rollouts, _changes)) = rollouts::open(clock.clone(), stores, events.clone(), metrics.clone())
+        else {
             return Ok(None);
         };
         let dispatch = dispatch::Handle::new(
@@ -112,7 +113,7 @@ impl Reader {
                 decisions,
             },
         );
-        let parts = engine::Parts { catalog, registry, dispatch, metrics, modes, routing, budgets };
+        let parts = engine::Parts { catalog, registry, dispatch, metrics, modes, routing, budgets, events };
         let (engine, _runs) =
             engine::Handle::new(engine::Config::default(), clock, (Arc::clone(&store), blobs.clone()), parts);
         Ok(Some(Self { engine, listing: Listing::new(Arc::clone(&store)), store, blobs }))

@@ -1,37 +1,44 @@
-//! Whatever is killed: nothing acknowledged is lost, and nothing happens twice.
+//! Whatever is killed: nothing acknowledged is lost, and nothing happens twice. The long test kills the control plane under
+//! runs of every kind at once, while people answer, signals and cancels arrive, and the shared context is written.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use mainstay_proto::pb;
-use mainstay_tests::clients::{CAPABILITIES, Clients, MIXED};
+use mainstay_tests::clients::Clients;
 use mainstay_tests::history::History;
+use mainstay_tests::mix::{CAPABILITIES, Mix};
 use mainstay_tests::seed::Seeded;
 use mainstay_tests::wait::until;
 use mainstay_tests::world::{World, spec};
 
-/// Kills of the control plane in the long test.
-const KILLS: usize = 30;
+/// Kills of the control plane in the long test, unless the variable `KILLS` says how many: about 80 s on two cores.
+const KILLS: usize = 100;
 /// Runs under way at once.
-const CLIENTS: usize = 32;
+const CLIENTS: usize = 64;
+/// What each byte that an agent is asked with costs, in 10⁻⁹ US dollars: enough that no two bodies cost the same by chance.
+const PRICE: u32 = 1_001;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn thirty_kills_of_the_control_plane_lose_nothing_and_repeat_nothing() {
+async fn a_control_plane_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing() {
+    let kills = std::env::var("KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
     let mut dice = Seeded::from_environment();
     let mut world = World::start().await;
     let agent = world.agent("worker", &CAPABILITIES).await;
-    world.put(MIXED).await;
-    let clients = Clients::start(&world, CLIENTS);
-    let (mut faults, mut idle) = (0, 0);
-    for _ in 0..KILLS {
+    agent.price(PRICE).await;
+    let clients = Clients::start(&world, CLIENTS, Mix::all(), &mut dice).await;
+    let mut faults = History { faults_wanted: kills, ..History::default() };
+    for _ in 0..kills {
         clients.next_moment(&agent, &mut dice).await;
         world.kill();
-        idle += usize::from(clients.are_idle());
+        faults.crashes.push(agent.whole_ledger().len());
+        faults.idle_faults += usize::from(clients.are_idle());
         world.relaunch().await;
-        faults += 1;
+        faults.faults += 1;
     }
     world.until_ready().await;
+    let History { faults, faults_wanted, idle_faults, crashes, .. } = faults;
     let seen = clients.history(&world, &agent).await;
-    let history = History { faults, faults_wanted: KILLS, idle_faults: idle, ..seen };
+    let history = History { faults, faults_wanted, idle_faults, crashes, ..seen };
     history.must_hold(&format!("seed {}", dice.seed()));
 }
 
@@ -96,7 +103,7 @@ async fn an_agent_that_is_down_at_start_is_waited_for() {
 async fn a_client_that_waits_learns_the_end_after_a_crash_by_its_key() {
     let mut world = World::start().await;
     let _agent = world.agent("worker", &CAPABILITIES).await;
-    world.put(MIXED).await;
+    Mix::pipelines().put(&world).await;
     let keyed = pb::RunSpec { idempotency_key: "k".into(), ..spec("mixed", r#"{"x": 1}"#) };
     let id = world.submit(keyed.clone()).await.unwrap();
     world.kill();

@@ -7,8 +7,9 @@ use std::process::Command;
 
 use mainstay_proto::fault::Seen;
 use mainstay_proto::pb;
-use mainstay_tests::clients::{CAPABILITIES, Clients, MIXED};
+use mainstay_tests::clients::Clients;
 use mainstay_tests::history::History;
+use mainstay_tests::mix::{CAPABILITIES, Mix};
 use mainstay_tests::process::mainstay;
 use mainstay_tests::seed::Seeded;
 use mainstay_tests::wait::until;
@@ -31,8 +32,7 @@ async fn a_disk_that_fills_up_again_and_again_under_load_loses_nothing_and_repea
     let mut dice = Seeded::from_environment();
     let mut world = World::start().await;
     let agent = world.agent("worker", &CAPABILITIES).await;
-    world.put(MIXED).await;
-    let clients = Clients::start(&world, CLIENTS);
+    let clients = Clients::start(&world, CLIENTS, Mix::pipelines(), &mut dice).await;
     let (mut faults, mut idle) = (0, 0);
     for round in 0..ROUNDS {
         clients.next_moment(&agent, &mut dice).await;

@@ -153,7 +153,7 @@ async fn a_storm_of_kills_and_frosts_loses_nothing_and_breaks_no_rule() {
     }
     history.told = std::mem::take(&mut *log.told.lock().unwrap());
     history.shown = std::mem::take(&mut *log.shown.lock().unwrap());
-    history.found = world.found().await;
+    history.found = world.found([DOCUMENT]).await;
     history.rows = agents.iter().flat_map(|agent| agent.ledger()).collect();
     history.repeatable = true;
     history.must_hold(&format!("seed {}", dice.seed()));

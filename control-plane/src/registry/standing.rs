@@ -1,6 +1,7 @@
 //! Whether a capability could be called now: what routing asks before it sends a request there.
 
 use mainstay_kernel::call::Rejection;
+use mainstay_kernel::health::State;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::route::Standing;
 
@@ -8,7 +9,8 @@ use super::{Candidate, Handle};
 
 impl Handle {
     /// How a capability stands, by any agent or by this one. Ready means that a call would find its turn: an instance that is
-    /// busy, or whose breaker is about to let probes through, counts.
+    /// busy, or whose breaker is about to let probes through, counts, and so does one that was not looked at yet. Its first
+    /// poll is on its way; after a restart that is everyone.
     #[must_use]
     pub fn standing(&self, tenant: &Name, capability: &Name, agent: Option<&Name>) -> Standing {
         // Not made if there is none: names that a router made up must not pile up.
@@ -31,7 +33,10 @@ impl Handle {
             let verdict = instance.verdict();
             let looked = candidate.lane.lock().look(verdict, route.is_panicking());
             match looked {
-                Ok(()) | Err(Rejection::Busy { .. } | Rejection::Probing) => return Standing::Ready,
+                Ok(())
+                | Err(
+                    Rejection::Busy { .. } | Rejection::Probing | Rejection::Unhealthy(State::Unknown, _),
+                ) => return Standing::Ready,
                 Err(Rejection::BreakerOpen { until: Some(until) }) if until <= now => return Standing::Ready,
                 Err(rejection) => {
                     rejected = Some(format!("{}/{}: {rejection}", instance.spec.name, instance.name))

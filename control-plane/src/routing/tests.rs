@@ -260,6 +260,31 @@ async fn decisions_are_there_after_a_restart_newest_first() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_was_not_looked_at_yet_is_waited_for_and_not_passed_over() {
+    let town = Town::new().await;
+    // As after a restart: the record has everyone, and the first poll of each is on its way.
+    let again = Bed::over(town.bed.store.clone(), town.bed.blobs.clone()).await;
+    let cashier = again.registry.agent(&name("default"), &name("cashier")).unwrap();
+    let Bed { registry, .. } = &again;
+    let request = super::Request {
+        tenant: name("default"),
+        route: name("support"),
+        version: None,
+        input: mainstay_kernel::json::Json::from(&serde_json::json!({ "amount": 200 })),
+        labels: [("channel".to_owned(), "web".to_owned())].into(),
+        target: None,
+    };
+    let decided = again.routing.explain(&request).await.unwrap();
+    assert_eq!(decided.decision.rung, Rung::Rules, "{:?}", decided.decision.passed);
+    let cashier = &cashier.instances[0];
+    for _ in 0..10 {
+        registry.observe(cashier, Evidence::PollFailed(PollFailure::NotServing));
+    }
+    let decided = again.routing.explain(&request).await.unwrap();
+    assert_ne!(decided.decision.rung, Rung::Rules, "ill is another thing than not looked at");
+}
+
+#[tokio::test(start_paused = true)]
 async fn in_an_emergency_the_static_response_is_the_answer_and_the_record_says_why() {
     let town = Town::new().await;
     town.bed.modes.set(Mode::Emergency, "the disk is full".into(), "olga".into()).await.unwrap();

@@ -165,6 +165,8 @@ impl Agent {
             step: request.step_id.clone(),
             body,
             output: None,
+            failed: false,
+            nano_usd: 0,
         };
         memory.rows.push(begins.clone());
         let ends = Row { output: Some(format!("{{\"x\":{}}}", x + 1)), ..begins };

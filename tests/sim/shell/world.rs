@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use mainstay_control_plane::host::Clock;
 use mainstay_control_plane::{Config, Core, Ground};
 use mainstay_kernel::dice::Dice;
@@ -17,6 +18,7 @@ use mainstay_proto::pb;
 use mainstay_store::{Batch, Blobs, MemoryStore, Store};
 use mainstay_tests::agent::Row;
 use mainstay_tests::history::{Found, History, Told};
+use mainstay_tests::refold::Shelf;
 use mainstay_tests::world::spec;
 use mainstay_transport::channel;
 use pb::agent_registry_client::AgentRegistryClient;
@@ -336,12 +338,14 @@ impl Stage {
             let request = pb::ListRunsRequest { page_size: 500, ..Default::default() };
             self.orchestrator().list_runs(request).await.unwrap().into_inner().runs
         };
+        let shelf = Shelf::of([DOCUMENT]);
         let mut found = BTreeMap::new();
         for listed in list().await {
             let id = listed.run_id;
             let events = self.events(&id).await;
             let (run, again) = (self.run(&id).await, self.run(&id).await);
-            found.insert(id, Found { run, again, listed: pb::RunState::Unspecified, events });
+            let folded = shelf.fold(&id, &self.journal(&id).await);
+            found.insert(id, Found { run, again, listed: pb::RunState::Unspecified, events, folded });
         }
         for listed in list().await {
             if let Some(found) = found.get_mut(&listed.run_id) {
@@ -349,6 +353,12 @@ impl Stage {
             }
         }
         self.seen.0.lock().unwrap().found = found;
+    }
+
+    /// The records of a run, which are few enough for a page.
+    async fn journal(&self, id: &str) -> Vec<Bytes> {
+        let request = pb::ReadJournalRequest { run_id: id.to_owned(), ..Default::default() };
+        self.orchestrator().read_journal(request).await.unwrap().into_inner().transitions
     }
 
     async fn run(&self, id: &str) -> pb::Run {

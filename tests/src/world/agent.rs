@@ -69,6 +69,12 @@ impl Agent {
         agent::ledger(&self.folder.join("ledger.jsonl"))
     }
 
+    /// What the agent did, with what failed.
+    #[must_use]
+    pub fn whole_ledger(&self) -> Vec<Row> {
+        agent::whole_ledger(&self.folder.join("ledger.jsonl"))
+    }
+
     /// Starts the agent again where it was.
     pub async fn restart_agent(&mut self) {
         let port = self.http.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(0);
@@ -90,6 +96,17 @@ impl Agent {
     /// Makes this many of a hundred works fail, whatever their input, evenly spread.
     pub async fn fail(&self, percent: u32) {
         self.post(&format!("/fail/{percent}")).await;
+    }
+
+    /// Makes every answer cost so many 10⁻⁹ US dollars for each byte it is asked with.
+    pub async fn price(&self, nano_usd: u32) {
+        self.post(&format!("/price/{nano_usd}")).await;
+    }
+
+    /// How many bytes it has written about what it did.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        std::fs::metadata(self.folder.join("ledger.jsonl")).map_or(0, |file| file.len())
     }
 
     /// Lets the work go on that waits at this gate.
