@@ -38,6 +38,7 @@ mod cost;
 mod eval;
 mod expression;
 mod mapping;
+mod order;
 mod path;
 mod template;
 #[cfg(test)]

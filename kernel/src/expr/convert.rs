@@ -94,7 +94,10 @@ pub(super) fn to_json(value: &Value) -> Result<serde_json::Value, String> {
         Value::String(text) => Ok(text.as_str().into()),
         Value::List(items) => items.iter().map(to_json).collect(),
         Value::Map(map) => {
-            let fields = map.map.iter().map(|(key, value)| match key {
+            // In order, so that of several keys that cannot be, the same one is named each time.
+            let mut entries: Vec<_> = map.map.iter().collect();
+            entries.sort_unstable_by_key(|(key, _)| *key);
+            let fields = entries.into_iter().map(|(key, value)| match key {
                 Key::String(key) => Ok((key.to_string(), to_json(value)?)),
                 Key::Int(_) | Key::Uint(_) | Key::Bool(_) => {
                     Err(format!("its value has the key {key}; keys of JSON are text: write string({key})"))

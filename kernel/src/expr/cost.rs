@@ -10,6 +10,7 @@
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators};
 
 use super::expression::chain;
+use super::order::unwrapped;
 use super::path::Segment;
 
 /// What an operation may add to what it is given, a list's or map's own part for example, and what it costs itself.
@@ -171,12 +172,13 @@ impl<'a> Reckoning<'a> {
     }
 
     fn comprehension(&mut self, comprehension: &'a ComprehensionExpr) -> Mass {
-        let list = self.mass(&comprehension.iter_range);
-        let origin = self.origin(&comprehension.iter_range).map(|(name, mut steps)| {
+        let range = unwrapped(&comprehension.iter_range);
+        let list = self.mass(range);
+        let origin = self.origin(range).map(|(name, mut steps)| {
             steps.push(Step::Any);
             (name, steps)
         });
-        let n = self.length(&comprehension.iter_range, self.at_most(&list));
+        let n = self.length(range, self.at_most(&list));
         let mut result = self.mass(&comprehension.accu_init);
 
         let position = self.variables.len();
@@ -213,7 +215,7 @@ impl<'a> Reckoning<'a> {
         match &expr.expr {
             Expr::List(list) => list.elements.len() as u64,
             Expr::Map(map) => map.entries.len() as u64,
-            Expr::Comprehension(inner) => self.length(&inner.iter_range, mass),
+            Expr::Comprehension(inner) => self.length(unwrapped(&inner.iter_range), mass),
             Expr::Call(call) if call.func_name == operators::ADD => {
                 call.args.iter().map(|part| self.length(part, mass)).fold(0, u64::saturating_add)
             }
@@ -254,7 +256,7 @@ impl<'a> Reckoning<'a> {
                     if choice.func_name == operators::CONDITIONAL
                         && choice.args.get(1).is_some_and(|step| appends(step, &inner.iter_var)) =>
                 {
-                    self.origin(&inner.iter_range)
+                    self.origin(unwrapped(&inner.iter_range))
                 }
                 _ => None,
             },

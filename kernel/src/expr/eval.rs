@@ -12,7 +12,7 @@ use cel::{Context, ExecutionError, IdedExpr, Value};
 use super::cost::Step;
 use super::expression::{ENV, Expression, Form, Reads, Root};
 use super::path::{Segment, follow};
-use super::{Ended, Facts, Item, MAX_COST, MAX_ITEMS, Scope, convert, cost};
+use super::{Ended, Facts, Item, MAX_COST, MAX_ITEMS, Scope, convert, cost, order};
 use crate::id::RunId;
 use crate::json::Json;
 
@@ -157,7 +157,10 @@ impl<'a> Evaluation<'a> {
         if cost > MAX_COST {
             return Err(format!("could cost {cost} units of work; at most {MAX_COST} are allowed"));
         }
-        let context = self.context(reads);
+        let mut context = self.context(reads);
+        if loops && context.add_function(order::IN_ORDER, order::in_order).is_err() {
+            return Err("cannot be evaluated".to_owned());
+        }
         let computed = catch_unwind(AssertUnwindSafe(|| Value::resolve(program, &context)));
         let value =
             computed.map_err(|_| "cannot be evaluated".to_owned())?.map_err(|error| explain(&error))?;

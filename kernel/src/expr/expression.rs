@@ -8,7 +8,7 @@ use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operat
 use cel::parser::PrattParser;
 
 use super::path::Segment;
-use super::{MAX_COMPREHENSION_DEPTH, MAX_EXPRESSION_DEPTH, MAX_SOURCE_BYTES};
+use super::{MAX_COMPREHENSION_DEPTH, MAX_EXPRESSION_DEPTH, MAX_SOURCE_BYTES, order};
 
 /// The standard library without optional values: `steps.x.ok` and `has(…)` say the same more plainly.
 pub(super) static ENV: LazyLock<std::sync::Arc<Env>> =
@@ -163,13 +163,17 @@ impl Expression {
         // other takes 128 KiB a level. That they agree is tested.
         let parser = PrattParser::new().max_recursion_depth(PARSER_DEPTH);
         let parsed = catch_unwind(AssertUnwindSafe(|| parser.parse(source)));
-        let program = parsed.map_err(|_| "cannot be read".to_owned())?.map_err(|errors| explain(&errors))?;
+        let mut program =
+            parsed.map_err(|_| "cannot be read".to_owned())?.map_err(|errors| explain(&errors))?;
         let mut check = Check { vocabulary, reads: Reads::default(), variables: Vec::new(), loops: false };
         check.visit(&program, 0, 0)?;
         let Check { reads, loops, .. } = check;
         let form = match path_of(&program).and_then(|path| path.into_form()) {
             Some(form) => form,
-            None => Form::Program { program, loops },
+            None => {
+                order::wrap(&mut program);
+                Form::Program { program, loops }
+            }
         };
         Ok(Self { source: source.to_owned(), form, reads })
     }

@@ -67,6 +67,25 @@ fn a_string_that_is_one_expression_becomes_its_value() {
 }
 
 #[test]
+fn a_loop_over_a_map_turns_in_the_order_of_its_keys() {
+    let keys: Vec<String> = (10..40).map(|n| format!("k{n}")).collect();
+    let fields: serde_json::Map<_, _> = keys.iter().rev().map(|key| (key.clone(), json!(1))).collect();
+    for (expression, value) in [
+        ("input.map(k, k)", json!(keys)),
+        ("input.filter(k, k > 'k37')", json!(["k38", "k39"])),
+        ("[1].map(x, input.map(k, k))", json!([keys])),
+        ("{'d': {'b': 1, 'a': 2}.map(k, k)}", json!({"d": ["a", "b"]})),
+        ("input.all(k, k.startsWith('k')) && input.exists_one(k, k == 'k12')", json!(true)),
+        ("[3, 1].map(n, n)", json!([3, 1])),
+    ] {
+        let mapping = json!(format!("${{{expression}}}"));
+        assert_eq!(eval_over(&mapping, fields.clone().into()), Ok(value), "{expression}");
+    }
+    assert!(eval("'text'.map(c, c)").is_err(), "text is not looped over");
+    assert!(eval("{1: 1, 2: 2, 3: 3, 4: 4}").unwrap_err().contains("the key 1"), "the first that cannot be");
+}
+
+#[test]
 fn text_around_expressions_makes_text() {
     let mapping = json!({"note": "for ${input.s}: ${input.n} ${input.none} ${steps.a.output.list} ${input.n + 1}$${x}", "k": [1, true]});
     let expected = json!({"note": "for é\"x: 5 null [1,2,3] 6${x}", "k": [1, true]});

@@ -6,6 +6,7 @@ mod format;
 mod golden;
 mod grafts;
 mod laws;
+mod pairs;
 mod part;
 mod people;
 mod remedies;
