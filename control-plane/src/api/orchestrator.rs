@@ -369,6 +369,7 @@ fn not_resumed(error: run::ResumeError) -> Fault {
         run::ResumeError::Open
         | run::ResumeError::Completed
         | run::ResumeError::Undone
+        | run::ResumeError::TooLarge { .. }
         | run::ResumeError::NothingLeft => Fault::new(Reason::RunNotResumable, error),
     }
 }

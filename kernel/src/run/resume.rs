@@ -43,6 +43,9 @@ mod fates;
 
 use self::fates::{Fate, fates, is_undone_in_parts, may_have_acted, parts};
 
+/// Most bytes of inputs and outputs that are carried: they stand in one record, which is read and sent whole.
+pub const MAX_CARRIED: usize = 32 * 1024 * 1024;
+
 /// What a run goes on from, as it stands in the record of its start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Resumed {
@@ -151,6 +154,12 @@ pub enum ResumeError {
         "every step has finished and only the output could not be made, which would fail again; mend the workflow and start it anew"
     )]
     NothingLeft,
+    /// What it finished would not fit into one record.
+    #[error("what it finished is {bytes} bytes; at most {MAX_CARRIED} are carried over")]
+    TooLarge {
+        /// Inputs and outputs of the steps that had finished.
+        bytes: usize,
+    },
     /// What somebody accepted is no step of it.
     #[error("the run has no step `{step}`")]
     NoSuchStep {
@@ -204,6 +213,10 @@ pub fn carry(
     }
     let mut carried = Vec::new();
     Carrier { run, fates: &fates }.carry((0..own).collect(), &mut carried);
+    let bytes = carried.iter().map(|carried| carried.bytes()).fold(0, usize::saturating_add);
+    if bytes > MAX_CARRIED {
+        return Err(ResumeError::TooLarge { bytes });
+    }
     Ok(Resumed { from: run.id, signals: Arc::clone(&run.signals), carried })
 }
 
@@ -358,6 +371,20 @@ impl State {
         self.finish(at, now);
         self.steps[at].ended_at = past.ended_at.or(Some(now));
         Ok(())
+    }
+}
+
+impl Carried {
+    fn bytes(&self) -> usize {
+        let long = |json: &Json| json.as_str().len();
+        match self {
+            Self::Opened(opened) => {
+                let grafts = opened.grafts.iter().map(|graft| long(&graft.input)).sum::<usize>();
+                let plan = opened.plan.as_ref().map_or(0, |plan| plan.len());
+                long(&opened.input).saturating_add(grafts).saturating_add(plan)
+            }
+            Self::Ended(past) => past.input.iter().chain(&past.output).map(long).sum(),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::laws::any_plan;
 use super::world::{Fate, List, Part, Plan, RUN, World, at, id, list, part, plan};
 use crate::effect::EffectClass;
 use crate::outcome::{Began, Class};
-use crate::run::resume::{Carried, Ended};
+use crate::run::resume::{Carried, Ended, MAX_CARRIED};
 use crate::run::{EndState, Event, FoldError, ResumeError, Resumed, Run, Start, StepState, carry, start};
 
 const FAILS: [Fate; 1] = [Fate::Fail(Class::AgentError, Began::Yes)];
@@ -192,6 +192,16 @@ fn a_run_that_goes_on_completed_or_was_undone_is_not_gone_on_from() {
     let no_output = World::new(Plan { output, ..pipeline(&WELL) }).finish();
     assert_eq!(no_output.run.end.as_ref().unwrap().state, EndState::Failed);
     assert_eq!(refused(&no_output.run), ResumeError::NothingLeft);
+}
+
+#[test]
+fn what_would_not_fit_into_one_record_is_not_carried() {
+    let big: &'static str = Box::leak(format!("\"{}\"", "x".repeat(900_000)).into_boxed_str());
+    let parts = (0..40).map(|n| part(&format!("s{n}"), &[]).fates(&[Fate::Answer(big)]));
+    let last = part("last", &["s39"]).input(&[]).takes(50).fates(&FAILS);
+    let world = World::new(Plan { max_parallel: 40, ..plan(parts.chain([last]).collect()) }).finish();
+    let refused = carry(&world.run, harmless, &[]).unwrap_err();
+    assert!(matches!(refused, ResumeError::TooLarge { bytes } if bytes > MAX_CARRIED), "{refused}");
 }
 
 #[test]
