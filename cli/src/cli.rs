@@ -19,8 +19,8 @@ use crate::commands::schedules::SchedulesCommand;
 use crate::commands::workflows::WorkflowsCommand;
 use crate::commands::{
     agents, artifacts, backup, breakers, budgets, cancel, completions, context, doctor, drill, escalations,
-    events, explain, invoke, limits, mode, pauses, replay, resolve, rollouts, routes, run, runs, schedules,
-    serve, sidecar, signal, status, trace, unpark, workflows,
+    events, explain, invoke, limits, mode, pauses, replay, resolve, resume, rollouts, routes, run, runs,
+    schedules, serve, sidecar, signal, status, trace, unpark, workflows,
 };
 use crate::console::{Console, Output, tell_failure};
 use crate::demo;
@@ -124,8 +124,8 @@ enum Command {
     Pause(pauses::PauseArgs),
     /// Pause, and wait until nothing is under way there any more
     Drain(pauses::DrainArgs),
-    /// Lift a pause
-    Resume(pauses::ResumeArgs),
+    /// Go on from a run that failed, without its finished steps; or lift a pause
+    Resume(resume::ResumeArgs),
     /// List what is paused, why and by whom
     Pauses(pauses::PausesArgs),
     /// Show, set, hand back and watch the operating mode: full, degraded or emergency
@@ -275,7 +275,7 @@ fn dispatch(globals: &Globals, command: Command) -> Result<(), Failure> {
         }
         Command::Pause(args) => asking(globals, async |client| pauses::pause(args, client, &console).await),
         Command::Drain(args) => asking(globals, async |client| pauses::drain(args, client, &console).await),
-        Command::Resume(args) => asking(globals, async |client| pauses::resume(args, client, &console).await),
+        Command::Resume(args) => asking(globals, async |client| resume::run(args, client, &console).await),
         Command::Pauses(args) => asking(globals, async |client| pauses::list(args, client, &console).await),
         Command::Mode(command) => asking(globals, async |client| mode::run(command, client, &console).await),
         Command::Events(args) => asking(globals, async |client| events::run(args, client, &console).await),

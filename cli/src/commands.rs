@@ -19,6 +19,7 @@ pub mod mode;
 pub mod pauses;
 pub mod replay;
 pub mod resolve;
+pub mod resume;
 pub mod rollouts;
 pub mod routes;
 pub mod run;

@@ -150,7 +150,9 @@ impl Exit {
             | R::ArtifactMismatch
             | R::RunEnded
             | R::RunParked
-            | R::RunNotParked => Self::Refused,
+            | R::RunNotParked
+            | R::RunNotResumable
+            | R::ResumeUncertain => Self::Refused,
             R::LeaseUnknown
             | R::WorkflowNotFound
             | R::RolloutNotFound

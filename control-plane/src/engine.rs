@@ -31,6 +31,7 @@ mod inquire;
 mod journal;
 mod parking;
 mod recovery;
+mod resume;
 mod start;
 mod task;
 mod word;
@@ -38,6 +39,7 @@ mod word;
 pub use journal::{AppendError, JournalPage, LoadError};
 pub use parking::UnparkError;
 pub use recovery::Recovered;
+pub use resume::{ResumeError, ResumeRequest};
 pub use start::{StartError, StartRequest, Started};
 pub use word::{Escalation, TellError};
 

@@ -125,6 +125,7 @@ fn play(workflow: &Arc<Workflow>, said: &Value, input: &Value) {
         mode: Mode::Full,
         estimates: Arc::default(),
         context: Default::default(),
+        resumed: None,
     };
     let arena = Arena { said: Json::from(said), turns: 0, cancelled: false };
     let mut play = match Play::start(start, BEGINNING, arena) {

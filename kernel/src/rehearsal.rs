@@ -172,6 +172,7 @@ fn start(case: &Case, workflow: &Linked) -> Start {
         mode: case.mode,
         estimates: case.estimates.clone(),
         context: context(case, workflow),
+        resumed: None,
     }
 }
 

@@ -167,6 +167,7 @@ fn begin(id: RunId, first: &Cue<'_>, pinned: &Linked, workflow: &Linked) -> Resu
         priority,
         estimates,
         context,
+        resumed,
         ..
     }) = first.transition.events.first()
     else {
@@ -189,6 +190,7 @@ fn begin(id: RunId, first: &Cue<'_>, pinned: &Linked, workflow: &Linked) -> Resu
         mode: first.mode,
         context: context.clone(),
         estimates: estimates.clone(),
+        resumed: resumed.clone(),
     };
     run::start(start, at).map_err(|error| error.to_string())
 }

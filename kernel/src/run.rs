@@ -32,6 +32,7 @@
 //! - [`remedy`]: what a step that failed falls back on.
 //! - [`undo`]: what is undone before a run that failed ends.
 //! - [`verify`]: whether its answer counts.
+//! - [`resume`]: how another run goes on from there.
 //! - [`decide`]: what happens next.
 //! - [`mod@budget`]: what it may use up, and has.
 //! - [`owed`]: what is to be under way.
@@ -51,6 +52,7 @@ mod pattern;
 pub mod people;
 pub mod remedy;
 mod repetition;
+pub mod resume;
 pub mod state;
 #[cfg(test)]
 mod tests;
@@ -70,6 +72,7 @@ pub use self::owed::{Call, Durability, Owed, durability, outstanding, urgency};
 pub use self::people::{Asked, Ruling, Verdict, asked};
 pub use self::remedy::Remedied;
 pub use self::repetition::MOST_REPETITIONS;
+pub use self::resume::{ResumeError, Resumed, carry};
 pub use self::state::{End, Run, State, StepRun, StepState};
 pub use self::undo::{Left, Undo, Undoing};
 pub use self::verify::{Soundness, Verified, Verifying};

@@ -282,6 +282,12 @@ reasons! {
     RunParked = "RUN_PARKED", FailedPrecondition,
         "The run broke what drives it: a fault of the server that this run's data finds, such as a panic. It was tried three times at one place, or ten times in all, and nobody drives it now. It is on record and open; other runs do not notice.",
         "The message says what happened, and the server's log where: please report it. `mainstay status` lists all parked runs. `mainstay unpark RUN` tries it again, best after an upgrade; `mainstay cancel RUN` ends it.";
+    RunNotResumable = "RUN_NOT_RESUMABLE", FailedPrecondition,
+        "There is nothing to go on from: the run has not ended, has completed, undid what it did, finished every step and could not make its output, or finished more than 32 MiB of inputs and outputs.",
+        "The error says which. One that has not ended goes on by itself (`mainstay trace RUN`); the others are started anew with `mainstay run`.";
+    ResumeUncertain = "RESUME_UNCERTAIN", FailedPrecondition,
+        "Steps with side effects would be called again although they may have done their work: their outcome is unknown, they were cut off while they were called, or their answer was not taken.",
+        "Look whether they did it. If calling them again does no harm, resume with `--accept-unknown STEP` for each; if they did it, start a run that does not need them.";
     RunNotParked = "RUN_NOT_PARKED", FailedPrecondition,
         "The run is not parked, so there is nothing to lift.",
         "Nothing to do. `mainstay trace RUN` shows how it stands.";

@@ -61,6 +61,9 @@ impl From<&Run> for pb::Run {
             steps: steps(run),
             usage: Some(run.usage.into()),
             last_event: run.last_event,
+            resumed_from: run.resumed_from.map(|from| from.to_string()).unwrap_or_default(),
+            // Known to the store, not to the run.
+            resumed_as: String::new(),
             idempotency_key: run.idempotency_key.as_deref().unwrap_or_default().to_owned(),
             // Who drives it is not on its record.
             parking: None,
@@ -158,6 +161,7 @@ fn view(run: &Run, step: &Step, state: &StepRun, usage: Usage) -> pb::Step {
         usage: (usage != Usage::default()).then(|| usage.into()),
         // Known to whoever makes the call, not to the run.
         waiting: String::new(),
+        carried: state.carried.is_some(),
     }
 }
 
@@ -210,9 +214,11 @@ fn event(event: &Event, capability: &impl Fn(&str) -> String) -> pb::run_event::
     let attempts =
         |records: &[std::sync::Arc<AttemptRecord>]| records.iter().map(|r| (&**r).into()).collect();
     match event {
-        Event::RunStarted { workflow, .. } => wire::Event::RunStarted(wire::RunStarted {
+        Event::RunStarted { workflow, resumed, .. } => wire::Event::RunStarted(wire::RunStarted {
             workflow: workflow.name.to_string(),
             version: workflow.version,
+            resumed_from: resumed.as_ref().map(|resumed| resumed.from.to_string()).unwrap_or_default(),
+            carried: resumed.iter().flat_map(|resumed| resumed.ended()).map(ToString::to_string).collect(),
         }),
         Event::StepStarted { step, attempt, .. } => wire::Event::StepStarted(wire::StepStarted {
             step_id: step.to_string(),

@@ -1,4 +1,4 @@
-//! `mainstay pause`, `drain`, `resume` and `pauses`.
+//! `mainstay pause`, `drain`, `resume TARGET` and `pauses`.
 
 use std::time::Duration;
 
@@ -38,15 +38,6 @@ pub struct DrainArgs {
     wait: Duration,
 }
 
-/// Flags of `resume`.
-#[derive(Debug, Args)]
-pub struct ResumeArgs {
-    /// The target, as `mainstay pauses` shows it
-    target: String,
-    #[command(flatten)]
-    author: Author,
-}
-
 /// Flags of `pauses`.
 #[derive(Debug, Args)]
 pub struct PausesArgs {
@@ -82,8 +73,12 @@ pub(crate) async fn drain(args: DrainArgs, client: &Client, console: &Console) -
     if view.drained { Ok(()) } else { Err(Failure::silent(Exit::TryAgain)) }
 }
 
-pub(crate) async fn resume(args: ResumeArgs, client: &Client, console: &Console) -> Result<(), Failure> {
-    let ResumeArgs { target, author: Author { by } } = args;
+pub(super) async fn resume(
+    target: String,
+    Author { by }: Author,
+    client: &Client,
+    console: &Console,
+) -> Result<(), Failure> {
     let request = pb::ResumeRequest { tenant: tenant(client, &target), target, by };
     let answer = client.operations().resume(ask(request)).await;
     let lifted = answer.map_err(|status| client.failure(&status))?.into_inner().lifted.unwrap_or_default();

@@ -34,12 +34,8 @@ pub struct RunArgs {
     /// JSON, @FILE, or - for standard input
     #[arg(long, value_name = "JSON")]
     pub(crate) input: Option<String>,
-    /// Show the steps live
-    #[arg(long, conflicts_with = "detach")]
-    follow: bool,
-    /// Return as soon as the run is on disk
-    #[arg(long)]
-    detach: bool,
+    #[command(flatten)]
+    watch: Watch,
     /// Key that makes a repeated start return the first run
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
@@ -57,36 +53,67 @@ pub struct RunArgs {
     label: Vec<(String, String)>,
 }
 
+/// Whether the end of a run is waited for.
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// Show the steps live
+    #[arg(long, conflicts_with = "detach")]
+    follow: bool,
+    /// Return as soon as the run is on disk
+    #[arg(long)]
+    detach: bool,
+}
+
 pub(crate) async fn run(
     args: RunArgs,
     input: Vec<u8>,
     client: &Client,
     console: &Console,
 ) -> Result<(), Failure> {
-    let (detach, live, priority) = (args.detach, args.follow, args.priority);
-    let request = pb::SubmitRequest { run: Some(args.spec(input, client)) };
+    let priority = args.priority;
+    let (spec, watch) = args.spec(input, client);
+    let request = pb::SubmitRequest { run: Some(spec) };
     let answer = client.orchestrator().submit(urgent(ask(request), priority)).await;
     let pb::SubmitResponse { run_id, created } =
         answer.map_err(|status| client.failure(&status))?.into_inner();
     if !created && !console.json() {
         tell(&format!("this key has started {} before\n", plain(&run_id)));
     }
-    if detach {
-        return console.show(&SubmittedView { run_id, created }, |view, _| plain(&view.run_id).into_owned());
+    watch.until_ended(run_id, created, client, console).await
+}
+
+impl Watch {
+    pub(crate) const fn is_asked_for(&self) -> bool {
+        self.follow || self.detach
     }
-    let ended = tokio::select! {
-        ended = follow(client, console, &run_id, live) => ended?,
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted.map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
-            return Err(goes_on(&run_id));
+
+    /// Follows a run that was started to its end, if that is wanted, and shows it.
+    pub(crate) async fn until_ended(
+        self,
+        run_id: String,
+        created: bool,
+        client: &Client,
+        console: &Console,
+    ) -> Result<(), Failure> {
+        let Self { follow: live, detach } = self;
+        if detach {
+            let view = SubmittedView { run_id, created };
+            return console.show(&view, |view, _| plain(&view.run_id).into_owned());
         }
-    };
-    show_end(&ended, console, live)
+        let ended = tokio::select! {
+            ended = follow(client, console, &run_id, live) => ended?,
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted.map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
+                return Err(goes_on(&run_id));
+            }
+        };
+        show_end(&ended, console, live)
+    }
 }
 
 impl RunArgs {
-    fn spec(self, input: Vec<u8>, client: &Client) -> pb::RunSpec {
-        pb::RunSpec {
+    fn spec(self, input: Vec<u8>, client: &Client) -> (pb::RunSpec, Watch) {
+        let spec = pb::RunSpec {
             tenant: client.tenant(),
             workflow: self.workflow,
             version: self.revision,
@@ -95,7 +122,8 @@ impl RunArgs {
             intent: self.intent.unwrap_or_default(),
             deadline: self.deadline.map(time::duration),
             labels: self.label.into_iter().collect(),
-        }
+        };
+        (spec, self.watch)
     }
 }
 

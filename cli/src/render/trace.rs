@@ -87,6 +87,12 @@ fn head(run: &RunView, style: Style) -> String {
         let why = format!("{} falls: {}", parked.falls, plain(&parked.reason));
         text += &format!("{}  {why}; `mainstay unpark` lets it go on\n", paint("parked", Tone::Bad, style));
     }
+    if !run.resumed_from.is_empty() {
+        text += &format!("goes on from {}\n", plain(&run.resumed_from));
+    }
+    if !run.resumed_as.is_empty() {
+        text += &format!("{} goes on from here\n", plain(&run.resumed_as));
+    }
     if let Some(failure) = &run.failure {
         text += &format!("{}     {}\n", paint("why", Tone::Bad, style), why(failure));
     }
@@ -119,6 +125,9 @@ fn step_row(grid: &mut Grid, step: &StepView, scale: Scale) {
     let mut happened = step.state.clone();
     if step.optional {
         happened += " (optional)";
+    }
+    if step.carried {
+        happened += " before, and carried over";
     }
     if !step.waiting.is_empty() {
         happened += &format!(", waits: {}", step.waiting);

@@ -77,6 +77,12 @@ pub struct EventView {
     /// What whoever answered wants people to know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// The run that this one goes on from.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub resumed_from: String,
+    /// The steps that had ended there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub carried: Vec<String>,
     /// The signal that came.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub signal: String,
@@ -118,7 +124,9 @@ impl From<pb::RunEvent> for EventView {
         let views = |attempts: Vec<pb::Attempt>| attempts.into_iter().map(Into::into).collect();
         match event.event {
             None => view,
-            Some(Event::RunStarted(_)) => Self { kind: "run-started", ..view },
+            Some(Event::RunStarted(it)) => {
+                Self { kind: "run-started", resumed_from: it.resumed_from, carried: it.carried, ..view }
+            }
             Some(Event::StepStarted(it)) => Self {
                 kind: "step-started",
                 step: it.step_id,

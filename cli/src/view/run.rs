@@ -62,6 +62,12 @@ pub struct RunView {
     pub budget: Vec<AllowanceView>,
     /// Number of the last event on record.
     pub last_event: u64,
+    /// The run that it goes on from.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub resumed_from: String,
+    /// The run that goes on from it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub resumed_as: String,
     /// What it undoes before it ends, or has undone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undoing: Option<UndoingView>,
@@ -174,6 +180,9 @@ pub struct StepView {
     /// Every verdict on its answers, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub verdicts: Vec<VerifiedView>,
+    /// Whether it had ended in the run that this one goes on from.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub carried: bool,
     /// What it consumed, with all that was done inside it.
     pub usage: UsageView,
 }
@@ -310,6 +319,8 @@ impl From<pb::Run> for RunView {
             gaps: run.gaps,
             budget: run.allowances.into_iter().map(Into::into).collect(),
             last_event: run.last_event,
+            resumed_from: run.resumed_from,
+            resumed_as: run.resumed_as,
             undoing: run.undoing.map(Into::into),
             idempotency_key: run.idempotency_key,
             context: run.context.into_iter().map(Into::into).collect(),
@@ -322,6 +333,8 @@ impl From<pb::Step> for StepView {
     fn from(step: pb::Step) -> Self {
         let [ready_at, started_at, ended_at] =
             [&step.ready_at, &step.started_at, &step.ended_at].map(|at| When::of(at.as_ref()));
+        // One that is carried became ready in another run.
+        let ready_at = ready_at.filter(|_| !step.carried);
         let attempts: Vec<AttemptView> = step.attempts.into_iter().map(Into::into).collect();
         let for_turn = between(ready_at, started_at).map_or_else(Default::default, |span| span.0);
         let for_instances = attempts.iter().filter_map(|attempt| attempt.waited).map(|span| span.0);
@@ -348,6 +361,7 @@ impl From<pb::Step> for StepView {
             skipped: step.skipped,
             remedy: step.remedy,
             verdicts: step.verdicts.into_iter().map(Into::into).collect(),
+            carried: step.carried,
             usage: step.usage.unwrap_or_default().into(),
         }
     }

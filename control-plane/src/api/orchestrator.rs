@@ -10,7 +10,7 @@ use mainstay_kernel::name::Name;
 use mainstay_kernel::poison::Falls;
 use mainstay_kernel::retry::Retries;
 use mainstay_kernel::run::people::MAX_BY;
-use mainstay_kernel::run::{self, EndState, Input};
+use mainstay_kernel::run::{self, EndState, Input, MAX_GRAFTED};
 use mainstay_proto::fault::Fault;
 use mainstay_proto::reason::Reason;
 use mainstay_proto::{agent, outcome, pb, run as wire, time};
@@ -23,7 +23,9 @@ use super::documents::catalog_fault;
 use super::page::Pages;
 use super::{spill_fault, store_fault};
 use crate::admission::Door;
-use crate::engine::{AppendError, Handle, LoadError, StartError, StartRequest, UnparkError};
+use crate::engine::{
+    AppendError, Handle, LoadError, ResumeError, ResumeRequest, StartError, StartRequest, UnparkError,
+};
 use crate::follow::follow;
 use crate::invoke;
 use crate::listing::{Filter, Listing};
@@ -77,10 +79,36 @@ impl Api {
         let run = self.engine.get(tenant, id).await.map_err(|error| load_fault(id, error))?;
         let mut run = pb::Run::from(&run);
         run.parking = self.engine.parking(id).map(|falls| parking(&falls));
+        if !matches!(run.state(), pb::RunState::Running | pb::RunState::Completed) {
+            let resumed_as = self.engine.resumed_as(tenant, id).map_err(|error| load_fault(id, error))?;
+            run.resumed_as = resumed_as.map(|id| id.to_string()).unwrap_or_default();
+        }
         for step in run.steps.iter_mut().filter(|step| step.state() == pb::StepState::Running) {
             step.waiting = self.engine.waiting(id, &step.id).unwrap_or_default();
         }
         Ok(run)
+    }
+
+    async fn resume(
+        &self,
+        request: pb::ResumeRunRequest,
+        metadata: &MetadataMap,
+    ) -> Result<crate::engine::Started, Fault> {
+        let priority = self.door.run(metadata)?;
+        let pb::ResumeRunRequest { tenant, run_id: from, accept_unknown, deadline } = request;
+        let (tenant, run) = (agent::tenant(&tenant)?, run_id(&from)?);
+        if accept_unknown.len() > MAX_GRAFTED {
+            let text = format_args!("names {} steps; a run has at most {MAX_GRAFTED}", accept_unknown.len());
+            return Err(Fault::invalid("accept_unknown", text));
+        }
+        let deadline = deadline.as_ref().map(|deadline| time::positive_duration("deadline", deadline));
+        let (deadline, retries) = (bounded(deadline.transpose()?)?, invoke::retries(metadata));
+        let request = ResumeRequest { tenant, run, accept_unknown, deadline, retries, priority };
+        self.engine.resume(request).await.map_err(|error| match error {
+            ResumeError::Load(error) => load_fault(run, error),
+            ResumeError::Start(error) => self.start_fault(error),
+            ResumeError::Refused(error) => not_resumed(error),
+        })
     }
 
     /// Why nothing goes on now: the store's refusal, if that is the cause.
@@ -255,6 +283,15 @@ impl pb::orchestrator_server::Orchestrator for Api {
         }
     }
 
+    async fn resume_run(
+        &self,
+        request: Request<pb::ResumeRunRequest>,
+    ) -> Result<Response<pb::ResumeRunResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let started = self.resume(request, &metadata).await?;
+        Ok(Response::new(pb::ResumeRunResponse { run_id: started.id.to_string(), created: started.created }))
+    }
+
     async fn unpark_run(
         &self,
         request: Request<pb::UnparkRunRequest>,
@@ -321,17 +358,35 @@ fn refused(error: run::StartError) -> Fault {
     }
 }
 
-fn start_request(spec: pb::RunSpec, limits: &Limits) -> Result<StartRequest, Fault> {
-    let deadline = match &spec.deadline {
-        Some(deadline) => {
-            let deadline = time::positive_duration("deadline", deadline)?;
-            if deadline > mainstay_kernel::workflow::MAX_DEADLINE {
-                return Err(Fault::invalid("deadline", "is longer than 30 days"));
-            }
-            Some(deadline)
+/// Why a run is not gone on from.
+fn not_resumed(error: run::ResumeError) -> Fault {
+    match &error {
+        run::ResumeError::Uncertain { steps } => {
+            let names: Vec<String> = steps.iter().map(ToString::to_string).collect();
+            Fault::new(Reason::ResumeUncertain, &error).with("steps", names.join(","))
         }
-        None => None,
-    };
+        run::ResumeError::NoSuchStep { .. } => Fault::invalid("accept_unknown", &error),
+        run::ResumeError::Open
+        | run::ResumeError::Completed
+        | run::ResumeError::Undone
+        | run::ResumeError::TooLarge { .. }
+        | run::ResumeError::NothingLeft => Fault::new(Reason::RunNotResumable, error),
+    }
+}
+
+/// How long a run may take, if its client says so.
+fn bounded(deadline: Option<Duration>) -> Result<Option<Duration>, Fault> {
+    match deadline {
+        Some(deadline) if deadline > mainstay_kernel::workflow::MAX_DEADLINE => {
+            Err(Fault::invalid("deadline", "is longer than 30 days"))
+        }
+        deadline => Ok(deadline),
+    }
+}
+
+fn start_request(spec: pb::RunSpec, limits: &Limits) -> Result<StartRequest, Fault> {
+    let deadline = spec.deadline.as_ref().map(|deadline| time::positive_duration("deadline", deadline));
+    let deadline = bounded(deadline.transpose()?)?;
     Ok(StartRequest {
         tenant: agent::tenant(&spec.tenant)?,
         workflow: agent::name("workflow", &spec.workflow)?,

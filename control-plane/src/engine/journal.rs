@@ -129,18 +129,20 @@ impl Journal {
         &self,
         run: &Run,
         first: &Transition,
-        started_by: Option<(&str, &idempotency::Started)>,
+        started_by: Option<(Vec<u8>, &idempotency::Started)>,
     ) -> Result<(), AppendError> {
         let key = transition::key(run.tenant.as_str(), run.id, first.first_event);
         let (value, named) = spill::encode_naming(transition::KIND, &key, first, &self.blobs).await?;
         let mut batch = Batch::new()
             .absent(key.clone())
             .put(key, value)
-            .put(open_run::key(run.tenant.as_str(), run.id), open_run::encode(&run.tenant)?)
             .put(run_summary::key(run.tenant.as_str(), run.id), summary(run).encode()?);
+        // One that ended where it began is not to be taken up.
+        if run.end.is_none() {
+            batch = batch.put(open_run::key(run.tenant.as_str(), run.id), open_run::encode(&run.tenant)?);
+        }
         batch = name(batch, run, first.first_event, &named)?;
-        if let Some((client_key, started)) = started_by {
-            let key = idempotency::key(run.tenant.as_str(), client_key);
+        if let Some((key, started)) = started_by {
             batch = batch.absent(key.clone()).put(key, started.encode()?);
         }
         self.store.commit(batch).await?;

@@ -15,6 +15,7 @@ use mainstay_kernel::pause::Pause;
 use mainstay_kernel::priority::Priority;
 use mainstay_kernel::retry::Retries;
 use mainstay_kernel::run::{self, Estimates, Run};
+use mainstay_kernel::time::Wall;
 use mainstay_kernel::workflow::{Call, LinkError, Linked, Sub};
 use mainstay_store::CommitError;
 
@@ -129,61 +130,88 @@ pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result
         return Ok(started);
     }
     let workflow = workflow(shared, &request).await?;
-    check(shared, &request, &workflow)?;
-    let mode = shared.modes.mode();
-    if workflow.drop_in().is_some_and(|from| mode >= from) {
-        return Err(StartError::LeftOut { mode });
-    }
-    let _place = Place::take(shared)?;
-    // Asked with the place taken: a drain that did not count it is seen here.
-    if let Some(pause) = shared.registry.pauses().start(&request.tenant, &request.workflow) {
-        return Err(StartError::Paused(pause));
-    }
-    let now = shared.clock.wall();
-    if let Err(over) = shared.budgets.admit(&request.tenant, &request.workflow) {
-        let again = over.until.saturating_since(now);
-        return Err(StartError::BudgetSpent { over, again });
-    }
+    let admitted = admit(shared, &request.tenant, &workflow)?;
     let context = pins(shared, &request.tenant, &workflow).await?;
-    let id: RunId = shared.clock.id().into();
-    let body = body_digest(&request);
-    let key = request.idempotency_key.clone();
-    let tenant = request.tenant.clone();
     let start = run::Start {
-        id,
+        id: shared.clock.id().into(),
         tenant: request.tenant.clone(),
         workflow: workflow.clone(),
         input: request.input.clone(),
         intent: request.intent.as_str().into(),
         labels: Arc::new(request.labels.clone()),
-        idempotency_key: key.as_deref().map(Into::into),
-        deadline: request.deadline.map(|deadline| now + deadline),
+        idempotency_key: request.idempotency_key.as_deref().map(Into::into),
+        deadline: request.deadline.map(|deadline| admitted.now + deadline),
         retries: request.retries,
         priority: request.priority,
-        mode,
+        mode: admitted.mode,
         context,
         estimates: estimates(shared, &request.tenant, &workflow),
+        resumed: None,
     };
-    let first = run::start(start, now)?;
-    let run = Run::begin(&first, workflow, id).map_err(LoadError::from)?;
-    let started = idempotency::Started { run: id, body };
-    let by_key = key.as_deref().map(|key| (key, &started));
-    match shared.journal.begin(&run, &first, by_key).await {
-        Ok(()) => {
-            shared.metrics.run_started();
-            shared.spawn(run, false, None);
-            if let Some(faults) = shared.dispatch.faults() {
-                faults.accepted(&tenant, id);
-            }
-            Ok(Started { id, created: true })
-        }
+    let key = request.idempotency_key.as_deref();
+    let by_key = key.map(|key| (idempotency::key(request.tenant.as_str(), key), body_digest(&request)));
+    match (begin(shared, start, admitted, by_key).await, key) {
         // Another request with the same key was faster.
-        Err(AppendError::Commit(CommitError::Conflict { .. })) if key.is_some() => {
-            let key = key.unwrap_or_default();
-            started_before(shared, &StartRequest { tenant, ..request }, &key)?.ok_or(StartError::NotReady)
+        (Err(StartError::Append(AppendError::Commit(CommitError::Conflict { .. }))), Some(key)) => {
+            started_before(shared, &request, key)?.ok_or(StartError::NotReady)
         }
-        Err(error) => Err(error.into()),
+        (begun, _) => begun,
     }
+}
+
+/// Leave to start a run.
+pub(super) struct Admitted<'a> {
+    /// When it starts.
+    pub(super) now: Wall,
+    /// The mode it starts in.
+    pub(super) mode: Mode,
+    _place: Place<'a>,
+}
+
+/// Asks everybody who may have something against a run of `workflow` now.
+pub(super) fn admit<'a>(
+    shared: &'a Shared,
+    tenant: &Name,
+    workflow: &Linked,
+) -> Result<Admitted<'a>, StartError> {
+    check(shared, tenant, workflow)?;
+    let mode = shared.modes.mode();
+    if workflow.drop_in().is_some_and(|from| mode >= from) {
+        return Err(StartError::LeftOut { mode });
+    }
+    let place = Place::take(shared)?;
+    // Asked with the place taken: a drain that did not count it is seen here.
+    if let Some(pause) = shared.registry.pauses().start(tenant, workflow.name()) {
+        return Err(StartError::Paused(pause));
+    }
+    let now = shared.clock.wall();
+    if let Err(over) = shared.budgets.admit(tenant, workflow.name()) {
+        let again = over.until.saturating_since(now);
+        return Err(StartError::BudgetSpent { over, again });
+    }
+    Ok(Admitted { now, mode, _place: place })
+}
+
+/// Lets a run begin: it is on disk and driven when this returns. With a record of what it was started by, under a key that
+/// nothing else may have taken, and with what it is remembered.
+pub(super) async fn begin(
+    shared: &Arc<Shared>,
+    start: run::Start,
+    admitted: Admitted<'_>,
+    by: Option<(Vec<u8>, String)>,
+) -> Result<Started, StartError> {
+    let (id, tenant, workflow) = (start.id, start.tenant.clone(), start.workflow.clone());
+    let first = run::start(start, admitted.now)?;
+    let run = Run::begin(&first, workflow, id).map_err(LoadError::from)?;
+    let by = by.map(|(key, body)| (key, idempotency::Started { run: id, body }));
+    let by = by.as_ref().map(|(key, started)| (key.clone(), started));
+    shared.journal.begin(&run, &first, by).await?;
+    shared.metrics.run_started();
+    shared.spawn(run, false, None);
+    if let Some(faults) = shared.dispatch.faults() {
+        faults.accepted(&tenant, id);
+    }
+    Ok(Started { id, created: true })
 }
 
 /// The workflow that the run pins, with those its steps run. Usually in memory; the first run of one reads and parses its
@@ -212,7 +240,7 @@ async fn workflow(shared: &Arc<Shared>, request: &StartRequest) -> Result<Linked
 }
 
 /// What the calls of `workflow` cost by what is declared now; nothing where no budget asks for it.
-fn estimates(shared: &Shared, tenant: &Name, workflow: &Linked) -> Estimates {
+pub(super) fn estimates(shared: &Shared, tenant: &Name, workflow: &Linked) -> Estimates {
     if !workflow.has_budgets() {
         return Estimates::default();
     }
@@ -237,9 +265,9 @@ async fn pins(shared: &Arc<Shared>, tenant: &Name, workflow: &Linked) -> Result<
     .await
 }
 
-fn check(shared: &Shared, request: &StartRequest, workflow: &Linked) -> Result<(), StartError> {
+fn check(shared: &Shared, tenant: &Name, workflow: &Linked) -> Result<(), StartError> {
     for step in workflow.all_steps().filter(|step| !step.optional) {
-        let known = |call: &&Call| shared.registry.was_ever_registered(&request.tenant, &call.capability);
+        let known = |call: &&Call| shared.registry.was_ever_registered(tenant, &call.capability);
         if let Some(call) = step.calls().find(|call| !known(call)) {
             return Err(StartError::CapabilityUnknown {
                 step: step.id.to_string(),
@@ -252,7 +280,7 @@ fn check(shared: &Shared, request: &StartRequest, workflow: &Linked) -> Result<(
 
 /// A place among the open runs, for one on its way to the disk: it is not listed before it is there, and as many as wait for
 /// a slow disk must count.
-struct Place<'a>(&'a Shared);
+pub(super) struct Place<'a>(&'a Shared);
 
 impl<'a> Place<'a> {
     fn take(shared: &'a Shared) -> Result<Self, StartError> {

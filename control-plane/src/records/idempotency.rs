@@ -1,4 +1,5 @@
-//! The run that an idempotency key started, and what it was started with. Lives as long as the run.
+//! The run that an idempotency key started, or that goes on from another, and what it was started with. Lives as long as
+//! the run.
 
 use mainstay_kernel::id::RunId;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,17 @@ pub struct Started {
 pub fn key(tenant: &str, client_key: &str) -> Vec<u8> {
     let mut key = key::global(tenant, key::IDEMPOTENCY);
     key.extend_from_slice(blake3::hash(client_key.as_bytes()).as_bytes());
+    key
+}
+
+/// Key of the record of the run that goes on from `run`: a run is gone on from once. Apart from every client's key.
+#[must_use]
+pub fn resumed_key(tenant: &str, run: RunId) -> Vec<u8> {
+    let mut key = key::global(tenant, key::IDEMPOTENCY);
+    key.extend_from_slice(&blake3::derive_key(
+        "mainstay 2026-11 the run that goes on from",
+        run.to_string().as_bytes(),
+    ));
     key
 }
 

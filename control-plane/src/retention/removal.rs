@@ -160,13 +160,15 @@ impl<'a> Remover<'a> {
         Ok(piece)
     }
 
-    /// The record of the idempotency key that started a run, if it still names this run.
+    /// The record of what a run was started by, an idempotency key or the run it goes on from, if it still names this run.
     fn started_by(&self, tenant: &Name, run: RunId, first: &Entry) -> Option<Bytes> {
         let first: Transition = spill::decode(transition::KIND, &first.value, self.blobs).ok()?;
-        let Event::RunStarted { idempotency_key: Some(client_key), .. } = first.events.first()? else {
-            return None;
+        let Event::RunStarted { idempotency_key, resumed, .. } = first.events.first()? else { return None };
+        let key = match (idempotency_key, resumed) {
+            (Some(client_key), _) => idempotency::key(tenant.as_str(), client_key),
+            (None, Some(resumed)) => idempotency::resumed_key(tenant.as_str(), resumed.from),
+            (None, None) => return None,
         };
-        let key = idempotency::key(tenant.as_str(), client_key);
         let entry = self.store.get(&key).ok()??;
         let started = idempotency::Started::decode(&entry.value).ok()?;
         (started.run == run).then(|| key.into())

@@ -84,6 +84,7 @@ fn record(workflow: &Linked) -> Vec<Transition> {
         mode: Mode::Full,
         estimates: Arc::default(),
         context: crate::context::Pins::default(),
+        resumed: None,
     };
     let mut play = Play::start(start, Wall::from_millis(1_000), Echo).unwrap();
     while play.turn() == Turn::Went {}

@@ -48,7 +48,7 @@ use crate::workflow::StepId;
 /// [`StartError`]; nothing has happened then.
 pub fn start(start: Start, now: Wall) -> Result<Transition, StartError> {
     let Start { id, tenant, workflow, input, intent, labels, idempotency_key, deadline, .. } = start;
-    let Start { retries, priority, mode, estimates, context, .. } = start;
+    let Start { retries, priority, mode, estimates, context, resumed, .. } = start;
     let latest = now + workflow.deadline();
     let deadline = deadline.map_or(latest, |wanted| wanted.min(latest));
     if deadline <= now {
@@ -69,6 +69,7 @@ pub fn start(start: Start, now: Wall) -> Result<Transition, StartError> {
         priority,
         estimates,
         context,
+        resumed,
     };
     let first = Transition { first_event: 1, at: now, events: vec![started] };
     let run = Run::begin(&first, workflow, id)?;

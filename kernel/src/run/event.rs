@@ -24,6 +24,7 @@ use crate::run::budget::Estimates;
 use crate::run::graft::Graft;
 use crate::run::inquiry::Finding;
 use crate::run::people::Ruling;
+use crate::run::resume::Resumed;
 use crate::run::undo::{Left, Undo};
 use crate::run::verify::Verified;
 use crate::time::Wall;
@@ -94,6 +95,9 @@ pub enum Event {
         /// What it read of the shared context, for good.
         #[serde(default, skip_serializing_if = "Pins::is_empty")]
         context: Pins,
+        /// What it goes on from, if that is a run that failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resumed: Option<Arc<Resumed>>,
     },
     /// A try of a step was decided; from here on its call is owed.
     StepStarted {

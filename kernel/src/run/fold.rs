@@ -11,6 +11,7 @@ use crate::outcome::Usage;
 use crate::run::budget::{Fit, Ledger};
 use crate::run::event::{Attempt, AttemptRecord, EndState, Event, SkipReason, Transition, WorkflowRef};
 use crate::run::remedy::Remedied;
+use crate::run::resume::Ended;
 use crate::run::state::{End, Run, State, StepRun, StepState};
 use crate::run::undo::Undoing;
 use crate::time::Wall;
@@ -41,6 +42,8 @@ pub(super) enum Happening {
     Skipped,
     /// [`Event::StepCancelled`].
     Cancelled,
+    /// In the run before; see [`Event::RunStarted`].
+    Carried(Ended),
 }
 
 /// The law of steps: the state after `happening`, or nothing if that cannot happen.
@@ -64,11 +67,18 @@ pub(super) const fn next_state(state: StepState, happening: Happening) -> Option
         }
         (S::Pending, H::Skipped) => Some(S::Skipped),
         (S::Running { .. } | S::BackingOff { .. } | S::Gathering { .. }, H::Cancelled) => Some(S::Cancelled),
+        (S::Pending | S::Gathering { .. }, H::Carried(ended)) => Some(ended.state()),
         (S::Pending, H::Delayed(..) | H::Verifying | H::Completed | H::Cancelled)
-        | (S::Running { .. }, H::Started(_) | H::Opened(_) | H::Skipped)
+        | (S::Running { .. }, H::Started(_) | H::Opened(_) | H::Skipped | H::Carried(_))
         | (
             S::BackingOff { .. },
-            H::Opened(_) | H::Delayed(..) | H::Remedied(_) | H::Verifying | H::Completed | H::Skipped,
+            H::Opened(_)
+            | H::Delayed(..)
+            | H::Remedied(_)
+            | H::Verifying
+            | H::Completed
+            | H::Skipped
+            | H::Carried(_),
         )
         | (S::Gathering { .. }, H::Started(_) | H::Opened(_) | H::Delayed(..) | H::Skipped)
         | (
@@ -81,7 +91,8 @@ pub(super) const fn next_state(state: StepState, happening: Happening) -> Option
             | H::Completed
             | H::Failed
             | H::Skipped
-            | H::Cancelled,
+            | H::Cancelled
+            | H::Carried(_),
         ) => None,
     }
 }
@@ -140,6 +151,7 @@ impl State {
             priority,
             estimates,
             context,
+            resumed,
         } = start
         else {
             return Err(FoldError::NoStart);
@@ -157,7 +169,7 @@ impl State {
         let ready =
             |after: &[usize]| StepRun { ready_at: after.is_empty().then_some(at), ..StepRun::PENDING };
         let steps = workflow.steps().iter().map(|step| ready(&step.after)).collect();
-        Ok(Self {
+        let mut state = Self {
             id,
             tenant: tenant.clone(),
             workflow,
@@ -173,8 +185,9 @@ impl State {
             signals: Arc::default(),
             cancel: None,
             undoing: None,
+            resumed_from: None,
             end: None,
-            last_event: 1,
+            last_event: 0,
             last_at: at,
             usage: Usage::default(),
             retries: *retries,
@@ -183,7 +196,12 @@ impl State {
             retried: 0,
             estimates: Arc::clone(estimates),
             books: Ledger::default(),
-        })
+        };
+        if let Some(resumed) = resumed {
+            state.carry(resumed, at)?;
+        }
+        state.last_event = 1;
+        Ok(state)
     }
 
     /// Lets `event` happen. On an error this state may be half changed: work on a copy.
@@ -321,7 +339,7 @@ impl State {
     }
 
     /// What grows in a step as it opens: the steps of the workflow it runs.
-    fn grow_inside(&mut self, step: &StepId, now: Wall) -> Result<(), FoldError> {
+    pub(super) fn grow_inside(&mut self, step: &StepId, now: Wall) -> Result<(), FoldError> {
         let at = self.position(step)?;
         let StepKind::Sub(sub) = &self.spec(at).kind else { return Ok(()) };
         let workflow = self.workflow.find(sub).cloned();
@@ -370,7 +388,7 @@ impl State {
     }
 
     /// A step that calls nobody itself needs no place, only its turn.
-    fn check_open(&self, step: &StepId) -> Result<(), FoldError> {
+    pub(super) fn check_open(&self, step: &StepId) -> Result<(), FoldError> {
         let at = self.position(step)?;
         let early = self.steps[at].state == StepState::Pending && !self.is_ready(at);
         if early { Err(FoldError::TooEarly { step: step.clone() }) } else { Ok(()) }
@@ -435,7 +453,7 @@ impl State {
     }
 
     /// A step ended by itself: whoever waited for it and now for nothing else is ready.
-    fn finish(&mut self, ended: usize, at: Wall) {
+    pub(super) fn finish(&mut self, ended: usize, at: Wall) {
         self.steps[ended].ended_at = Some(at);
         self.steps[ended].ended_by = Some(self.last_event.saturating_add(1));
         let ready = self.spec(ended).dependents.iter().copied().filter(|&waiting| self.is_ready(waiting));
@@ -484,6 +502,7 @@ impl Happening {
             Self::Failed => "failed",
             Self::Skipped => "skipped",
             Self::Cancelled => "cancelled",
+            Self::Carried(_) => "carried",
         }
     }
 }

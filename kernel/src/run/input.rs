@@ -18,6 +18,7 @@ use crate::run::fold::FoldError;
 use crate::run::hand_off;
 use crate::run::inquiry::Finding;
 use crate::run::people::Ruling;
+use crate::run::resume::Resumed;
 use crate::schema::Violation;
 use crate::time::Wall;
 use crate::workflow::{Linked, StepId};
@@ -51,6 +52,8 @@ pub struct Start {
     pub estimates: Estimates,
     /// What the workflow reads of the shared context, as it was read just now.
     pub context: Pins,
+    /// What it goes on from; nothing for a run that begins at the beginning.
+    pub resumed: Option<Arc<Resumed>>,
 }
 
 /// Why a run does not start.

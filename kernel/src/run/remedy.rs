@@ -11,6 +11,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::json::Json;
 use crate::outcome::{Answer, Began, Class, Failure, OUTCOME_UNKNOWN, Usage};
 use crate::run::event::{AttemptRecord, Event};
@@ -29,13 +31,14 @@ use crate::workflow::{
 const LOW_CONFIDENCE: &str = "LOW_CONFIDENCE";
 
 /// The remedy that a step has come to.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Remedied {
     /// Its place in the step's list, from 0.
     pub remedy: usize,
     /// What it is a remedy for.
     pub failure: Failure,
     /// The answer that was not good enough, if one came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Arc<Answer>>,
 }
 
@@ -196,6 +199,13 @@ fn fallback(run: &State, at: usize, call: &Call, remedied: &Remedied) -> Progres
             _,
         ) => Progress::Wait,
     }
+}
+
+/// Whether the step called `id`, inside the one at `at`, is whom that one fell back on.
+pub(super) fn is_fallback(run: &State, at: usize, id: &StepId) -> bool {
+    let remedies = run.spec(at).recourse.remedies.iter().enumerate();
+    let mut fallbacks = remedies.filter(|(_, remedy)| matches!(remedy, Remedy::Fallback(_)));
+    fallbacks.any(|(remedy, _)| fallback_id(run, at, remedy).as_ref() == Some(id))
 }
 
 /// The name of the step that a fallback is: `quote/fallback`, then `quote/fallback_2`.

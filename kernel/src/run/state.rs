@@ -65,6 +65,8 @@ pub struct State {
     pub cancel: Option<Arc<str>>,
     /// What it undoes before it ends, once it has come to that.
     pub undoing: Option<Undoing>,
+    /// The run that it goes on from.
+    pub resumed_from: Option<RunId>,
     /// How it ended, once it has.
     pub end: Option<End>,
     /// The number of the last event folded.
@@ -157,7 +159,9 @@ pub struct StepRun {
     pub effect_stands: bool,
     /// Why it never began, if it was skipped.
     pub skipped: Option<SkipReason>,
-    /// Every call made for it, oldest first.
+    /// Its turn among those that ended so in the run that this one goes on from; nothing if it did not.
+    pub carried: Option<usize>,
+    /// Every call made for it in this run, oldest first.
     pub attempts: Vec<Arc<AttemptRecord>>,
 }
 
@@ -206,6 +210,7 @@ impl fmt::Debug for State {
             .field("signals", &self.signals)
             .field("cancel", &self.cancel)
             .field("undoing", &self.undoing)
+            .field("resumed_from", &self.resumed_from)
             .field("end", &self.end)
             .field("last_event", &self.last_event)
             .field("last_at", &self.last_at)
@@ -298,6 +303,12 @@ impl StepRun {
         verdicts: Vec::new(),
         effect_stands: false,
         skipped: None,
+        carried: None,
         attempts: Vec::new(),
     };
+
+    /// What tells the order in which steps ended.
+    pub(super) const fn turn(&self) -> (Option<u64>, Option<usize>) {
+        (self.ended_by, self.carried)
+    }
 }

@@ -11,6 +11,7 @@ mod part;
 mod people;
 mod remedies;
 mod replays;
+mod resumes;
 mod rules;
 mod shapes;
 mod size;

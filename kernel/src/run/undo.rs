@@ -100,7 +100,7 @@ pub(super) fn begins(run: &State, ending: &Ending, now: Wall) -> Option<Event> {
     if done.is_empty() {
         return None;
     }
-    done.sort_by_key(|(at, ..)| std::cmp::Reverse(run.steps[*at].ended_by));
+    done.sort_by_key(|(at, ..)| std::cmp::Reverse(run.steps[*at].turn()));
     let (mut undos, mut left) = (Vec::new(), Vec::new());
     for (at, compensate, effect) in done {
         let step = run.spec(at).id.clone();
@@ -223,6 +223,11 @@ fn failed(failure: &Failure) -> Effect {
     if unknown || (refused && failure.began == Began::Yes) { Effect::Unknown } else { Effect::None }
 }
 
+/// Whether a call that failed so may have had its effect.
+pub(super) fn may_have_acted(failure: &Failure) -> bool {
+    failed(failure) != Effect::None
+}
+
 /// What was done inside a step that has no answer, and nothing in there takes back.
 fn inside(run: &State, at: usize) -> Effect {
     let stands = |child: usize| {
@@ -303,7 +308,7 @@ impl State {
             let refused = || FoldError::Undo { step: undo.id.clone() };
             let host = undo.id.outside().and_then(|host| self.step(host)).ok_or_else(refused)?.0;
             let compensate = self.spec(host).recourse.compensate.clone().ok_or_else(refused)?;
-            let ended = self.steps[host].ended_by;
+            let ended = self.steps[host].turn();
             // The last effect first, and each once.
             let owed = is_undone(self, host) && !is_covered(self, host);
             if !owed || later.is_some_and(|later| later <= ended) || self.step(undo.id.as_str()).is_some() {

@@ -128,6 +128,7 @@ impl Filler {
                 mode: Mode::Full,
                 estimates: run::Estimates::default(),
                 context: Pins::default(),
+                resumed: None,
             },
             now,
         )?;

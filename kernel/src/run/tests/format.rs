@@ -8,12 +8,14 @@ use super::world::{RUN, answer, at, id, name, record, ruling, text};
 use crate::budget::{Exhausted, Limit, Scope};
 use crate::context::{Pin, Pins};
 use crate::effect::EffectClass;
+use crate::id::RunId;
 use crate::mode::Mode;
 use crate::outcome::{Answer, Began, Class, Failure, Usage};
 use crate::retry::Retries;
+use crate::run::resume::{Carried, Ended, Opened, Past};
 use crate::run::{
-    Attempt, AttemptRecord, EndState, Event, Finding, Graft, Left, Offered, Ruling, SkipReason, Soundness,
-    Transition, Undo, Verdict, Verified, Way, WorkflowRef,
+    Attempt, AttemptRecord, EndState, Event, Finding, Graft, Left, Offered, Remedied, Resumed, Ruling,
+    SkipReason, Soundness, Transition, Undo, Verdict, Verified, Way, WorkflowRef,
 };
 use crate::workflow::{Call, StepId, Sub, Work, WorkflowHash};
 
@@ -56,6 +58,7 @@ fn events() -> Vec<Event> {
             priority: crate::priority::Priority::default(),
             estimates: Arc::default(),
             context: Pins::default(),
+            resumed: None,
         },
         Event::StepStarted { step: step(), attempt, input: Some(text("null")) },
         Event::AttemptFailed {
@@ -133,6 +136,7 @@ fn events() -> Vec<Event> {
             priority: crate::priority::Priority::default(),
             estimates: Arc::default(),
             context: Pins::default(),
+            resumed: None,
         },
         Event::StepsGrafted {
             step: step(),
@@ -153,6 +157,7 @@ fn events() -> Vec<Event> {
             retries: Retries::Allowed,
             priority: crate::priority::Priority::default(),
             context: Pins::default(),
+            resumed: None,
             estimates: Arc::new(BTreeMap::from([(name("text.draft"), 1_500_000)])),
         },
         Event::StepSkipped {
@@ -231,7 +236,7 @@ fn events() -> Vec<Event> {
         },
         Event::UndoBegun {
             state: EndState::Failed,
-            failure: Some(failure),
+            failure: Some(failure.clone()),
             step: Some(step()),
             until: at(9_000),
             undos: vec![],
@@ -274,6 +279,7 @@ fn events() -> Vec<Event> {
             }),
         },
         Event::RepetitionNoticed { step: step(), capability: name("text.draft"), times: 3 },
+        started_from_another(failure),
     ]
 }
 
@@ -302,6 +308,62 @@ fn started_with_context() -> Event {
             at: at(900),
             value: text(r#"{"eur":1.10}"#),
         }]),
+        resumed: None,
+    }
+}
+
+fn started_from_another(failure: Failure) -> Event {
+    let Event::RunStarted { tenant, workflow, subs, input, intent, labels, deadline, retries, .. } =
+        started_with_context()
+    else {
+        unreachable!()
+    };
+    let step = || id("draft");
+    let opened = Opened {
+        step: step(),
+        input: text("[1]"),
+        finding: Some(Arc::new(Finding::Offers(vec![]))),
+        grafts: vec![Arc::new(graft("draft/0", &[]))],
+        plan: Some("name: plan".into()),
+    };
+    let ended = Past {
+        step: step(),
+        state: Ended::Completed,
+        input: Some(text("null")),
+        output: Some(text("null")),
+        warnings: vec!["stale".to_owned()],
+        failure: None,
+        effect_stands: false,
+        skipped: None,
+        remedied: Some(Remedied { remedy: 1, failure: failure.clone(), answer: None }),
+        started_at: Some(at(100)),
+        ended_at: Some(at(200)),
+    };
+    let failed = Past { state: Ended::Failed, output: None, failure: Some(failure), ..ended.clone() };
+    let failed = Past { effect_stands: true, remedied: None, input: None, warnings: vec![], ..failed };
+    let skipped = Past { state: Ended::Skipped, skipped: Some(SkipReason::RunEnded), ..failed.clone() };
+    let skipped = Past { failure: None, effect_stands: false, started_at: None, ..skipped };
+    let cut = Past { state: Ended::Cancelled, skipped: None, ended_at: None, ..skipped.clone() };
+    let ended = [ended, failed, skipped, cut].map(|past| Arc::new(Carried::Ended(past)));
+    let resumed = Resumed {
+        from: RunId::from_bytes([9; 16]),
+        signals: Arc::new(BTreeMap::from([(name("go"), text("null"))])),
+        carried: [Arc::new(Carried::Opened(opened))].into_iter().chain(ended).collect(),
+    };
+    Event::RunStarted {
+        tenant,
+        workflow,
+        subs,
+        input,
+        intent,
+        labels,
+        idempotency_key: None,
+        deadline,
+        retries,
+        priority: crate::priority::Priority::default(),
+        estimates: Arc::default(),
+        context: Pins::default(),
+        resumed: Some(Arc::new(resumed)),
     }
 }
 

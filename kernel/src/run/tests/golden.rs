@@ -237,6 +237,7 @@ pub(super) fn all() -> Vec<(&'static str, Plan)> {
     all.extend(super::remedies::all());
     all.extend(super::undos::all());
     all.extend(super::verifications::all());
+    all.extend(super::resumes::all());
     all
 }
 

@@ -19,7 +19,7 @@ use crate::play::{self, First};
 use crate::retry::Retries;
 use crate::retry::budget::Leave;
 use crate::run::{
-    Attempt, AttemptRecord, Call, Event, Ignored, Input, Run, Start, StepState, Transition, asked,
+    Attempt, AttemptRecord, Call, Event, Ignored, Input, Resumed, Run, Start, StepState, Transition, asked,
     outstanding, start, step,
 };
 use crate::time::Wall;
@@ -70,6 +70,8 @@ pub(super) struct Plan {
     pub(super) estimates: Vec<(&'static str, u64)>,
     /// Workflows that steps run.
     pub(super) subs: Vec<Value>,
+    /// What its runs go on from.
+    pub(super) resumed: Option<Arc<Resumed>>,
 }
 
 pub(super) fn plan(parts: Vec<Part>) -> Plan {
@@ -88,6 +90,7 @@ pub(super) fn plan(parts: Vec<Part>) -> Plan {
         budget: Value::Null,
         estimates: Vec::new(),
         subs: Vec::new(),
+        resumed: None,
     }
 }
 
@@ -130,6 +133,7 @@ impl Plan {
             mode: self.mode,
             estimates: Arc::new(self.estimates.iter().map(|(c, nano)| (name(c), *nano)).collect()),
             context: crate::context::Pins::default(),
+            resumed: self.resumed.clone(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::super::world::{Plan, World};
-use super::super::{remedies, undos, verifications};
+use super::super::{remedies, resumes, undos, verifications};
 use crate::run::{Event, Run, Transition, outstanding};
 
 pub(in crate::run::tests) fn transcript(plan: Plan) -> String {
@@ -34,9 +34,10 @@ pub(in crate::run::tests) fn transcript(plan: Plan) -> String {
 fn write_events(text: &mut String, transition: &Transition) {
     for (number, event) in (transition.first_event..).zip(&transition.events) {
         let line = match event {
-            Event::RunStarted { workflow, input, intent, deadline, .. } => {
+            Event::RunStarted { workflow, input, intent, deadline, resumed, .. } => {
+                let from = resumed.as_ref().map_or(String::new(), |resumed| resumes::told(resumed));
                 format!(
-                    "run started: {} version {}, {input}, {intent:?}, until {deadline:?}",
+                    "run started: {} version {}, {input}, {intent:?}, until {deadline:?}{from}",
                     workflow.name, workflow.version
                 )
             }
