@@ -35,7 +35,7 @@ use crate::run::state::{State, StepRun, StepState};
 use crate::workflow::{Call, IfUnavailable, Remedy, StepKind, Verification, Verifier, Work};
 
 mod law;
-mod part;
+pub(super) mod part;
 mod verdict;
 
 use self::part::{Part, id, part_at};

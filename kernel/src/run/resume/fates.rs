@@ -3,7 +3,7 @@
 use crate::outcome::Failure;
 use crate::run::remedy;
 use crate::run::state::{State, StepState};
-use crate::run::undo;
+use crate::run::{undo, verify};
 use crate::workflow::StepKind;
 
 /// What becomes of a step.
@@ -40,7 +40,7 @@ pub(super) fn fates(run: &State) -> Vec<Fate> {
     // What lies in a step that begins anew is gone, whatever had come of it, and so is what one fell back on.
     for at in own.len()..run.steps.len() {
         let Some(host) = run.inside(at) else { continue };
-        let gone = fates[host] == Fate::Anew || remedy::is_fallback(run, host, &run.spec(at).id);
+        let gone = fates[host] == Fate::Anew || is_aside(run, host, at);
         match fates[host] {
             Fate::Kept => fates[at] = Fate::Kept,
             Fate::Anew | Fate::Reopened if gone => fates[at] = Fate::Anew,
@@ -50,9 +50,15 @@ pub(super) fn fates(run: &State) -> Vec<Fate> {
     fates
 }
 
-/// The steps inside the one at `at`, without those that it fell back on.
+/// The steps inside the one at `at` that its answer is made of.
 pub(super) fn parts(run: &State, at: usize) -> Vec<usize> {
-    run.within(at).filter(|child| !remedy::is_fallback(run, at, &run.spec(*child).id)).collect()
+    run.within(at).filter(|child| !is_aside(run, at, *child)).collect()
+}
+
+/// Whether the step at `child` is no part of the work of the one it lies in: that one fell back on it, or its answer was
+/// verified or repaired there. Both begin again with the work.
+fn is_aside(run: &State, host: usize, child: usize) -> bool {
+    remedy::is_fallback(run, host, &run.spec(child).id) || verify::part::part_at(run, child).is_some()
 }
 
 /// Keeps what others inside the step at `host` that go on have taken as it was.

@@ -15,6 +15,8 @@ use crate::run::{EndState, Event, FoldError, ResumeError, Resumed, Run, Start, S
 
 const FAILS: [Fate; 1] = [Fate::Fail(Class::AgentError, Began::Yes)];
 const UNKNOWN: [Fate; 1] = [Fate::Fail(Class::Timeout, Began::Unknown)];
+const GOOD: Fate = Fate::Answer(r#"{"score":0.9,"grounds":"fine"}"#);
+const POOR: Fate = Fate::Answer(r#"{"score":0.1,"grounds":"too short"}"#);
 const WELL: [Fate; 1] = [Fate::Answer("\"now\"")];
 
 fn harmless(_: &crate::name::Name) -> EffectClass {
@@ -118,6 +120,18 @@ fn what_the_other_run_did_is_undone() -> Plan {
     after(undone(&WELL, 900), undone(&FAILS, 10))
 }
 
+/// An answer that is refused, and whose repair fails, or does not.
+fn verified(first: &[Fate], verdict: Fate) -> Plan {
+    let quote =
+        part("quote", &["find"]).fates(first).inside("verify_1", &[verdict]).inside("repair_1", &FAILS);
+    let by = json!({ "by": { "capability": "check.it", "threshold": 0.5 } });
+    plan(vec![part("find", &[]), quote.verify(by), part("send", &["quote"])])
+}
+
+fn what_was_verified_begins_anew() -> Plan {
+    after(verified(&[Fate::Answer("1")], POOR), verified(&WELL, GOOD))
+}
+
 pub(super) fn all() -> Vec<(&'static str, Plan)> {
     vec![
         ("resumed at the stage that failed", at_the_stage_that_failed()),
@@ -125,6 +139,7 @@ pub(super) fn all() -> Vec<(&'static str, Plan)> {
         ("resumed in a workflow inside", in_a_workflow_inside()),
         ("resumed with gaps", what_was_built_on_stands()),
         ("resumed with a team", a_team_goes_on_in_its_round()),
+        ("resumed where an answer was refused", what_was_verified_begins_anew()),
         ("resumed and undone", what_the_other_run_did_is_undone()),
     ]
 }
@@ -164,6 +179,20 @@ fn what_others_were_built_on_stands_and_what_nobody_built_on_is_tried_anew() {
 #[test]
 fn what_a_supervisor_was_told_of_its_workers_stands() {
     insta::assert_snapshot!(transcript(a_team_goes_on_in_its_round()));
+}
+
+#[test]
+fn an_answer_that_was_refused_is_made_and_verified_anew() {
+    insta::assert_snapshot!(transcript(what_was_verified_begins_anew()));
+    let books =
+        part("book", &[]).effect(EffectClass::SideEffecting).verify(json!({ "that": ["output > 9"] }));
+    let refused = World::new(plan(vec![books])).finish();
+    let uncertain = ResumeError::Uncertain { steps: vec![id("book")] };
+    assert_eq!(
+        carry(&refused.run, noticed, &[]).unwrap_err(),
+        uncertain,
+        "it was done, and would be done again"
+    );
 }
 
 #[test]

@@ -58,6 +58,14 @@ fn cancelled_twice() -> Plan {
     Plan { cancel_at: Some(50), ..plan(vec![flight, part("slow", &[]).takes(900)]) }
 }
 
+/// Word that comes while a cancelled run undoes what it did.
+fn told_while_undoing() -> Plan {
+    let waits = part("wait", &[]).does("wait", json!({ "signal": "go" }));
+    let flight = books("flight", &[]).inside("undo", &[Fate::Answer("1")]).takes(30);
+    let signals = vec![(55, "go", "1")];
+    Plan { cancel_at: Some(50), signals, ..plan(vec![flight, waits]) }
+}
+
 fn out_of_time(on: Value) -> Plan {
     let compensation = Some(json!({ "on": on, "within": "20ms" }));
     let parts = vec![books("flight", &[]).takes(30), books("room", &[]), part("slow", &[]).takes(5_000)];
@@ -126,6 +134,7 @@ pub(super) fn all() -> Vec<(&'static str, Plan)> {
         ("what cannot be undone", what_cannot_be_undone_is_named()),
         ("what nobody can tell of", what_nobody_can_tell_of()),
         ("cancelled twice", cancelled_twice()),
+        ("told while undoing", told_while_undoing()),
         ("out of time", out_of_time(json!(["timed-out"]))),
         ("whatever the workflow says", whatever_the_workflow_says()),
         ("undoing in a workflow inside", in_a_workflow_inside()),

@@ -5,7 +5,7 @@ use crate::workflow::StepId;
 
 /// What a step that grows for a verification is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(in crate::run) enum Part {
     /// It gives a verdict.
     Verify,
     /// It does the work again.
@@ -27,7 +27,7 @@ pub(super) fn id(run: &State, at: usize, part: Part, number: usize) -> Option<St
 }
 
 /// What the step at `child` is there for, if it grew for the verification of the one it lies in.
-pub(super) fn part_at(run: &State, child: usize) -> Option<Part> {
+pub(in crate::run) fn part_at(run: &State, child: usize) -> Option<Part> {
     let host = run.inside(child)?;
     part_of(run, host, &run.spec(child).id)
 }
