@@ -6,6 +6,7 @@ use mainstay_proto::DESCRIPTORS;
 use mainstay_proto::pb::agent_sidecar_server::AgentSidecarServer;
 use mainstay_transport::server::{self, Options};
 use tokio::net::TcpListener;
+use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
@@ -25,8 +26,10 @@ pub(crate) async fn serve(
     shutdown: impl Future<Output = ()>,
 ) {
     let limit = max_payload + ENVELOPE;
-    let face =
-        AgentSidecarServer::new(face).max_decoding_message_size(limit).max_encoding_message_size(limit);
+    let face = AgentSidecarServer::new(face)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(limit)
+        .max_encoding_message_size(limit);
     let reflection =
         || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
     let mut routes = Routes::new(face).add_service(health);

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::io::Write;
+
 use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::{BodyExt, Full};
@@ -11,6 +13,7 @@ use mainstay_proto::fault::Seen;
 use mainstay_proto::pb;
 use mainstay_tests::wait::until;
 use mainstay_tests::world::{World, spec};
+use prost::Message;
 use tonic::{Code, Status};
 
 const WORK: (&str, &str) = ("work", "effect: idempotent, max_concurrency: 64");
@@ -134,22 +137,46 @@ async fn oversized_messages_are_refused_without_being_kept() {
     }
 }
 
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
 #[tokio::test]
-async fn compressed_messages_are_refused_unopened() {
+async fn a_compressed_message_is_opened_and_a_bomb_is_not_opened_further_than_any_message_may_be() {
     let (mut world, agent) = world().await;
+    let gzip = [("grpc-encoding", "gzip")];
+    let request = pb::SubmitRequest { run: Some(spec("one", r#"{"x": 1}"#)) };
+    let small = gzipped(&request.encode_to_vec());
+    let (_, status) = Bare::connect(&world).await.post(SUBMIT, &gzip, framed(1, small.len(), &small)).await;
+    assert_eq!(status.unwrap().code(), Code::Ok);
+    let listed = world.orchestrator().list_runs(pb::ListRunsRequest::default()).await.unwrap();
+    let id = listed.into_inner().runs[0].run_id.clone();
+    assert_eq!(world.until_ended(&id).await.state(), pb::RunState::Completed);
+
     let before = world.everything().await;
     let memories = [world.control_plane().watch_memory(), agent.sidecar.watch_memory()];
-    // The beginning of a gzip stream; it is not opened, so what it would swell to does not matter.
-    let bomb = framed(1, 10, &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]);
+    let bomb = gzipped(&vec![0; 200 << 20]);
+    assert!(bomb.len() < 1 << 20);
+    let bomb = framed(1, bomb.len(), &bomb);
     for (address, path) in servers(&world).await {
         let mut bare = Bare::dial(&address).await;
-        // Named as gRPC wants it, and only flagged: a protocol error.
-        for (headers, code) in
-            [(&[("grpc-encoding", "gzip")][..], Code::Unimplemented), (&[], Code::Internal)]
-        {
+        // Named as gRPC wants it, named otherwise, and only flagged: a protocol error.
+        for (headers, code) in [
+            (&gzip[..], Code::ResourceExhausted),
+            (&[("grpc-encoding", "br")], Code::Unimplemented),
+            (&[], Code::Internal),
+        ] {
             let (_, status) = bare.post(path, headers, bomb.clone()).await;
-            assert_eq!(status.unwrap().code(), code, "{path}");
+            let status = status.unwrap();
+            assert_eq!(status.code(), code, "{path}");
+            let told = Seen::of(&status).reason;
+            assert_eq!(told == "PAYLOAD_TOO_LARGE", code == Code::ResourceExhausted, "{path}");
         }
+        // No gzip at all, in spite of what it says.
+        let (_, status) = bare.post(path, &gzip, framed(1, 4, b"nope")).await;
+        assert_eq!(status.unwrap().code(), Code::Internal, "{path}");
     }
     assert_eq!(world.everything().await, before);
     for memory in memories {

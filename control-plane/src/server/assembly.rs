@@ -11,6 +11,7 @@ use mainstay_transport::channel;
 use mainstay_transport::health::HealthReporter;
 use mainstay_transport::server as transport;
 use tokio_util::sync::CancellationToken;
+use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 
 use super::{Part, StartError, restored};
@@ -231,34 +232,28 @@ impl Core {
             pages: pages.clone(),
             stopping: stopping.clone(),
         };
-        let mut routes = Routes::new(
-            pb::orchestrator_server::OrchestratorServer::new(orchestrator).max_decoding_message_size(size),
-        );
+        // Every service opens compressed requests; what one swells to is bounded like any other. Answers are not compressed:
+        // the time that takes would be every client's, and those that are far away have a proxy that does it.
+        macro_rules! opening {
+            ($server:expr) => {
+                $server.max_decoding_message_size(size).accept_compressed(CompressionEncoding::Gzip)
+            };
+        }
+        let budgets = api::budgets::Api { clock: clock.clone(), budgets };
+        let drills = api::drills::Api { drills, stopping: stopping.clone() };
+        let mut routes =
+            Routes::new(opening!(pb::orchestrator_server::OrchestratorServer::new(orchestrator)));
         routes = routes
-            .add_service(
-                pb::agent_registry_server::AgentRegistryServer::new(agents).max_decoding_message_size(size),
-            )
-            .add_service(
-                pb::workflows_server::WorkflowsServer::new(workflows).max_decoding_message_size(size),
-            )
-            .add_service(pb::routes_server::RoutesServer::new(documents).max_decoding_message_size(size))
-            .add_service(pb::rollouts_server::RolloutsServer::new(rollouts).max_decoding_message_size(size))
-            .add_service(
-                pb::artifacts_server::ArtifactsServer::new(artifacts).max_decoding_message_size(size),
-            )
-            .add_service(pb::shared_context_server::SharedContextServer::new(context))
-            .add_service(
-                pb::schedules_server::SchedulesServer::new(schedules).max_decoding_message_size(size),
-            )
-            .add_service(pb::budgets_server::BudgetsServer::new(api::budgets::Api {
-                clock: clock.clone(),
-                budgets,
-            }))
-            .add_service(pb::operations_server::OperationsServer::new(operations))
-            .add_service(pb::drills_server::DrillsServer::new(api::drills::Api {
-                drills,
-                stopping: stopping.clone(),
-            }));
+            .add_service(opening!(pb::agent_registry_server::AgentRegistryServer::new(agents)))
+            .add_service(opening!(pb::workflows_server::WorkflowsServer::new(workflows)))
+            .add_service(opening!(pb::routes_server::RoutesServer::new(documents)))
+            .add_service(opening!(pb::rollouts_server::RolloutsServer::new(rollouts)))
+            .add_service(opening!(pb::artifacts_server::ArtifactsServer::new(artifacts)))
+            .add_service(opening!(pb::shared_context_server::SharedContextServer::new(context)))
+            .add_service(opening!(pb::schedules_server::SchedulesServer::new(schedules)))
+            .add_service(opening!(pb::budgets_server::BudgetsServer::new(budgets)))
+            .add_service(opening!(pb::operations_server::OperationsServer::new(operations)))
+            .add_service(opening!(pb::drills_server::DrillsServer::new(drills)));
         let (reporter, health_api) = mainstay_transport::health::service();
         routes = reflection(routes.add_service(health_api));
         let first_start = restored::first_start(restored, clock, Arc::clone(&store));

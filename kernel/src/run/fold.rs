@@ -8,94 +8,20 @@ use std::sync::Arc;
 
 use crate::id::RunId;
 use crate::outcome::Usage;
-use crate::run::budget::{Fit, Ledger};
-use crate::run::event::{Attempt, AttemptRecord, EndState, Event, SkipReason, Transition, WorkflowRef};
+use crate::run::budget::Ledger;
+use crate::run::event::{AttemptRecord, Event, SkipReason, Transition, WorkflowRef};
 use crate::run::remedy::Remedied;
-use crate::run::resume::Ended;
 use crate::run::state::{End, Run, State, StepRun, StepState};
 use crate::run::undo::Undoing;
 use crate::time::Wall;
 use crate::workflow::{Linked, StepId, StepKind};
 
+mod check;
 mod error;
+mod law;
 
 pub use self::error::FoldError;
-
-/// What can happen to a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Happening {
-    /// [`Event::StepStarted`].
-    Started(Attempt),
-    /// [`Event::StepOpened`].
-    Opened(Option<Wall>),
-    /// [`Event::AttemptFailed`].
-    Delayed(Attempt, Wall),
-    /// [`Event::RemedyBegun`].
-    Remedied(Option<Wall>),
-    /// [`Event::VerificationBegun`].
-    Verifying,
-    /// [`Event::StepCompleted`].
-    Completed,
-    /// [`Event::StepFailed`].
-    Failed,
-    /// [`Event::StepSkipped`].
-    Skipped,
-    /// [`Event::StepCancelled`].
-    Cancelled,
-    /// In the run before; see [`Event::RunStarted`].
-    Carried(Ended),
-}
-
-/// The law of steps: the state after `happening`, or nothing if that cannot happen.
-pub(super) const fn next_state(state: StepState, happening: Happening) -> Option<StepState> {
-    use Happening as H;
-    use StepState as S;
-    match (state, happening) {
-        (S::Pending | S::BackingOff { .. }, H::Started(attempt)) => Some(S::Running { attempt }),
-        (S::Running { .. }, H::Delayed(next, until)) => Some(S::BackingOff { next, until }),
-        (S::Pending, H::Opened(until)) => Some(S::Gathering { until }),
-        // Pending: its input could not be made. Gathering: what it is made of failed, or the remedy before this one did.
-        (S::Pending | S::Running { .. } | S::Gathering { .. }, H::Remedied(until)) => {
-            Some(S::Gathering { until })
-        }
-        (S::Running { .. } | S::Gathering { .. }, H::Verifying) => Some(S::Gathering { until: None }),
-        (S::Running { .. } | S::Gathering { .. }, H::Completed) => Some(S::Completed),
-        // Pending: its input could not be made, so it was never tried.
-        // Backing off: its time was over before its next try.
-        (S::Pending | S::Running { .. } | S::BackingOff { .. } | S::Gathering { .. }, H::Failed) => {
-            Some(S::Failed)
-        }
-        (S::Pending, H::Skipped) => Some(S::Skipped),
-        (S::Running { .. } | S::BackingOff { .. } | S::Gathering { .. }, H::Cancelled) => Some(S::Cancelled),
-        (S::Pending | S::Gathering { .. }, H::Carried(ended)) => Some(ended.state()),
-        (S::Pending, H::Delayed(..) | H::Verifying | H::Completed | H::Cancelled)
-        | (S::Running { .. }, H::Started(_) | H::Opened(_) | H::Skipped | H::Carried(_))
-        | (
-            S::BackingOff { .. },
-            H::Opened(_)
-            | H::Delayed(..)
-            | H::Remedied(_)
-            | H::Verifying
-            | H::Completed
-            | H::Skipped
-            | H::Carried(_),
-        )
-        | (S::Gathering { .. }, H::Started(_) | H::Opened(_) | H::Delayed(..) | H::Skipped)
-        | (
-            S::Completed | S::Failed | S::Skipped | S::Cancelled,
-            H::Started(_)
-            | H::Opened(_)
-            | H::Delayed(..)
-            | H::Remedied(_)
-            | H::Verifying
-            | H::Completed
-            | H::Failed
-            | H::Skipped
-            | H::Cancelled
-            | H::Carried(_),
-        ) => None,
-    }
-}
+pub(super) use self::law::{Happening, next_state};
 
 impl Run {
     /// The run that `first`, the first record of its journal, began.
@@ -353,92 +279,6 @@ impl State {
             .ok_or_else(|| FoldError::UnknownStep { step: step.clone() })
     }
 
-    /// What the law of steps cannot see: the step's turn, the try's identity, the input. A step in a state that cannot
-    /// begin is left to the law.
-    fn check_start(
-        &self,
-        step: &StepId,
-        attempt: Attempt,
-        has_input: bool,
-        now: Wall,
-    ) -> Result<(), FoldError> {
-        let at = self.position(step)?;
-        let (due, first) = match self.steps[at].state {
-            StepState::Pending => (Attempt::first(self.id, step.as_str()), true),
-            StepState::BackingOff { next, .. } => (next, false),
-            StepState::Running { .. }
-            | StepState::Gathering { .. }
-            | StepState::Completed
-            | StepState::Failed
-            | StepState::Skipped
-            | StepState::Cancelled => return Ok(()),
-        };
-        // One that grew was given its input then.
-        let lacks_input = first && self.steps[at].input.is_none();
-        let spent = !first && self.fit_held(at).is_some();
-        if spent || first && !(self.is_ready(at) && self.has_room() && self.fit(at, now) == Fit::Now) {
-            Err(FoldError::TooEarly { step: step.clone() })
-        } else if attempt != due {
-            Err(FoldError::WrongAttempt { step: step.clone() })
-        } else if lacks_input != has_input {
-            Err(FoldError::WrongInput { step: step.clone() })
-        } else {
-            Ok(())
-        }
-    }
-
-    /// A step that calls nobody itself needs no place, only its turn.
-    pub(super) fn check_open(&self, step: &StepId) -> Result<(), FoldError> {
-        let at = self.position(step)?;
-        let early = self.steps[at].state == StepState::Pending && !self.is_ready(at);
-        if early { Err(FoldError::TooEarly { step: step.clone() }) } else { Ok(()) }
-    }
-
-    /// A step ends after all that grew in it.
-    pub(super) fn check_inside(&self, step: &StepId) -> Result<(), FoldError> {
-        let at = self.position(step)?;
-        let open = self.within(at).any(|inside| !self.steps[inside].state.has_ended());
-        if open { Err(FoldError::OpenInside { step: step.clone() }) } else { Ok(()) }
-    }
-
-    /// A mode or a budget leaves out only what the workflow lets it, when its turn has come.
-    fn check_skip(&self, step: &StepId, reason: SkipReason, now: Wall) -> Result<(), FoldError> {
-        let at = self.position(step)?;
-        let spec = self.spec(at);
-        // What makes no call of its own needs no place.
-        let its_turn = self.is_ready(at) && (spec.kind.is_open() || self.has_room());
-        let right = match reason {
-            SkipReason::RunEnded | SkipReason::NotNeeded => true,
-            SkipReason::Mode(mode) => its_turn && spec.drop_in.is_some_and(|from| mode >= from),
-            SkipReason::Budget(over) => {
-                self.is_ready(at) && self.may_lack(at) && self.fit(at, now) == Fit::Never(over)
-            }
-        };
-        if right { Ok(()) } else { Err(FoldError::TooEarly { step: step.clone() }) }
-    }
-
-    fn check_next(&self, step: &StepId, next: Attempt) -> Result<(), FoldError> {
-        let StepState::Running { attempt } = self.steps[self.position(step)?].state else { return Ok(()) };
-        let follows = |same_key| next == attempt.next(self.id, step.as_str(), same_key);
-        if follows(true) || follows(false) {
-            Ok(())
-        } else {
-            Err(FoldError::WrongAttempt { step: step.clone() })
-        }
-    }
-
-    fn check_end(&self, state: EndState) -> Result<(), FoldError> {
-        let open = self.steps.iter().any(|step| !step.state.has_ended());
-        // Whoever completes has done everything; a failure that was allowed is done too.
-        let undone = (0..self.workflow.steps().len()).any(|at| !self.is_settled(at));
-        let other = self.undoing.as_ref().is_some_and(|undoing| undoing.state != state);
-        if open || other || (state == EndState::Completed && undone) {
-            Err(FoldError::OpenSteps)
-        } else {
-            Ok(())
-        }
-    }
-
     /// Takes down what the calls of a step consumed.
     pub(super) fn record(
         &mut self,
@@ -486,23 +326,5 @@ impl State {
     /// Whether another step may begin under the workflow's cap.
     pub(super) fn has_room(&self) -> bool {
         self.active() < self.workflow.max_parallel()
-    }
-}
-
-impl Happening {
-    /// The word used in errors.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Started(_) => "started",
-            Self::Opened(_) => "opened",
-            Self::Delayed(..) => "delayed",
-            Self::Remedied(_) => "remedied",
-            Self::Verifying => "verified",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-            Self::Cancelled => "cancelled",
-            Self::Carried(_) => "carried",
-        }
     }
 }

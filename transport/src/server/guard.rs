@@ -124,7 +124,8 @@ pub(super) fn correct(headers: &mut HeaderMap) {
     // The status code alone decides almost always, without a look at the text. tonic's own status has no details; a
     // handler's may, and reading them would panic if they are malformed.
     let code = headers.get(Status::GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes()));
-    if code != Some(Code::OutOfRange) || headers.contains_key(Status::GRPC_STATUS_DETAILS) {
+    let suspect = matches!(code, Some(Code::OutOfRange | Code::ResourceExhausted));
+    if !suspect || headers.contains_key(Status::GRPC_STATUS_DETAILS) {
         return;
     }
     let Some(status) = Status::from_header_map(headers).filter(is_oversize) else { return };
@@ -133,10 +134,11 @@ pub(super) fn correct(headers: &mut HeaderMap) {
     drop(fault.add_header(headers));
 }
 
-/// Whether a status is tonic's own for a message beyond the decoding limit.
+/// Whether a status is tonic's own for a message beyond the decoding limit, as it came or as it swelled to.
 fn is_oversize(status: &Status) -> bool {
-    status.code() == Code::OutOfRange
-        && status.message().starts_with("Error, decoded message length too large")
+    let (code, text) = (status.code(), status.message());
+    (code == Code::OutOfRange && text.starts_with("Error, decoded message length too large"))
+        || (code == Code::ResourceExhausted && text.starts_with("Error decompressing: size limit"))
 }
 
 #[cfg(test)]
