@@ -1,8 +1,7 @@
 //! Counting tokens, off-line: the vocabularies are in the program.
 //!
-//! A vocabulary is unpacked when it is first used, which takes some tenths of a second and some tens of megabytes; a
-//! sidecar whose capabilities declare no `context_budget` pays nothing. Counting takes about 100 ns a byte, so it belongs on
-//! a thread that may block.
+//! A vocabulary is unpacked when it is first used; a sidecar whose capabilities declare no `context_budget` pays nothing.
+//! Counting takes time that grows with the text, so it belongs on a thread that may block.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
