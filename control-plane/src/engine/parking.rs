@@ -97,7 +97,12 @@ impl Handle {
         self.0.journal.store().commit(Batch::new().delete(key)).await?;
         self.0.parking.fallen.lock().remove(&id);
         self.0.events.tell_by(by, tenant, Kind::RunUnparked, id, fallen.falls.reason);
-        Ok(take_up(&self.0, tenant, id, None).await?)
+        let taken = take_up(&self.0, tenant, id, None).await;
+        if taken.is_err() {
+            // Recovery comes back to it, when the disk can be read again.
+            self.0.fell.notify_one();
+        }
+        Ok(taken?)
     }
 }
 

@@ -51,6 +51,8 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<Recovered, LoadError
             Err(error @ (LoadError::Unavailable(_) | LoadError::Workflow(CatalogError::Unavailable(_)))) => {
                 return Err(error);
             }
+            // It was counted and told of where it fell.
+            Err(LoadError::Fell) => {}
             Err(error) => {
                 tracing::error!(run = %id, %tenant, %error, "an open run cannot be read and is left alone");
                 recovered.unreadable += 1;
