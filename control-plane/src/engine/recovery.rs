@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use futures::stream::{self, StreamExt};
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::name::Name;
 
@@ -17,6 +18,10 @@ use crate::records::{key, open_run};
 
 /// Marks read at once.
 const PAGE: usize = 500;
+
+/// Journals read at once. A journal that nobody has read lately is on the disk, and what reads it waits: a few at once
+/// keep the disk busy, and many would take it from what is served meanwhile.
+const LOADS: usize = 8;
 
 /// What recovery found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,28 +43,48 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<Recovered, LoadError
     let open: HashSet<_> = marked.iter().map(|(_, id)| *id).collect();
     blocking(shared, move |shared| parking::recall(shared, &open)).await?;
     let mut recovered = Recovered { resumed: 0, parked: 0, unreadable };
-    for (tenant, id) in marked {
-        if shared.has(id) {
-            continue;
-        }
-        if shared.parking.of(id).is_some() {
-            recovered.parked += 1;
-            continue;
-        }
-        match parking::take_up(shared, &tenant, id, None).await {
-            Ok(()) => recovered.resumed += 1,
-            Err(error @ (LoadError::Unavailable(_) | LoadError::Workflow(CatalogError::Unavailable(_)))) => {
-                return Err(error);
-            }
-            // It was counted and told of where it fell.
-            Err(LoadError::Fell) => {}
-            Err(error) => {
-                tracing::error!(run = %id, %tenant, %error, "an open run cannot be read and is left alone");
-                recovered.unreadable += 1;
-            }
+    let mut loads = stream::iter(marked).map(|(tenant, id)| look_at(shared, tenant, id)).buffer_unordered(LOADS);
+    while let Some(found) = loads.next().await {
+        match found? {
+            Found::Driven | Found::Fell => {}
+            Found::Resumed => recovered.resumed += 1,
+            Found::Parked => recovered.parked += 1,
+            Found::Unreadable => recovered.unreadable += 1,
         }
     }
     Ok(recovered)
+}
+
+/// What became of a marked run.
+enum Found {
+    /// It has its task already.
+    Driven,
+    Resumed,
+    Parked,
+    Unreadable,
+    /// It broke what read it. It was counted and told of there.
+    Fell,
+}
+
+/// Takes up a marked run, unless it has its task or waits for a person.
+async fn look_at(shared: &Arc<Shared>, tenant: Name, id: RunId) -> Result<Found, LoadError> {
+    if shared.has(id) {
+        return Ok(Found::Driven);
+    }
+    if shared.parking.of(id).is_some() {
+        return Ok(Found::Parked);
+    }
+    match parking::take_up(shared, &tenant, id, None).await {
+        Ok(()) => Ok(Found::Resumed),
+        Err(LoadError::Fell) => Ok(Found::Fell),
+        Err(error @ (LoadError::Unavailable(_) | LoadError::Workflow(CatalogError::Unavailable(_)))) => {
+            Err(error)
+        }
+        Err(error) => {
+            tracing::error!(run = %id, %tenant, %error, "an open run cannot be read and is left alone");
+            Ok(Found::Unreadable)
+        }
+    }
 }
 
 /// The marked runs, and the number of marks that cannot be read.
