@@ -10,6 +10,7 @@
 //!   range behind the page is searched for, and the scan goes on there.
 //! - Without its snapshot file most of a store is gone: a copy is kept (see `snapshot`).
 //! - An I/O error sticks to the open handle: the committer opens a new one (see `committer`).
+//! - Opening reads what its snapshot does not cover, one segment after another: others read ahead (see `ahead`).
 //! - A dropped handle keeps its file lock for a moment, and so does a process that is being killed: opening waits
 //!   [`LOCK_PATIENCE`] for it.
 //! - Memory: the cache is 1 GiB by default; see [`SledOptions::cache_bytes`]. Its garbage collection runs only in the
@@ -40,6 +41,7 @@ use crate::quarantine::{Damage, Damaged};
 use crate::status::{Status, StatusChanges};
 use crate::store::{Entry, Page, ReadError, Stats, Store};
 
+mod ahead;
 mod gap;
 mod options;
 mod parts;
@@ -177,7 +179,8 @@ impl SledConfig {
             .flush_every_ms(Some(BACKGROUND_FLUSH_MS));
         let mut waited = Duration::ZERO;
         loop {
-            let opened = guarded(|| Ok(settings.open())).map_err(|panic| self.damaged(panic))?;
+            let opened = ahead::reading(&self.dir, || guarded(|| Ok(settings.open())));
+            let opened = opened.map_err(|panic| self.damaged(panic))?;
             match opened {
                 Ok(db) => return Ok(db),
                 Err(error) if !is_lock(&error) => return Err(self.refused(error)),
@@ -203,7 +206,7 @@ impl SledEngine {
         }
         let db = match config.open_db() {
             Err(OpenError::Damaged { .. }) if snapshot::mend(&config.dir).map_err(|e| config.io(e))? => {
-                tracing::warn!(path = %config.dir.display(), "replaced a damaged snapshot by its copy");
+                tracing::warn!(path = %config.dir.display(), "replaced a damaged snapshot by its copy, or removed one half written");
                 config.open_db()?
             }
             opened => opened?,

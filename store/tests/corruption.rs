@@ -190,6 +190,29 @@ fn a_damaged_snapshot_is_replaced_by_its_copy_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_snapshot_that_was_being_written_at_a_kill_is_done_without() {
+    let dir = filled();
+    let store = open(dir.path()).unwrap();
+    let again = (0..100).fold(Batch::new(), |again, n| again.put(key(n), payload(n)));
+    store.commit(again).wait().unwrap();
+    drop(store);
+    // What the next opening leaves, of which a kill leaves a part under another name.
+    let opened = copy(dir.path());
+    drop(open(opened.path()).unwrap());
+    let [snapshot] = &snapshots(opened.path())[..] else { panic!("one snapshot") };
+    let (name, whole) = (snapshot.file_name().unwrap().to_str().unwrap(), fs::read(snapshot).unwrap());
+    for written in [0, 1, 12, 13, whole.len() / 2, whole.len() - 1, whole.len()] {
+        let killed = copy(dir.path());
+        fs::write(killed.path().join(format!("{name}.generating")), &whole[..written]).unwrap();
+        for time in ["first", "second"] {
+            let store =
+                open(killed.path()).unwrap_or_else(|error| panic!("{written} bytes, {time}: {error}"));
+            assert_eq!(read_all(&store), (RECORDS, 0), "{written} bytes, {time}");
+        }
+    }
+}
+
+#[test]
 fn with_snapshot_and_copy_damaged_the_store_is_refused_unchanged() {
     let dir = filled();
     for snapshot in snapshots(dir.path()).into_iter().chain(snapshots(&dir.path().join("snapshot-copy"))) {

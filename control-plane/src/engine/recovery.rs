@@ -43,7 +43,8 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<Recovered, LoadError
     let open: HashSet<_> = marked.iter().map(|(_, id)| *id).collect();
     blocking(shared, move |shared| parking::recall(shared, &open)).await?;
     let mut recovered = Recovered { resumed: 0, parked: 0, unreadable };
-    let mut loads = stream::iter(marked).map(|(tenant, id)| look_at(shared, tenant, id)).buffer_unordered(LOADS);
+    let mut loads =
+        stream::iter(marked).map(|(tenant, id)| look_at(shared, tenant, id)).buffer_unordered(LOADS);
     while let Some(found) = loads.next().await {
         match found? {
             Found::Driven | Found::Fell => {}
