@@ -91,7 +91,8 @@ impl Rig {
         self.folder().join("data")
     }
 
-    /// Starts the control plane on its data, and waits until it takes runs; says how long that took.
+    /// Starts the control plane on its data, after killing the one before, and waits until it takes runs; says how long
+    /// that took.
     ///
     /// # Errors
     /// If it does not start.
