@@ -11,12 +11,9 @@ use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::expr::{Mapping, Scope};
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::json::{Json, Limits};
-use mainstay_kernel::mode::Mode;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::outcome::Answer;
 use mainstay_kernel::play::{Play, Reply, Turn, World};
-use mainstay_kernel::priority::Priority;
-use mainstay_kernel::retry::Retries;
 use mainstay_kernel::retry::budget::Leave;
 use mainstay_kernel::run::{
     About, Call, Finding, Ignored, Input, Inquiry, Offered, Ruling, Run, Start, StartError, Transition,
@@ -111,22 +108,7 @@ pub fn mappings(data: &[u8]) {
 /// Plays a run to its end; every agent answers `said`.
 fn play(workflow: &Arc<Workflow>, said: &Value, input: &Value) {
     let Ok(linked) = Linked::new(Arc::clone(workflow), |_| Err(())) else { return };
-    let start = Start {
-        id: RUN,
-        tenant: name("default"),
-        workflow: linked.clone(),
-        input: Json::from(input),
-        intent: "ask".into(),
-        labels: Arc::default(),
-        idempotency_key: None,
-        deadline: None,
-        retries: Retries::Allowed,
-        priority: Priority::default(),
-        mode: Mode::Full,
-        estimates: Arc::default(),
-        context: Default::default(),
-        resumed: None,
-    };
+    let start = Start::of(RUN, name("default"), linked.clone(), Json::from(input));
     let arena = Arena { said: Json::from(said), turns: 0, cancelled: false };
     let mut play = match Play::start(start, BEGINNING, arena) {
         Ok(play) => play,

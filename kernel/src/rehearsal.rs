@@ -22,8 +22,6 @@ use serde::Serialize;
 use crate::context::{Pin, Pins, Read};
 use crate::id::RunId;
 use crate::play::{Play, Turn};
-use crate::priority::Priority;
-use crate::retry::Retries;
 use crate::run::{EndState, Start, StartError};
 use crate::time::Wall;
 use crate::workflow::{Linked, Workflow};
@@ -159,20 +157,12 @@ fn play(case: &Case, workflow: &Linked) -> Verdict {
 
 fn start(case: &Case, workflow: &Linked) -> Start {
     Start {
-        id: RUN,
-        tenant: case.tenant.clone(),
-        workflow: workflow.clone(),
-        input: case.input.clone(),
         intent: case.intent.as_str().into(),
         labels: Arc::new(case.labels.clone()),
-        idempotency_key: None,
-        deadline: None,
-        retries: Retries::Allowed,
-        priority: Priority::default(),
         mode: case.mode,
         estimates: case.estimates.clone(),
         context: context(case, workflow),
-        resumed: None,
+        ..Start::of(RUN, case.tenant.clone(), workflow.clone(), case.input.clone())
     }
 }
 

@@ -1,17 +1,13 @@
 //! Replays with a changed workflow.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::effect::EffectClass;
 use crate::json::{Json, Limits};
-use crate::mode::Mode;
 use crate::outcome::{Answer, Usage};
 use crate::play::{Play, Reply, Turn, World};
-use crate::priority::Priority;
-use crate::retry::Retries;
 use crate::retry::budget::Leave;
 use crate::run::{Call, EndState, Input, asked};
 use crate::workflow::Workflow;
@@ -70,22 +66,7 @@ impl World for Echo {
 }
 
 fn record(workflow: &Linked) -> Vec<Transition> {
-    let start = Start {
-        id: ID,
-        tenant: Name::new("default").unwrap(),
-        workflow: workflow.clone(),
-        input: json(r#"{"city":"Rome"}"#),
-        intent: "".into(),
-        labels: Arc::new(BTreeMap::new()),
-        idempotency_key: None,
-        deadline: None,
-        retries: Retries::Allowed,
-        priority: Priority::default(),
-        mode: Mode::Full,
-        estimates: Arc::default(),
-        context: crate::context::Pins::default(),
-        resumed: None,
-    };
+    let start = Start::of(ID, Name::new("default").unwrap(), workflow.clone(), json(r#"{"city":"Rome"}"#));
     let mut play = Play::start(start, Wall::from_millis(1_000), Echo).unwrap();
     while play.turn() == Turn::Went {}
     assert!(play.run().end.is_some());

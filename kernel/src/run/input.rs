@@ -56,6 +56,29 @@ pub struct Start {
     pub resumed: Option<Arc<Resumed>>,
 }
 
+impl Start {
+    /// A run of which its client asked nothing but the answer.
+    #[must_use]
+    pub fn of(id: RunId, tenant: Name, workflow: impl Into<Linked>, input: Json) -> Self {
+        Self {
+            id,
+            tenant,
+            workflow: workflow.into(),
+            input,
+            intent: "".into(),
+            labels: Arc::default(),
+            idempotency_key: None,
+            deadline: None,
+            retries: Retries::Allowed,
+            priority: Priority::default(),
+            mode: Mode::Full,
+            estimates: Arc::default(),
+            context: Pins::default(),
+            resumed: None,
+        }
+    }
+}
+
 /// Why a run does not start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {

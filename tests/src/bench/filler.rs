@@ -11,15 +11,12 @@ use mainstay_control_plane::host::Clock;
 use mainstay_control_plane::records::run_summary::{self, RunSummary};
 use mainstay_control_plane::records::{open_run, spill, transition};
 use mainstay_control_plane::workflows;
-use mainstay_kernel::context::Pins;
 use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::json::{Json, Limits};
 use mainstay_kernel::mode::Mode;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::outcome::{Answer, Usage};
-use mainstay_kernel::priority::Priority;
-use mainstay_kernel::retry::Retries;
 use mainstay_kernel::retry::budget::Leave;
 use mainstay_kernel::run::{self, Input, Run, Transition};
 use mainstay_kernel::workflow::Workflow;
@@ -113,25 +110,8 @@ impl Filler {
     async fn run(&self, input: &Json, open: bool) -> anyhow::Result<Written> {
         let now = self.clock.wall();
         let id: RunId = self.clock.id().into();
-        let first = run::start(
-            run::Start {
-                id,
-                tenant: self.tenant.clone(),
-                workflow: Arc::clone(&self.workflow).into(),
-                input: input.clone(),
-                intent: "".into(),
-                labels: Arc::default(),
-                idempotency_key: None,
-                deadline: None,
-                retries: Retries::Allowed,
-                priority: Priority::default(),
-                mode: Mode::Full,
-                estimates: run::Estimates::default(),
-                context: Pins::default(),
-                resumed: None,
-            },
-            now,
-        )?;
+        let start = run::Start::of(id, self.tenant.clone(), Arc::clone(&self.workflow), input.clone());
+        let first = run::start(start, now)?;
         let mut run = Run::begin(&first, Arc::clone(&self.workflow), id)?;
         let mut batch = self.transition(Batch::new(), &run, &first).await?;
         while !open && run.end.is_none() {

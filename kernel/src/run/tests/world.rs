@@ -16,7 +16,6 @@ use crate::mode::Mode;
 use crate::name::Name;
 use crate::outcome::{Answer, Began, Class, Failure, Usage};
 use crate::play::{self, First};
-use crate::retry::Retries;
 use crate::retry::budget::Leave;
 use crate::run::{
     Attempt, AttemptRecord, Call, Event, Ignored, Input, Resumed, Run, Start, StepState, Transition, asked,
@@ -120,20 +119,11 @@ impl Plan {
 
     pub(super) fn start(&self) -> Start {
         Start {
-            id: RUN,
-            tenant: name("default"),
-            workflow: self.workflow(),
-            input: text(r#"{"question":"why"}"#),
             intent: "to know why".into(),
-            labels: Arc::default(),
-            idempotency_key: None,
-            deadline: None,
-            retries: Retries::Allowed,
-            priority: crate::priority::Priority::default(),
             mode: self.mode,
             estimates: Arc::new(self.estimates.iter().map(|(c, nano)| (name(c), *nano)).collect()),
-            context: crate::context::Pins::default(),
             resumed: self.resumed.clone(),
+            ..Start::of(RUN, name("default"), self.workflow(), text(r#"{"question":"why"}"#))
         }
     }
 
