@@ -14,7 +14,7 @@ use mainstay_proto::pb::routes_client::RoutesClient;
 use mainstay_proto::pb::schedules_client::SchedulesClient;
 use mainstay_proto::pb::shared_context_client::SharedContextClient;
 use mainstay_proto::pb::workflows_client::WorkflowsClient;
-use mainstay_proto::priority;
+use mainstay_proto::{chain, priority};
 use mainstay_transport::retry;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
@@ -150,6 +150,10 @@ pub fn within<T>(message: T, patience: Duration) -> Request<T> {
     // And how urgent that is.
     if let Some(Ok(urgency)) = host::env("MAINSTAY_PRIORITY").map(|text| text.parse()) {
         priority::set(&mut request, urgency);
+    }
+    // And who called whom.
+    if let Some(Ok(chain)) = host::env("MAINSTAY_CHAIN").map(|text| text.parse()) {
+        chain::set(&mut request, &chain);
     }
     request
 }

@@ -141,6 +141,8 @@ impl Exit {
             | R::RouteVersionTaken
             | R::InputSchemaMismatch
             | R::ContextExceeded
+            | R::CallNotAllowed
+            | R::CallChainCut
             | R::AttemptReused
             | R::DrillsNotAllowed
             | R::DrillTargetUnfit

@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use mainstay_kernel::call::{self, Decision, IfPaused, Waiting};
+use mainstay_kernel::chain::Chain;
 use mainstay_kernel::dice::Dice;
 use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::id::{AttemptId, RunId};
@@ -31,6 +32,7 @@ use crate::metrics::Metrics;
 use crate::registry::{self, Candidate, Fleet, Queued, Route};
 use crate::{modes, rollouts};
 
+mod chain;
 mod exchange;
 mod flights;
 mod inquire;
@@ -97,6 +99,8 @@ pub struct Call {
     pub policy: RetryPolicy,
     /// Whether anything that reaches an agent may be repeated here.
     pub retries: Retries,
+    /// The calls on whose behalf it is made.
+    pub chain: Chain,
     /// How urgent it is.
     pub priority: Priority,
     /// The call may have been sent before a crash, but not before this time: the ledgers are asked first if it could have
@@ -167,6 +171,9 @@ impl Handle {
         let effect = route.strictest_effect();
         let mut dice = self.clock.dice();
         let faults = self.faults.as_ref();
+        if let Err(failure) = self.admit(&call) {
+            return Report { effect, result: Err(failure), attempts: Vec::new() };
+        }
         let counted = faults.and_then(|faults| faults.call(&call.tenant, &call.capability, call.deadline));
         if let (Some(since), EffectClass::SideEffecting) = (call.resumed, effect)
             && let Some(settled) = inquire::settle(self, &route, &call, since).await
@@ -337,6 +344,7 @@ impl Handle {
             epoch: self.epoch(dispatch.epoch),
             timeout: dispatch.timeout,
             limits: self.limits,
+            agent: candidate.instance.spec.name.clone(),
         };
         let begun = self.retractor.guard(&candidate.instance.channel, dispatch.key, Arc::clone(&call.left));
         let run = async {

@@ -12,7 +12,7 @@ use mainstay_kernel::retry::{Retries, RetryPolicy};
 use mainstay_kernel::route::Target;
 use mainstay_proto::fault::Fault;
 use mainstay_proto::reason::Reason;
-use mainstay_proto::{agent, outcome, pb};
+use mainstay_proto::{agent, chain, outcome, pb};
 use mainstay_transport::deadline::Deadline;
 use mainstay_transport::retry;
 use tonic::Request;
@@ -59,7 +59,7 @@ impl Handle {
             return self.route(request, priority).await;
         }
         let time = Deadline::of(request.extensions()).map_or(DEFAULT_DEADLINE, Deadline::remaining);
-        let retries = retries(request.metadata());
+        let (retries, chain) = (retries(request.metadata()), chain::of(request.metadata())?);
         let request = request.into_inner();
         let tenant = agent::tenant(&request.tenant)?;
         if !request.labels.is_empty() || request.route_version != 0 {
@@ -104,6 +104,7 @@ impl Handle {
             deadline: self.clock.mono() + time,
             policy: RetryPolicy::DEFAULT,
             retries,
+            chain,
             priority,
             resumed: None,
             left: Arc::default(),
@@ -134,13 +135,14 @@ impl Handle {
         priority: Priority,
     ) -> Result<pb::InvokeResponse, Fault> {
         let time = Deadline::of(request.extensions()).map_or(DEFAULT_DEADLINE, Deadline::remaining);
-        let retries = retries(request.metadata());
+        let (retries, chain) = (retries(request.metadata()), chain::of(request.metadata())?);
         let request = request.into_inner();
         let terms = routing::Terms {
             key: agent::text("idempotency_key", request.idempotency_key, MAX_KEY)?,
             intent: agent::text("intent", request.intent, agent::MAX_TEXT)?.into(),
             time,
             retries,
+            chain,
             priority,
         };
         let asked = routing::Request {

@@ -201,6 +201,7 @@ pub(crate) fn registration(
         breaker: Default::default(),
         hedge: None,
         context_budget: None,
+        may_call: Default::default(),
         rate: None,
     };
     Registration {
@@ -243,6 +244,7 @@ pub(crate) fn call(bed: &Bed, capability: &str, key: u8) -> dispatch::Call {
         deadline: bed.clock.mono() + Duration::from_secs(10),
         policy: RetryPolicy::NONE,
         retries: Retries::Allowed,
+        chain: Default::default(),
         priority: mainstay_kernel::priority::Priority::default(),
         resumed: None,
         left: Arc::default(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::breaker;
+use crate::chain::MayCall;
 use crate::context_budget::ContextBudget;
 use crate::effect::EffectClass;
 use crate::hedge;
@@ -72,6 +73,9 @@ pub struct CapabilitySpec {
     /// How many tokens its input may have, and what is done with one that has more. Its sidecar sees to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_budget: Option<ContextBudget>,
+    /// What whoever carries it out may have carried out by others.
+    #[serde(default, skip_serializing_if = "MayCall::is_nobody")]
+    pub may_call: MayCall,
 }
 
 impl AgentSpec {

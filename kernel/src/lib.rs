@@ -15,6 +15,7 @@ pub mod breaker;
 pub mod budget;
 pub mod bulkhead;
 pub mod call;
+pub mod chain;
 pub mod concurrency;
 pub mod context;
 pub mod context_budget;

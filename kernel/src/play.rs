@@ -55,7 +55,7 @@ pub enum First {
     /// The run is woken.
     Wake,
     /// This call ends.
-    End(Call),
+    End(Box<Call>),
     /// Word comes from outside.
     Word,
 }
@@ -66,7 +66,7 @@ pub enum First {
 pub fn first(owed: &Owed, ends: impl Fn(&Call) -> Option<Wall>, word: Option<Wall>) -> Option<(Wall, First)> {
     let call = owed.calls.iter().filter_map(|call| Some((ends(call)?, call))).min_by_key(|(at, _)| *at);
     let wake = owed.wake_at.map(|at| (at, First::Wake));
-    let end = call.map(|(at, call)| (at, First::End(call.clone())));
+    let end = call.map(|(at, call)| (at, First::End(Box::new(call.clone()))));
     let word = word.map(|at| (at, First::Word));
     // The first of equals is kept.
     [wake, end, word].into_iter().flatten().min_by_key(|(at, _)| *at)

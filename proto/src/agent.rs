@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mainstay_kernel::agent::{AgentSpec, CapabilitySpec};
 use mainstay_kernel::breaker;
+use mainstay_kernel::chain::MayCall;
 use mainstay_kernel::context_budget::ContextBudget;
 use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::json::{Json, Limits};
@@ -149,6 +150,7 @@ impl TryFrom<pb::Capability> for CapabilitySpec {
             text(&format!("examples[{at}]"), example.clone(), MAX_EXAMPLE)?;
         }
         let breaker = message.breaker.map(breaker::Policy::try_from).transpose();
+        let may_call = MayCall::declare(message.may_call.iter().map(String::as_str));
         let context_budget = message.context_budget.map(ContextBudget::try_from).transpose();
         Ok(Self {
             name: name("name", &message.name)?,
@@ -166,6 +168,7 @@ impl TryFrom<pb::Capability> for CapabilitySpec {
             hedge: hedge::declared(message.hedge, effect, sla)?,
             rate: declared_rate(message.rate)?,
             context_budget: context_budget.map_err(|fault| fault.inside("context_budget"))?,
+            may_call: may_call.map_err(|error| Fault::invalid("may_call", error))?,
         })
     }
 }
@@ -233,6 +236,7 @@ impl From<&CapabilitySpec> for pb::Capability {
             breaker: (!spec.breaker.is_empty()).then(|| (&spec.breaker).into()),
             rate: spec.rate.as_ref().map(rate::view),
             context_budget: spec.context_budget.as_ref().map(Into::into),
+            may_call: spec.may_call.names().map(str::to_owned).collect(),
         }
     }
 }
@@ -290,7 +294,7 @@ mod tests {
     #[test]
     fn each_bad_field_is_named_with_its_path() {
         type Break = fn(&mut pb::AgentSpec);
-        let cases: [(Break, &str); 21] = [
+        let cases: [(Break, &str); 22] = [
             (|s| s.name = "p\u{0430}y".into(), "name"),
             (|s| s.version = String::new(), "version"),
             (|s| s.capabilities.clear(), "capabilities"),
@@ -315,6 +319,7 @@ mod tests {
             (|s| hedge(s).after = "2m".into(), "capabilities[0].hedge.after"),
             (|s| hedge(s).share_bp = Some(0), "capabilities[0].hedge.share_bp"),
             (|s| hedge(s).max = Some(3), "capabilities[0].hedge.max"),
+            (|s| s.capabilities[0].may_call = vec!["*".into(), "x".into()], "capabilities[0].may_call"),
             (
                 |s| s.capabilities[0].context_budget = Some(pb::ContextBudget::default()),
                 "capabilities[0].context_budget.max_tokens",

@@ -8,6 +8,7 @@
 
 pub mod agent;
 mod breaker;
+pub mod chain;
 pub mod context;
 mod context_budget;
 pub mod drill;

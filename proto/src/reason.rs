@@ -214,6 +214,14 @@ reasons! {
         "The tenant has as many keys in the shared context as it may, 10,000. Nothing was changed.",
         "Remove keys that nobody reads (`mainstay context remove KEY`), or keep together under one key what is read together.";
 
+    // Calls on behalf of calls.
+    CallNotAllowed = "CALL_NOT_ALLOWED", PermissionDenied,
+        "An agent that was carrying out a call asked for another one, and the capability that it was carrying out does not name the other one in `may_call`.",
+        "If it should call others, its operator adds the capability to `may_call` in the manifest of its sidecar. If it should not, a workflow is the place to call both, one after the other.";
+    CallChainCut = "CALL_CHAIN_CUT", FailedPrecondition,
+        "A call would have gone in a circle, back to a capability that is waiting for it, or deeper than 8 calls inside each other.",
+        "The error shows who called whom. Have one of them not call on, or let a workflow with bounded rounds do the going round.";
+
     // Contracts.
     ContextExceeded = "CONTEXT_EXCEEDED", InvalidArgument,
         "The input has more tokens than the capability's `context_budget` allows, and cannot be made to fit: it says `reject`, or what may not be cut is too long by itself.",

@@ -5,6 +5,7 @@
 //! can be forgotten. It decides one more thing that only it can know: whether the agent had begun when a call failed.
 
 use bytes::Bytes;
+use mainstay_kernel::chain::Chain;
 use mainstay_kernel::json::Json;
 use mainstay_kernel::outcome::{Failure, Usage};
 use mainstay_kernel::priority::Priority;
@@ -51,6 +52,8 @@ pub(crate) struct Call {
     pub(crate) retry_forbidden: bool,
     /// The agent is told, and asked to send it along.
     pub(crate) priority: Priority,
+    /// The agent is told, and asked to send it along.
+    pub(crate) chain: Chain,
     /// When the call is cut.
     pub(crate) cut_at: Instant,
     /// Whether the call changes something each time, so that "maybe sent" must be avoided at any price.

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{AbortHandle, Abortable};
 use mainstay_kernel::agent::AgentSpec;
+use mainstay_kernel::chain::Chain;
 use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::id::AttemptId;
 use mainstay_kernel::json::{self, Json, JsonError};
@@ -58,6 +59,8 @@ pub(crate) struct Order {
     pub(crate) retry_forbidden: bool,
     /// How urgent it is.
     pub(crate) priority: Priority,
+    /// Who called whom, down to this call.
+    pub(crate) chain: Chain,
     /// Grows each time the same attempt is sent again; 0 if its caller does not count.
     pub(crate) epoch: u64,
     /// When the caller gives up, if it said so.
@@ -323,6 +326,7 @@ impl Service {
             traceparent: order.traceparent,
             retry_forbidden: order.retry_forbidden,
             priority: order.priority,
+            chain: order.chain,
             cut_at: cut_at(now, spec.sla, order.deadline),
             side_effecting: spec.effect == EffectClass::SideEffecting,
         }

@@ -8,7 +8,7 @@ use mainstay_proto::agent::MAX_TEXT;
 use mainstay_proto::fault::Fault;
 use mainstay_proto::pb::agent_sidecar_server::AgentSidecar;
 use mainstay_proto::reason::Reason;
-use mainstay_proto::{pb, priority};
+use mainstay_proto::{chain, pb, priority};
 use mainstay_transport::deadline::Deadline;
 use mainstay_transport::retry;
 use tonic::{Request, Response, Status};
@@ -101,6 +101,7 @@ fn order(request: Request<pb::AgentSidecarInvokeRequest>) -> Result<Order, Fault
         request.metadata().get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let retry_forbidden = retry::is_forbidden(request.metadata());
     let priority = priority::of(request.metadata())?;
+    let chain = chain::of(request.metadata())?;
     let message = request.into_inner();
     bounded("run_id", &message.run_id, MAX_ID)?;
     bounded("step_id", &message.step_id, MAX_ID)?;
@@ -116,6 +117,7 @@ fn order(request: Request<pb::AgentSidecarInvokeRequest>) -> Result<Order, Fault
         traceparent,
         retry_forbidden,
         priority,
+        chain,
         deadline,
     })
 }

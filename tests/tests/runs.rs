@@ -241,6 +241,31 @@ async fn a_watcher_sees_every_event_once_wherever_it_joins() {
 }
 
 #[tokio::test]
+async fn the_answer_of_a_step_reaches_who_watches_while_others_are_still_at_work() {
+    let world = World::start().await;
+    let agent = world.agent("worker", &[("work", ECHO)]).await;
+    let all = "map: { over: '${input.items}', call: { capability: work } }";
+    world.put(&format!("name: each\nversion: 1\nsteps:\n  - {{ id: all, {all} }}\n")).await;
+    let id = world.submit(spec("each", r#"{"items": [{"x": 1}, {"x": 2, "gate": "go"}]}"#)).await.unwrap();
+    let request = pb::WatchRunRequest { run_id: id.clone(), ..Default::default() };
+    let mut watched = world.orchestrator().watch_run(request).await.unwrap().into_inner();
+    let mut completed = Vec::new();
+    while let Some(answer) = watched.message().await.unwrap() {
+        let Some(Event::StepCompleted(step)) = answer.event.unwrap().event else { continue };
+        if completed.is_empty() {
+            assert_eq!(world.get_run(&id).await.unwrap().state(), pb::RunState::Running);
+            agent.open("go").await;
+        }
+        completed.push((step.step_id, String::from_utf8(step.output.to_vec()).unwrap()));
+    }
+    let completed: Vec<_> = completed.iter().map(|(step, output)| (step.as_str(), output.as_str())).collect();
+    assert_eq!(
+        completed,
+        [("all/0", r#"{"x":2}"#), ("all/1", r#"{"x":3}"#), ("all", r#"[{"x":2},{"x":3}]"#)]
+    );
+}
+
+#[tokio::test]
 async fn a_run_pins_the_version_it_started_with() {
     let world = World::start().await;
     let _agent = world.agent("worker", &[("work", ECHO)]).await;

@@ -87,6 +87,10 @@ fn capabilities(agent: &AgentView, style: Style) -> String {
             let name = plain(&capability.name);
             text += &format!("{name} may fail with {}: {}\n", plain(code), plain(meaning));
         }
+        if !capability.may_call.is_empty() {
+            let callees: Vec<_> = capability.may_call.iter().map(|name| plain(name).to_string()).collect();
+            text += &format!("{} may call {}\n", plain(&capability.name), callees.join(", "));
+        }
         if let Some(budget) = &capability.context_budget {
             let (name, over) = (plain(&capability.name), plain(&budget.over));
             let by = if budget.by.is_empty() { String::new() } else { format!(" by {}", plain(&budget.by)) };

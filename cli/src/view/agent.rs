@@ -57,6 +57,9 @@ pub struct CapabilityView {
     /// How many tokens its input may have, and what is done with one that has more, if that is limited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context_budget: Option<ContextBudgetView>,
+    /// What whoever carries it out may have carried out by others; `*` for anything.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub may_call: Vec<String>,
     /// What a call costs on average, in 10^-9 US dollars; 0 if unknown.
     pub cost_hint_nano_usd: i64,
     /// Failures it may answer with.
@@ -216,6 +219,7 @@ impl From<pb::Capability> for CapabilityView {
             rate: capability.rate.map(|rate| rate.calls),
             hedge: capability.hedge.map(Into::into),
             context_budget: capability.context_budget.map(Into::into),
+            may_call: capability.may_call,
             cost_hint_nano_usd: capability.cost_hint_nano_usd,
             failure_modes: capability.failure_modes.into_iter().collect(),
             keywords: capability.keywords,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use mainstay_kernel::chain::Chain;
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::json::Limits;
 use mainstay_kernel::name::Name;
@@ -13,7 +14,7 @@ use mainstay_kernel::run::people::MAX_BY;
 use mainstay_kernel::run::{self, EndState, Input, MAX_GRAFTED};
 use mainstay_proto::fault::Fault;
 use mainstay_proto::reason::Reason;
-use mainstay_proto::{agent, outcome, pb, run as wire, time};
+use mainstay_proto::{agent, chain, outcome, pb, run as wire, time};
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
@@ -69,7 +70,12 @@ impl Api {
         let priority = self.door.run(metadata)?;
         let spec = spec.ok_or_else(|| Fault::invalid("run", "is missing"))?;
         let request = start_request(spec, &self.limits).map_err(|fault| fault.inside("run"))?;
-        let request = StartRequest { retries: invoke::retries(metadata), priority, ..request };
+        let request = StartRequest {
+            retries: invoke::retries(metadata),
+            chain: chain::of(metadata)?,
+            priority,
+            ..request
+        };
         let tenant = request.tenant.clone();
         let started = self.engine.start(request).await.map_err(|error| self.start_fault(error))?;
         Ok((tenant, started))
@@ -103,7 +109,15 @@ impl Api {
         }
         let deadline = deadline.as_ref().map(|deadline| time::positive_duration("deadline", deadline));
         let (deadline, retries) = (bounded(deadline.transpose()?)?, invoke::retries(metadata));
-        let request = ResumeRequest { tenant, run, accept_unknown, deadline, retries, priority };
+        let request = ResumeRequest {
+            tenant,
+            run,
+            accept_unknown,
+            deadline,
+            retries,
+            chain: chain::of(metadata)?,
+            priority,
+        };
         self.engine.resume(request).await.map_err(|error| match error {
             ResumeError::Load(error) => load_fault(run, error),
             ResumeError::Start(error) => self.start_fault(error),
@@ -400,6 +414,7 @@ fn start_request(spec: pb::RunSpec, limits: &Limits) -> Result<StartRequest, Fau
         deadline,
         labels: agent::labels("labels", spec.labels)?,
         retries: Retries::Allowed,
+        chain: Chain::default(),
         priority: mainstay_kernel::priority::Priority::default(),
     })
 }

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use mainstay_kernel::id::AttemptId;
 use mainstay_kernel::json::Limits;
+use mainstay_kernel::name::Name;
 use mainstay_kernel::outcome::status::{Code, Status};
 use mainstay_kernel::outcome::{Answer, Began, Class, Failure};
 use mainstay_proto::fault::Seen;
 use mainstay_proto::reason::Reason;
-use mainstay_proto::{outcome, pb, priority};
+use mainstay_proto::{chain, outcome, pb, priority};
 use mainstay_transport::channel::{Channel, not_sent};
 use mainstay_transport::{deadline, retry};
 use pb::agent_sidecar_client::AgentSidecarClient;
@@ -33,6 +34,7 @@ pub(super) struct Exchange {
     pub(super) epoch: u64,
     pub(super) timeout: Duration,
     pub(super) limits: Limits,
+    pub(super) agent: Name,
 }
 
 impl Exchange {
@@ -79,6 +81,7 @@ impl Exchange {
         deadline::set(&mut request, self.timeout);
         retry::forbid(&mut request);
         priority::set(&mut request, call.priority);
+        chain::set(&mut request, &call.chain.with(self.agent, call.capability.clone()));
         let mut stream = client.invoke(request).await.map_err(|status| refused(&status))?.into_inner();
         for _ in 0..MAX_PARTS {
             let message = stream.message().await.map_err(|status| refused(&status))?;

@@ -145,6 +145,7 @@ impl Handle {
             epoch: self.epoch(dispatch.epoch),
             timeout: dispatch.timeout,
             limits: self.limits,
+            agent: to.instance.spec.name.clone(),
         };
         let ended = exchange.run(call).await;
         let (now, mut dice) = (self.clock.mono(), self.clock.dice());

@@ -105,6 +105,7 @@ mod tests {
             deadline: None,
             labels: Default::default(),
             retries: Retries::Allowed,
+            chain: Default::default(),
             priority: mainstay_kernel::priority::Priority::default(),
         }
     }

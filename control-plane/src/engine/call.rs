@@ -50,6 +50,7 @@ pub(super) async fn perform(
         deadline: (now.mono_at(call.deadline) + PAST_THE_RUN).min(now.mono + call.timeout),
         policy: RetryPolicy::NONE,
         retries: call.retries,
+        chain: call.chain,
         priority: call.priority,
         resumed,
         left,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_kernel::chain::Chain;
 use mainstay_kernel::json::Json;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::outcome::{Began, Class, Failure};
@@ -34,6 +35,7 @@ pub(super) struct Asker {
     intent: Arc<str>,
     labels: Arc<BTreeMap<String, String>>,
     retries: Retries,
+    chain: Chain,
     priority: Priority,
 }
 
@@ -44,6 +46,7 @@ impl Asker {
             intent: Arc::clone(&run.intent),
             labels: Arc::clone(&run.labels),
             retries: run.retries,
+            chain: run.chain.clone(),
             priority: run.priority,
         }
     }
@@ -87,6 +90,7 @@ async fn way(shared: &Shared, asker: Asker, document: Name, version: Option<u32>
         intent: asker.intent,
         time: DECIDES_WITHIN,
         retries: asker.retries,
+        chain: asker.chain,
         priority: asker.priority,
     };
     let decided = loop {

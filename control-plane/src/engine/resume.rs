@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_kernel::chain::Chain;
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::priority::Priority;
@@ -31,6 +32,8 @@ pub struct ResumeRequest {
     pub deadline: Option<Duration>,
     /// Whether its steps may be tried again.
     pub retries: Retries,
+    /// The calls on whose behalf it goes on.
+    pub chain: Chain,
     /// How urgent it is.
     pub priority: Priority,
 }
@@ -65,7 +68,7 @@ impl Handle {
 }
 
 async fn resume(shared: &Arc<Shared>, request: ResumeRequest) -> Result<Started, ResumeError> {
-    let ResumeRequest { tenant, run: from, accept_unknown, deadline, retries, priority } = request;
+    let ResumeRequest { tenant, run: from, accept_unknown, deadline, retries, chain, priority } = request;
     if let Some(id) = resumed_as(shared, &tenant, from)? {
         return Ok(Started { id, created: false });
     }
@@ -84,6 +87,7 @@ async fn resume(shared: &Arc<Shared>, request: ResumeRequest) -> Result<Started,
         idempotency_key: None,
         deadline: deadline.map(|deadline| admitted.now + deadline),
         retries,
+        chain,
         priority,
         mode: admitted.mode,
         // What the finished steps saw.

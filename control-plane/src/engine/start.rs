@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mainstay_kernel::budget::window::Over;
+use mainstay_kernel::chain::Chain;
 use mainstay_kernel::context::Pins;
 use mainstay_kernel::id::RunId;
 use mainstay_kernel::json::Json;
@@ -46,6 +47,8 @@ pub struct StartRequest {
     pub labels: BTreeMap<String, String>,
     /// Whether its steps may be tried again. Not part of what makes two requests the same.
     pub retries: Retries,
+    /// The calls on whose behalf it is started. Not part of it either.
+    pub chain: Chain,
     /// How urgent it is. Not part of what makes two requests the same, either.
     pub priority: Priority,
 }
@@ -142,6 +145,7 @@ pub(super) async fn start(shared: &Arc<Shared>, request: StartRequest) -> Result
         idempotency_key: request.idempotency_key.as_deref().map(Into::into),
         deadline: request.deadline.map(|deadline| admitted.now + deadline),
         retries: request.retries,
+        chain: request.chain.clone(),
         priority: request.priority,
         mode: admitted.mode,
         context,

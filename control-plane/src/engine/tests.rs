@@ -4,14 +4,15 @@ use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::json::Json;
 use mainstay_kernel::outcome::{Began, Class};
 use mainstay_kernel::retry::Retries;
-use mainstay_kernel::run::{EndState, Event, Input};
-use mainstay_store::{CommitError, MemoryStore};
+use mainstay_kernel::run::{EndState, Event, FoldError, Input, Transition};
+use mainstay_store::{Batch, CommitError, MemoryStore};
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::follow::follow;
+use crate::records::spill;
 use crate::registry::Registration;
 use crate::testbed::{Act, Bed, Stub, answer, failure, name, registration, settle, until};
 
@@ -60,6 +61,7 @@ fn request(key: Option<&str>) -> StartRequest {
         deadline: None,
         labels: BTreeMap::new(),
         retries: Retries::Allowed,
+        chain: Default::default(),
         priority: mainstay_kernel::priority::Priority::default(),
     }
 }
@@ -262,6 +264,19 @@ async fn a_damaged_journal_is_left_alone_and_all_others_go_on() {
     assert!(matches!(error, LoadError::Damaged(_)), "{error}");
     let recovered = recovery::recover(&bed.engine.0).await.unwrap();
     assert_eq!(recovered, Recovered { resumed: 0, parked: 0, unreadable: 1 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_on_record_and_does_not_follow_is_no_state_of_a_run() {
+    let (bed, _stub, id) = hanging().await;
+    let last = run(&bed, id).await;
+    let events = vec![Event::CancelRequested { reason: "".into() }; 2];
+    let twice = Transition { first_event: last.last_event + 1, at: last.last_at, events };
+    let key = transition::key("default", id, twice.first_event);
+    let value = spill::encode(transition::KIND, &key, &twice, &bed.blobs).await.unwrap();
+    bed.store.commit(Batch::new().put(key, value)).await.unwrap();
+    let error = bed.engine.get(&name("default"), id).await.unwrap_err();
+    assert!(matches!(error, LoadError::Fold(FoldError::CancelledTwice)), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

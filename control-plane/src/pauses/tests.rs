@@ -212,6 +212,7 @@ async fn a_paused_workflow_or_tenant_refuses_new_runs_only() {
         deadline: None,
         labels: Default::default(),
         retries: mainstay_kernel::retry::Retries::Allowed,
+        chain: Default::default(),
         priority: mainstay_kernel::priority::Priority::default(),
     };
     let first = bed.engine.start(start(Some("k"))).await.unwrap();

@@ -58,6 +58,7 @@ fn request(key: Option<&str>, input: Json) -> StartRequest {
         deadline: None,
         labels: BTreeMap::new(),
         retries: Retries::Allowed,
+        chain: Default::default(),
         priority: Priority::default(),
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_kernel::chain::Chain;
 use mainstay_kernel::id::{AttemptId, DecisionId};
 use mainstay_kernel::json::Json;
 use mainstay_kernel::name::Name;
@@ -57,6 +58,8 @@ pub struct Terms {
     pub time: Duration,
     /// Whether what reaches an agent may be repeated.
     pub retries: Retries,
+    /// The calls on whose behalf it is made.
+    pub chain: Chain,
     /// How urgent the request is, and every call made to route it.
     pub priority: Priority,
 }
@@ -256,6 +259,7 @@ impl Way<'_> {
             deadline: handle.clock.mono() + time,
             policy: RetryPolicy::DEFAULT,
             retries: self.terms.retries,
+            chain: self.terms.chain.clone(),
             priority: self.terms.priority,
             resumed: None,
             left: Arc::default(),

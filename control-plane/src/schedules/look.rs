@@ -1,5 +1,6 @@
 //! One look at a schedule: what has ended, what is owed, what is due, and what follows.
 
+use mainstay_kernel::chain::Chain;
 use mainstay_kernel::event::Kind;
 use mainstay_kernel::name::Name;
 use mainstay_kernel::priority::Priority;
@@ -133,6 +134,7 @@ impl Handle {
             deadline: None,
             labels,
             retries: Retries::Allowed,
+            chain: Chain::default(),
             priority: Priority::default(),
         };
         match self.0.parts.engine.start(request).await {

@@ -160,6 +160,7 @@ async fn what_was_being_started_when_it_crashed_is_one_run_whatever_the_policy_s
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into(),
         retries: mainstay_kernel::retry::Retries::Allowed,
+        chain: Default::default(),
         priority: mainstay_kernel::priority::Priority::default(),
     };
     let first = plant.bed.engine.start(request).await.unwrap();

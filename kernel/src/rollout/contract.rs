@@ -135,6 +135,7 @@ mod tests {
             breaker: Default::default(),
             hedge: None,
             context_budget: None,
+            may_call: Default::default(),
             rate: None,
         };
         AgentSpec {

@@ -48,7 +48,7 @@ use crate::workflow::StepId;
 /// [`StartError`]; nothing has happened then.
 pub fn start(start: Start, now: Wall) -> Result<Transition, StartError> {
     let Start { id, tenant, workflow, input, intent, labels, idempotency_key, deadline, .. } = start;
-    let Start { retries, priority, mode, estimates, context, resumed, .. } = start;
+    let Start { retries, chain, priority, mode, estimates, context, resumed, .. } = start;
     let latest = now + workflow.deadline();
     let deadline = deadline.map_or(latest, |wanted| wanted.min(latest));
     if deadline <= now {
@@ -66,6 +66,7 @@ pub fn start(start: Start, now: Wall) -> Result<Transition, StartError> {
         idempotency_key,
         deadline,
         retries,
+        chain,
         priority,
         estimates,
         context,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::Exhausted;
+use crate::chain::Chain;
 use crate::context::Pins;
 use crate::id::{AttemptId, RunId};
 use crate::json::Json;
@@ -86,6 +87,9 @@ pub enum Event {
         /// Whether its steps may be tried again.
         #[serde(default, skip_serializing_if = "Retries::are_allowed")]
         retries: Retries,
+        /// The calls on whose behalf it was started.
+        #[serde(default, skip_serializing_if = "Chain::is_empty")]
+        chain: Chain,
         /// How urgent it is, and everything done for it.
         #[serde(default, skip_serializing_if = "Priority::is_default")]
         priority: Priority,

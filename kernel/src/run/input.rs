@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::chain::Chain;
 use crate::context::Pins;
 use crate::effect::EffectClass;
 use crate::id::RunId;
@@ -44,6 +45,8 @@ pub struct Start {
     pub deadline: Option<Wall>,
     /// Whether its steps may be tried again: not if the run was started for a call whose caller retries.
     pub retries: Retries,
+    /// The calls on whose behalf it is started; none if a client starts it.
+    pub chain: Chain,
     /// How urgent it is.
     pub priority: Priority,
     /// The operating mode. It is not kept; what it leaves out is.
@@ -70,6 +73,7 @@ impl Start {
             idempotency_key: None,
             deadline: None,
             retries: Retries::Allowed,
+            chain: Chain::default(),
             priority: Priority::default(),
             mode: Mode::Full,
             estimates: Arc::default(),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::chain::Chain;
 use crate::effect::EffectClass;
 use crate::id::RunId;
 use crate::json::Json;
@@ -64,6 +65,8 @@ pub struct Call {
     pub labels: Arc<BTreeMap<String, String>>,
     /// Whether it may be repeated on its way.
     pub retries: Retries,
+    /// The calls on whose behalf the run was started.
+    pub chain: Chain,
     /// How urgent it is.
     pub priority: Priority,
 }
@@ -121,6 +124,7 @@ pub fn outstanding(run: &State) -> Owed {
                 intent: run.intent.clone(),
                 labels: Arc::clone(&run.labels),
                 retries: run.retries,
+                chain: run.chain.clone(),
                 priority: run.priority,
             }),
             (StepState::Gathering { .. }, _) if !pattern::has_a_limit(run, at) => {}

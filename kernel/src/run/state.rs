@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::chain::Chain;
 use crate::context::Pins;
 use crate::id::RunId;
 use crate::json::Json;
@@ -77,6 +78,8 @@ pub struct State {
     pub usage: Usage,
     /// Whether its steps may be tried again.
     pub retries: Retries,
+    /// The calls on whose behalf it was started.
+    pub chain: Chain,
     /// How urgent it is.
     pub priority: Priority,
     /// What it read of the shared context when it was accepted.
@@ -216,6 +219,7 @@ impl fmt::Debug for State {
             .field("last_at", &self.last_at)
             .field("usage", &self.usage)
             .field("retries", &self.retries)
+            .field("chain", &self.chain)
             .field("priority", &self.priority)
             .field("context", &self.context)
             .field("retried", &self.retried)

@@ -42,6 +42,7 @@ impl Command {
 
     pub(super) async fn call(&self, call: &Call) -> Result<Reply, Failure> {
         let deadline = call.deadline_ms().to_string();
+        let chain = call.chain.to_string();
         let variables = [
             ("MAINSTAY_IDEMPOTENCY_KEY", call.key.as_str()),
             ("MAINSTAY_DEADLINE_MS", &deadline),
@@ -50,6 +51,7 @@ impl Command {
             ("MAINSTAY_INTENT", &call.intent),
             ("MAINSTAY_RETRY", call.retry()),
             ("MAINSTAY_PRIORITY", call.priority.as_str()),
+            ("MAINSTAY_CHAIN", &chain),
         ];
         let (mut child, group) = spawn(&self.config, &variables, true).map_err(|error| {
             let program = self.config.program.display();

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri}
 use http_body_util::Full;
 use mainstay_kernel::outcome::{Began, Class, Failure};
 use mainstay_kernel::priority;
+use mainstay_proto::chain;
 use mainstay_proto::reason::Reason;
 use mainstay_transport::retry;
 
@@ -88,6 +89,7 @@ impl Http {
         set("mainstay-intent", &call.intent);
         set(retry::HEADER, call.retry());
         set(priority::HEADER, call.priority.as_str());
+        set(chain::HEADER, &call.chain.to_string());
         set("traceparent", call.traceparent.as_deref().unwrap_or_default());
         Ok(request)
     }

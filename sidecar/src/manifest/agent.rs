@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mainstay_kernel::agent::{AgentSpec, CapabilitySpec};
 use mainstay_kernel::breaker::Policy;
+use mainstay_kernel::chain::MayCall;
 use mainstay_kernel::context_budget::{ContextBudget, DeclarationError};
 use mainstay_kernel::effect::EffectClass;
 use mainstay_kernel::hedge::{self, PolicyError};
@@ -66,6 +67,7 @@ fn contract(mut fields: Fields<'_>, folder: &Path) -> Option<Contract> {
     let rate = fields.take("rate").and_then(|value| declared_rate(&value));
     let hedge = fields.section("hedge").and_then(hedging);
     let context_budget = fields.section("context_budget").and_then(context_budget);
+    let may_call = fields.take("may_call").and_then(|value| callees(&value)).unwrap_or_default();
     let path = fields.take("path").and_then(|value| url_path(&value)).unwrap_or_default();
     fields.finish();
     let (input, output) = (input?, output?);
@@ -85,6 +87,7 @@ fn contract(mut fields: Fields<'_>, folder: &Path) -> Option<Contract> {
         hedge,
         rate,
         context_budget,
+        may_call,
     };
     Some(Contract { spec: Arc::new(spec), input, output, path })
 }
@@ -177,6 +180,15 @@ fn context_budget(mut fields: Fields<'_>) -> Option<ContextBudget> {
             };
             place.unwrap_or(&over).complain(error.to_string())
         }
+    }
+}
+
+/// What whoever carries it out may have carried out by others.
+fn callees(value: &Value<'_>) -> Option<MayCall> {
+    let names: Vec<_> = value.items().iter().filter_map(Value::text).collect();
+    match MayCall::declare(names.iter().map(String::as_str)) {
+        Ok(may_call) => Some(may_call),
+        Err(error) => value.complain(error.to_string()),
     }
 }
 

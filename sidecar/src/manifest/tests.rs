@@ -341,6 +341,11 @@ fn each_mistake_names_its_line_and_its_field() {
         ),
         (
             "effect: read-only",
+            "effect: read-only\n    may_call: [flights.search, '*']",
+            "capabilities[0].may_call: must be at most 64 names",
+        ),
+        (
+            "effect: read-only",
             "effect: read-only\n    context_budget: { max_tokens: 10, over: reject }",
             "line 7, column 35: capabilities[0].context_budget.max_tokens: must be 64 to 10000000",
         ),

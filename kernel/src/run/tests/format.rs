@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::world::{RUN, answer, at, id, name, record, ruling, text};
 use crate::budget::{Exhausted, Limit, Scope};
+use crate::chain::Chain;
 use crate::context::{Pin, Pins};
 use crate::effect::EffectClass;
 use crate::id::RunId;
@@ -55,6 +56,7 @@ fn events() -> Vec<Event> {
             idempotency_key: Some("key-1".into()),
             deadline: at(61_000),
             retries: Retries::Allowed,
+            chain: Chain::default(),
             priority: crate::priority::Priority::default(),
             estimates: Arc::default(),
             context: Pins::default(),
@@ -133,6 +135,7 @@ fn events() -> Vec<Event> {
             idempotency_key: None,
             deadline: at(61_000),
             retries: Retries::Allowed,
+            chain: Chain::default(),
             priority: crate::priority::Priority::default(),
             estimates: Arc::default(),
             context: Pins::default(),
@@ -155,6 +158,7 @@ fn events() -> Vec<Event> {
             idempotency_key: None,
             deadline: at(61_000),
             retries: Retries::Allowed,
+            chain: Chain::default(),
             priority: crate::priority::Priority::default(),
             context: Pins::default(),
             resumed: None,
@@ -280,11 +284,20 @@ fn events() -> Vec<Event> {
         },
         Event::RepetitionNoticed { step: step(), capability: name("text.draft"), times: 3 },
         started_from_another(failure),
+        started_on_behalf(),
     ]
 }
 
 fn workflow(called: &str) -> WorkflowRef {
     WorkflowRef { name: name(called), version: 3, hash: WorkflowHash::from_bytes([0xab; 32]) }
+}
+
+fn started_on_behalf() -> Event {
+    let mut event = started_with_context();
+    if let Event::RunStarted { chain, .. } = &mut event {
+        *chain = "planner/trip.plan, finder/flights.search".parse().unwrap();
+    }
+    event
 }
 
 fn started_with_context() -> Event {
@@ -298,6 +311,7 @@ fn started_with_context() -> Event {
         idempotency_key: None,
         deadline: at(61_000),
         retries: Retries::Allowed,
+        chain: Chain::default(),
         priority: crate::priority::Priority::default(),
         estimates: Arc::default(),
         context: Pins::new(vec![Pin {
@@ -360,6 +374,7 @@ fn started_from_another(failure: Failure) -> Event {
         idempotency_key: None,
         deadline,
         retries,
+        chain: Chain::default(),
         priority: crate::priority::Priority::default(),
         estimates: Arc::default(),
         context: Pins::default(),
