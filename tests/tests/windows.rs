@@ -99,3 +99,16 @@ async fn a_text_that_is_too_long_is_summarised_by_who_is_named_and_else_cut() {
         "who asked pays for it"
     );
 }
+
+#[tokio::test]
+async fn one_that_would_have_itself_summarise_is_told_of_the_circle_and_cuts() {
+    let world = World::start().await;
+    let budget = "context_budget: { max_tokens: 200, over: summarize, by: read, fields: [/text] }";
+    let agent = world.agent("reader", &[("read", &format!("{READ}, {budget}"))]).await;
+    world.put(&workflow("read", "read")).await;
+    let run = ended(&world, "read", &json!({ "x": 1, "text": words(900) })).await;
+    assert_eq!((run.state(), agent.begun()), (pb::RunState::Completed, 1), "{run:?}");
+    let [circle, cut] = &run.steps[0].warnings[..] else { panic!("{:?}", run.steps[0].warnings) };
+    assert!(circle.contains("read is being carried out already, further up: reader/read"), "{circle}");
+    assert!(cut.contains("cut /text from 901"), "{cut}");
+}

@@ -16,17 +16,18 @@ impl Handle {
         })
     }
 
-    /// What the instances of a caller declare, the most that one of them does: while versions change, nobody is cut off. One
-    /// that is no longer on record may call nobody.
+    /// What the instances of a caller declare, the most that one of them does: while versions change, nobody is cut off. Whom
+    /// its sidecar is to have summarise inputs is declared there. One that is no longer on record may call nobody.
     fn may_call(&self, tenant: &Name, caller: &Link) -> MayCall {
         let instances = self.registry.agent(tenant, &caller.agent).map(|agent| agent.instances);
         let mut names = Vec::new();
         for instance in instances.unwrap_or_default() {
-            match instance.spec.capability(caller.capability.as_str()).map(|spec| &spec.may_call) {
-                Some(MayCall::Any) => return MayCall::Any,
-                Some(MayCall::Only(some)) => names.extend_from_slice(some),
-                None => {}
+            let Some(spec) = instance.spec.capability(caller.capability.as_str()) else { continue };
+            match &spec.may_call {
+                MayCall::Any => return MayCall::Any,
+                MayCall::Only(some) => names.extend_from_slice(some),
             }
+            names.extend(spec.context_budget.as_ref().and_then(|budget| budget.over.by()).cloned());
         }
         MayCall::Only(names)
     }

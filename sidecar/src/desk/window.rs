@@ -13,7 +13,7 @@ use mainstay_kernel::name::Name;
 use mainstay_kernel::outcome::{Answer, Failure, Usage};
 use mainstay_proto::pb::orchestrator_client::OrchestratorClient;
 use mainstay_proto::reason::Reason;
-use mainstay_proto::{outcome, pb};
+use mainstay_proto::{chain, outcome, pb};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 use tonic::transport::Channel;
@@ -72,7 +72,7 @@ pub(super) async fn fit(
     let mut window = Window::default();
     let mut input = call.input.clone();
     if let Some(by) = budget.over.by() {
-        // Half of the time at most: the other half is the agent's. It also ends a circle of summarisers soon.
+        // Half of the time at most: the other half is the agent's.
         let now = Instant::now();
         let until = now + call.cut_at.saturating_duration_since(now) / 2;
         let asked = Asked { by, call, summaries, limits, until };
@@ -168,6 +168,7 @@ impl Asked<'_> {
             return Err("no time is left for it".to_owned());
         }
         request.set_timeout(left);
+        chain::set(&mut request, &self.call.chain);
         let most = self.limits.max_bytes.saturating_mul(2);
         let mut client = OrchestratorClient::new(self.summaries.control_plane.clone())
             .max_encoding_message_size(most)
