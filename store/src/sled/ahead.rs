@@ -57,7 +57,7 @@ fn is_read(log: &File, at: u64, covered: i64) -> io::Result<bool> {
     let mut header = [0; HEADER];
     log.read_exact_at(&mut header, at)?;
     let place = header.last_chunk().map_or(0, |place| i64::from_le_bytes(*place));
-    Ok(place != FREE && place ^ MASK > covered - SEGMENT as i64)
+    Ok(place != FREE && place ^ MASK > covered.saturating_sub(SEGMENT as i64))
 }
 
 #[cfg(test)]
